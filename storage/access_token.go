@@ -1,0 +1,17 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// AccessTokenStore knows of access tokens only what makes one end early: they
+// are signed and have no row.
+type AccessTokenStore interface {
+	// RevokeAccessToken remembers jti until expiresAt. Repeating it is no error.
+	RevokeAccessToken(ctx context.Context, jti string, expiresAt time.Time, event AuditEvent) error
+	// AccessTokenLive reports, in one indexed read, whether jti is not revoked
+	// and familyID (empty for a machine's token) still has its Family, Grant and
+	// enabled User.
+	AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, error)
+}

@@ -1,0 +1,131 @@
+package storage
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// ClientSource says how grantd came to know a Client.
+type ClientSource string
+
+// The three sources of a Client. Only registered ones are trusted: the other two
+// describe themselves.
+const (
+	SourceRegistered       ClientSource = "registered"        // by an admin
+	SourceDynamic          ClientSource = "dynamic"           // RFC 7591
+	SourceMetadataDocument ClientSource = "metadata_document" // its client_id is the URL of its document
+)
+
+// The token endpoint authentication methods (RFC 7591 §2) grantd knows.
+const (
+	AuthMethodNone              = "none"
+	AuthMethodClientSecretBasic = "client_secret_basic"
+	AuthMethodClientSecretPost  = "client_secret_post"
+	AuthMethodPrivateKeyJWT     = "private_key_jwt"
+)
+
+// The grant types grantd knows (RFC 7591 §2).
+const (
+	GrantTypeAuthorizationCode = "authorization_code"
+	GrantTypeRefreshToken      = "refresh_token"
+	GrantTypeClientCredentials = "client_credentials"
+)
+
+// Client is an OAuth client. Fields that RFC 7591 knows have its names.
+type Client struct {
+	ID       string // opaque, PrefixClient; names the client in admin paths and foreign keys
+	ClientID string // the OAuth client_id: equal to ID unless chosen, or the URL of a document
+	Source   ClientSource
+	Version  int64 // grows with every change; see ErrConflict
+
+	ClientName              string
+	RedirectURIs            []string
+	GrantTypes              []string
+	ResponseTypes           []string
+	TokenEndpointAuthMethod string
+	ApplicationType         string // "web" or "native"
+	// Scope is a ceiling for a registered client and only a hint otherwise.
+	// Empty means no ceiling.
+	Scope []string
+	// Resources limits a registered client to these Resource URIs. Empty means
+	// every Resource.
+	Resources       []string
+	ClientURI       string
+	LogoURI         string
+	TosURI          string
+	PolicyURI       string
+	Contacts        []string
+	SoftwareID      string
+	SoftwareVersion string
+	// JWKS or JWKSURI hold the public keys of a private_key_jwt client; at most
+	// one of the two is set.
+	JWKS                        string // a JWK set (RFC 7517), as JSON
+	JWKSURI                     string
+	TokenEndpointAuthSigningAlg string // JWS alg; empty: any that is supported
+
+	Disabled  bool
+	Secrets   []ClientSecret // oldest first, expired ones included
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// ClientSecret is one of a Client's secrets. The secret itself is shown once
+// and never stored.
+type ClientSecret struct {
+	ID        string // PrefixClientSecret
+	Hash      []byte // SHA-256 of the whole secret, 32 bytes
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero: does not expire
+}
+
+// Public reports whether the client has no credential to authenticate with
+// (OAuth 2.1 §2.1).
+func (c *Client) Public() bool { return c.TokenEndpointAuthMethod == AuthMethodNone }
+
+// SelfAsserted reports whether the client's name and redirects are only its own
+// word, so that nothing is sent there before a person has signed in.
+func (c *Client) SelfAsserted() bool { return c.Source != SourceRegistered }
+
+// MayUse reports whether the client registered this grant type.
+func (c *Client) MayUse(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
+
+// MayReach reports whether the client's tokens may be for this Resource.
+func (c *Client) MayReach(r *Resource) bool {
+	return len(c.Resources) == 0 || slices.ContainsFunc(c.Resources, r.Names)
+}
+
+// Within returns those of scopes that lie under the client's ceiling, in order.
+func (c *Client) Within(scopes []string) []string {
+	if c.Source != SourceRegistered || len(c.Scope) == 0 {
+		return scopes
+	}
+	return Intersect(scopes, c.Scope)
+}
+
+// ClientStore keeps Clients.
+type ClientStore interface {
+	// CreateClient inserts c with its Secrets. ErrExists: ID or ClientID is taken.
+	CreateClient(ctx context.Context, c *Client, event AuditEvent) error
+	// CreateDynamicClient inserts c unless there are already maxUnused dynamic
+	// clients without a Grant: then ErrFull.
+	CreateDynamicClient(ctx context.Context, c *Client, maxUnused int, event AuditEvent) error
+	// Client returns the client with this opaque id, its Secrets included.
+	// ErrNotFound.
+	Client(ctx context.Context, id string) (*Client, error)
+	// ClientByClientID is Client by the OAuth client_id. ErrNotFound.
+	ClientByClientID(ctx context.Context, clientID string) (*Client, error)
+	// Clients lists by ID.
+	Clients(ctx context.Context, page Page) ([]*Client, error)
+	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets
+	// and CreatedAt, and sets c.Version to the new version. A client that becomes
+	// disabled loses its Grants (and with them Families) in the same transaction.
+	// ErrNotFound; ErrConflict when c.Version is not the row's.
+	UpdateClient(ctx context.Context, c *Client, event AuditEvent) error
+	// DeleteClient deletes the client and everything it was granted. ErrNotFound.
+	DeleteClient(ctx context.Context, id string, event AuditEvent) error
+	// AddClientSecret adds a secret to the client. ErrNotFound: no such client.
+	AddClientSecret(ctx context.Context, id string, secret ClientSecret, event AuditEvent) error
+	// DeleteClientSecret deletes one secret of the client. ErrNotFound.
+	DeleteClientSecret(ctx context.Context, id, secretID string, event AuditEvent) error
+}

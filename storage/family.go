@@ -1,0 +1,61 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// A Family ends FamilyIdle after its last refresh and FamilyLifetime after the
+// code was redeemed. A spent refresh token may be presented again within
+// RefreshGrace.
+const (
+	FamilyIdle     = 30 * 24 * time.Hour
+	FamilyLifetime = 90 * 24 * time.Hour
+	RefreshGrace   = 30 * time.Second
+)
+
+// Family is one installation of a Client that redeemed a code. Its refresh token
+// names it and a generation; nothing usable is stored.
+type Family struct {
+	ID         string // PrefixFamily
+	GrantID    string
+	UserID     string
+	ClientID   string // the Client's opaque id
+	ResourceID string
+	Scopes     []string
+	Generation int64 // of the refresh token that is current, from 1
+	// RotationRequest is a digest of what the last rotation asked for, so that
+	// only the same request is answered again.
+	RotationRequest []byte
+	RotatedAt       time.Time // when Generation became current
+	CreatedAt       time.Time
+	ExpiresAt       time.Time // CreatedAt + FamilyLifetime
+}
+
+// Expired reports whether the family has ended by age or by idleness.
+func (f *Family) Expired(now time.Time) bool {
+	return !now.Before(f.ExpiresAt) || !now.Before(f.RotatedAt.Add(FamilyIdle))
+}
+
+// Rotation asks to move a Family on from the generation presented.
+type Rotation struct {
+	FamilyID  string
+	Presented int64
+	Request   []byte
+	Now       time.Time
+}
+
+// FamilyStore keeps Families.
+type FamilyStore interface {
+	// Family returns the family with the scopes its Grant has now, if its User is
+	// enabled; expired or not. ErrNotFound.
+	Family(ctx context.Context, id string) (family *Family, grantScopes []string, err error)
+	// RotateFamily makes Presented+1 the current generation, in place, if the row
+	// stands at Presented or behind it (a restored database). If the row stands at
+	// Presented+1 already, within RefreshGrace and for the same Request, it
+	// changes nothing and succeeds: the same successor again. Otherwise
+	// ErrConsumed; ErrNotFound: the family has ended.
+	RotateFamily(ctx context.Context, r Rotation) error
+	// EndFamily deletes the family. ErrNotFound.
+	EndFamily(ctx context.Context, id string, event AuditEvent) error
+}

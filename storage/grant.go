@@ -1,0 +1,66 @@
+package storage
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Grant is what a User has approved: User x Client x Resource -> Scopes, unique
+// on the three. Revoking deletes it and ends its Families; approving again makes
+// a new one.
+type Grant struct {
+	ID         string // PrefixGrant
+	UserID     string
+	ClientID   string // the Client's opaque id
+	ResourceID string
+	Scopes     []string // sorted
+	// RedirectURI and ClientName are what the person saw when approving last; a
+	// remembered approval holds only while both are the same.
+	RedirectURI string
+	ClientName  string
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Covers reports whether every one of scopes is approved.
+func (g *Grant) Covers(scopes []string) bool {
+	for _, s := range scopes {
+		if !slices.Contains(g.Scopes, s) {
+			return false
+		}
+	}
+	return true
+}
+
+// Approval is a person's yes on a consent page.
+type Approval struct {
+	Code      AuthorizationCode // GrantID is filled in by Approve
+	SessionID string
+	// The new Grant is (Grant - Shown) + Code.Scopes: what was on the page is
+	// decided by it, what was not stays.
+	Shown      []string
+	ClientName string
+}
+
+// GrantFilter selects Grants by opaque ids; empty fields select all.
+type GrantFilter struct {
+	UserID     string
+	ClientID   string
+	ResourceID string
+}
+
+// GrantStore keeps Grants.
+type GrantStore interface {
+	// Approve inserts the code and writes the Grant in one statement, and sets
+	// a.Code.GrantID. It locks the Session, User, Client and Resource it relies
+	// on, so that ending one of them at the same moment leaves nothing behind.
+	// ErrConsumed: this page (Code.ID) was approved before; ErrNotFound: one of
+	// the four is gone or disabled.
+	Approve(ctx context.Context, a *Approval, event AuditEvent) error
+	// Grants lists by ID.
+	Grants(ctx context.Context, filter GrantFilter, page Page) ([]*Grant, error)
+	// DeleteGrant revokes: the Grant, its Families and its unredeemed codes are
+	// dead when it returns. ErrNotFound.
+	DeleteGrant(ctx context.Context, id string, event AuditEvent) error
+}

@@ -1,0 +1,47 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// A Session ends SessionIdle after it was last seen and SessionLifetime after it
+// began, whichever is first. Being seen is written at most once in SessionTouch.
+const (
+	SessionIdle     = 8 * time.Hour
+	SessionLifetime = 24 * time.Hour
+	SessionTouch    = 5 * time.Minute
+)
+
+// Session is a browser sign-in. The browser holds a random token; the row only
+// its hash.
+type Session struct {
+	ID              string // PrefixSession
+	TokenHash       []byte // SHA-256 of the cookie's value
+	UserID          string
+	AuthenticatedAt time.Time // auth_time
+	CreatedAt       time.Time
+	LastSeenAt      time.Time
+}
+
+// SignIn is a live Session with its User and, when a client and resource were
+// asked about, what the User has approved for them.
+type SignIn struct {
+	Session Session
+	User    User   // without PasswordHash and Groups
+	Grant   *Grant // nil: nothing approved
+}
+
+// SessionStore keeps Sessions.
+type SessionStore interface {
+	// CreateSession inserts s if its User is enabled at that moment, else
+	// ErrNotFound.
+	CreateSession(ctx context.Context, s *Session, event AuditEvent) error
+	// SignIn returns the live session of an enabled user by the hash of its
+	// token, as of now, in one statement; it also moves LastSeenAt forward when
+	// SessionTouch has passed. clientID and resourceID (opaque ids) may be empty:
+	// then Grant is nil. ErrNotFound.
+	SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*SignIn, error)
+	// DeleteSession ends the session. ErrNotFound.
+	DeleteSession(ctx context.Context, id string, event AuditEvent) error
+}

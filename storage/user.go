@@ -1,0 +1,41 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// User is a person. The sub of a User's tokens is ID.
+type User struct {
+	ID           string // PrefixUser
+	Username     string // unique without regard to case, as typed at sign-in
+	Version      int64
+	Email        string
+	Name         string
+	PasswordHash string   // Argon2id in PHC form; empty: no password sign-in
+	Groups       []string // names of the Groups the user is in, sorted
+	Disabled     bool
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+}
+
+// UserStore keeps Users and their membership of Groups.
+type UserStore interface {
+	// CreateUser inserts u and the Groups it names that do not exist yet.
+	// ErrExists: the username is taken.
+	CreateUser(ctx context.Context, u *User, event AuditEvent) error
+	// User returns the user with this id. ErrNotFound.
+	User(ctx context.Context, id string) (*User, error)
+	// UserByUsername ignores case. ErrNotFound.
+	UserByUsername(ctx context.Context, username string) (*User, error)
+	// Users lists by ID.
+	Users(ctx context.Context, page Page) ([]*User, error)
+	// UpdateUser writes every field except ID and CreatedAt, and sets u.Version.
+	// A user who becomes disabled loses Sessions and Grants (and with them
+	// Families and unredeemed codes); one whose PasswordHash changes loses
+	// Sessions, Families and unredeemed codes. ErrNotFound; ErrExists: the
+	// username is taken; ErrConflict when u.Version is not the row's.
+	UpdateUser(ctx context.Context, u *User, event AuditEvent) error
+	// DeleteUser deletes the user with Sessions, Grants and Families. ErrNotFound.
+	DeleteUser(ctx context.Context, id string, event AuditEvent) error
+}
