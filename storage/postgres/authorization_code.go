@@ -1,0 +1,93 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
+
+	"grantd/storage"
+)
+
+// CreateCode implements storage.AuthorizationCodeStore. The Grant is locked as a
+// whole, because its scopes must not shrink before the code is there to be
+// stripped of them too.
+func (s *Store) CreateCode(ctx context.Context, c *storage.AuthorizationCode, sessionID string) error {
+	const sql = `
+WITH live AS (
+	SELECT g.id, g.user_id, g.client_id, g.resource_id
+	FROM users u
+	JOIN sessions s ON s.user_id = u.id
+	JOIN grants g ON g.user_id = u.id
+	JOIN clients c ON c.id = g.client_id
+	JOIN resources r ON r.id = g.resource_id
+	WHERE u.id = $1 AND NOT u.disabled AND c.id = $2 AND NOT c.disabled AND r.id = $3
+		AND s.id = $4 AND s.last_seen_at > $5 AND s.created_at > $6
+		AND g.id = $7 AND g.scopes @> $8
+	FOR SHARE OF u, c FOR KEY SHARE OF r, s FOR SHARE OF g
+)
+INSERT INTO authorization_codes (id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri,
+	code_challenge, created_at, expires_at, failed_proofs)
+SELECT $9::text, id, user_id, client_id, resource_id, $8::text[], $10::text, $11::text, $12::timestamptz, $13::timestamptz, 0
+FROM live`
+	return s.act(ctx, "create a code", storage.ErrNotFound, sql, c.UserID, c.ClientID, c.ResourceID, sessionID,
+		c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime), c.GrantID, list(c.Scopes),
+		c.ID, c.RedirectURI, c.CodeChallenge, c.CreatedAt, c.ExpiresAt)
+}
+
+// Code implements storage.AuthorizationCodeStore.
+func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, []string, error) {
+	const sql = `
+SELECT c.id, c.grant_id, c.user_id, c.client_id, c.resource_id, c.scopes, c.redirect_uri, c.code_challenge,
+	c.created_at, c.expires_at, c.redeemed_at, c.failed_proofs, g.scopes
+FROM authorization_codes c
+JOIN users u ON u.id = c.user_id
+LEFT JOIN grants g ON g.id = c.grant_id AND NOT u.disabled
+WHERE c.id = $1`
+	var (
+		c           storage.AuthorizationCode
+		grantScopes []string
+	)
+	err := s.row(ctx, "read a code", sql, []any{id},
+		&c.ID, (*zeronull.Text)(&c.GrantID), &c.UserID, &c.ClientID, &c.ResourceID, &c.Scopes, &c.RedirectURI,
+		&c.CodeChallenge, &c.CreatedAt, &c.ExpiresAt, (*zeronull.Timestamptz)(&c.RedeemedAt), &c.FailedProofs,
+		&grantScopes)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &c, grantScopes, nil
+}
+
+// RedeemCode implements storage.AuthorizationCodeStore. The Grant is locked
+// before its code, as everywhere. The Family gets no scope that was stripped
+// from the code since it was read.
+func (s *Store) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
+	const sql = `
+WITH held AS (
+	SELECT g.id
+	FROM authorization_codes c
+	JOIN grants g ON g.id = c.grant_id
+	WHERE c.id = $1
+	FOR KEY SHARE OF g
+), redeemed AS (
+	UPDATE authorization_codes c SET redeemed_at = $2
+	FROM held
+	WHERE c.id = $1 AND c.grant_id = held.id
+		AND c.redeemed_at IS NULL AND c.failed_proofs < $3 AND c.expires_at > $2
+		AND (c.scopes && $4 OR cardinality($4) = 0)
+	RETURNING c.grant_id, c.user_id, c.client_id, c.resource_id, c.scopes
+)
+INSERT INTO families (id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at,
+	created_at, expires_at)
+SELECT $5::text, grant_id, user_id, client_id, resource_id,
+	ARRAY(SELECT name FROM unnest($4::text[]) WITH ORDINALITY AS asked (name, n) WHERE name = ANY (redeemed.scopes) ORDER BY n),
+	$6::bigint, $7::bytea, $8::timestamptz, $2::timestamptz, $9::timestamptz
+FROM redeemed`
+	return s.act(ctx, "redeem a code", storage.ErrConsumed, sql, codeID, f.CreatedAt, storage.MaxFailedProofs,
+		list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt)
+}
+
+// FailCode implements storage.AuthorizationCodeStore.
+func (s *Store) FailCode(ctx context.Context, codeID string) error {
+	const sql = `UPDATE authorization_codes SET failed_proofs = failed_proofs + 1 WHERE id = $1`
+	return s.act(ctx, "count a failed proof", storage.ErrNotFound, sql, codeID)
+}

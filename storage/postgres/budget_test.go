@@ -1,0 +1,184 @@
+package postgres_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"grantd/internal/pgtest"
+	"grantd/storage"
+	"grantd/storage/postgres"
+	"grantd/storage/storagetest"
+)
+
+// counter counts the statements of those calls whose context carries a number.
+type counter struct{}
+
+type countKey struct{}
+
+func (counter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	if n, ok := ctx.Value(countKey{}).(*atomic.Int64); ok {
+		n.Add(1)
+	}
+	return ctx
+}
+
+func (counter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// What a request does is one statement, and one that only looks commits nothing.
+func TestBudgets(t *testing.T) {
+	databaseURL := pgtest.MigratedURL(t)
+	s, db := open(t, databaseURL, postgres.WithTracer(counter{})), database(t, databaseURL)
+	f := storagetest.NewFixture(t, s)
+	now, event := storagetest.Now, storagetest.Event
+	family := f.Redeem(t, f.Approve(t, "files:read"))
+	session := storagetest.NewSession(f.User.ID)
+	remembered := f.NewCode("files:read")
+	remembered.GrantID = f.Grant.ID
+	page := f.NewApproval("files:read")
+	rotation := storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: now}
+
+	for _, test := range []struct {
+		name   string
+		writes bool
+		call   func(ctx context.Context) error
+	}{
+		{"CreateSession", true, func(ctx context.Context) error { return s.CreateSession(ctx, session, event("session.created", "")) }},
+		{"SignIn", false, func(ctx context.Context) error {
+			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, now)
+			return err
+		}},
+		{"SignIn that is written down", true, func(ctx context.Context) error {
+			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, now.Add(storage.SessionTouch))
+			return err
+		}},
+		{"Approve", true, func(ctx context.Context) error { return s.Approve(ctx, page, event("grant.approved", "")) }},
+		{"CreateCode", true, func(ctx context.Context) error { return s.CreateCode(ctx, remembered, f.Session.ID) }},
+		{"Code", false, func(ctx context.Context) error { _, _, err := s.Code(ctx, f.Code.ID); return err }},
+		{"RedeemCode", true, func(ctx context.Context) error {
+			return s.RedeemCode(ctx, f.Code.ID, storagetest.NewFamily(f.Code))
+		}},
+		{"FailCode", true, func(ctx context.Context) error { return s.FailCode(ctx, f.Code.ID) }},
+		{"Family", false, func(ctx context.Context) error { _, _, err := s.Family(ctx, family.ID); return err }},
+		{"RotateFamily", true, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }},
+		{"RotateFamily for the loser of a race", true, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }},
+		{"AccessTokenLive", false, func(ctx context.Context) error { _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now); return err }},
+		{"RevokeAccessToken", true, func(ctx context.Context) error {
+			return s.RevokeAccessToken(ctx, "tok_a", now.Add(time.Minute), event("token.revoked", ""))
+		}},
+		{"EndFamily", true, func(ctx context.Context) error { return s.EndFamily(ctx, family.ID, event("family.ended", "")) }},
+		{"DeleteGrant", true, func(ctx context.Context) error { return s.DeleteGrant(ctx, f.Grant.ID, event("grant.deleted", "")) }},
+		{"DeleteSession", true, func(ctx context.Context) error {
+			return s.DeleteSession(ctx, session.ID, event("session.deleted", ""))
+		}},
+		{"Client", false, func(ctx context.Context) error { _, err := s.Client(ctx, f.Client.ID); return err }},
+		{"ClientByClientID", false, func(ctx context.Context) error { _, err := s.ClientByClientID(ctx, f.Client.ClientID); return err }},
+		{"Resources", false, func(ctx context.Context) error { _, err := s.Resources(ctx, storage.Page{Limit: 9}); return err }},
+		{"UserByUsername", false, func(ctx context.Context) error { _, err := s.UserByUsername(ctx, f.User.Username); return err }},
+		{"Heartbeat", false, func(ctx context.Context) error { _, _, err := s.Heartbeat(ctx); return err }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var statements atomic.Int64
+			ctx := context.WithValue(t.Context(), countKey{}, &statements)
+			before := nextTransaction(t, db)
+			if err := test.call(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if n := statements.Load(); n != 1 {
+				t.Errorf("%d statements, want 1", n)
+			}
+			wrote := nextTransaction(t, db) != before
+			// Somebody else on the server may have written, but not every time.
+			for try := 0; wrote && !test.writes && try < 5; try++ {
+				before = nextTransaction(t, db)
+				if err := test.call(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				wrote = nextTransaction(t, db) != before
+			}
+			if wrote != test.writes {
+				t.Errorf("it committed a write: %t, want %t", wrote, test.writes)
+			}
+		})
+	}
+}
+
+// nextTransaction returns the number that the next transaction which writes will
+// get; looking takes none.
+func nextTransaction(t *testing.T, db querier) string {
+	t.Helper()
+	var number string
+	if err := db.QueryRow(t.Context(), `SELECT pg_snapshot_xmax(pg_current_snapshot())::text`).Scan(&number); err != nil {
+		t.Fatal(err)
+	}
+	return number
+}
+
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Refreshing for ever takes no more room than refreshing once. A server that is
+// not ours may look at the database meanwhile (autovacuum does), which keeps row
+// versions; but not each time.
+func TestRotationsAreInPlace(t *testing.T) {
+	var grown string
+	for range 3 {
+		if grown = rotateManyTimes(t); grown == "" {
+			return
+		}
+	}
+	t.Error(grown)
+}
+
+// rotateManyTimes returns what has grown.
+func rotateManyTimes(t *testing.T) string {
+	t.Helper()
+	databaseURL := pgtest.MigratedURL(t)
+	s, db := open(t, databaseURL), database(t, databaseURL)
+	f := storagetest.NewFixture(t, s)
+	const families, rotations = 50, 20
+	var ids []string
+	for range families {
+		ids = append(ids, f.Redeem(t, f.Approve(t, "files:read", "files:write")).ID)
+	}
+	before := room(t, db)
+	for generation := int64(1); generation <= rotations; generation++ {
+		for _, id := range ids {
+			err := s.RotateFamily(t.Context(), storage.Rotation{
+				FamilyID: id, Presented: generation, Request: []byte("01234567890123456789012345678901"),
+				Now: storagetest.Now.Add(time.Duration(generation) * time.Minute),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return cmp.Diff(before, room(t, db))
+}
+
+// taken is what a table takes up.
+type taken struct {
+	Table, Indexes int64  // bytes
+	Pages          string // on which page of the table each row lies
+}
+
+func room(t *testing.T, db *pgxpool.Pool) taken {
+	t.Helper()
+	const sql = `
+SELECT pg_relation_size('families'), pg_indexes_size('families'),
+	(SELECT string_agg((ctid::text::point)[0]::text, ' ' ORDER BY id) FROM families)`
+	if _, err := db.Exec(t.Context(), `VACUUM families`); err != nil {
+		t.Fatal(err)
+	}
+	var out taken
+	if err := db.QueryRow(t.Context(), sql).Scan(&out.Table, &out.Indexes, &out.Pages); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

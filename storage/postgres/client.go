@@ -1,0 +1,208 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
+
+	"grantd/storage"
+)
+
+// Clients are read with their secrets, a row for each, in one statement: so a
+// client and its secrets are of one moment. What stands between the two parts
+// says which clients, as c.
+const (
+	selectClients = `
+SELECT c.id, c.client_id, c.source, c.version, c.client_name, c.redirect_uris, c.grant_types, c.response_types,
+	c.token_endpoint_auth_method, c.application_type, c.scope, c.resources, c.client_uri, c.logo_uri, c.tos_uri,
+	c.policy_uri, c.contacts, c.software_id, c.software_version, c.jwks, c.jwks_uri, c.token_endpoint_auth_signing_alg,
+	c.disabled, c.created_at, c.updated_at,
+	s.id, s.hash, s.created_at, s.expires_at
+FROM `
+	withSecrets = ` c
+LEFT JOIN client_secrets s ON s.client_id = c.id
+ORDER BY c.id, s.created_at, s.id`
+)
+
+// Client implements storage.ClientStore.
+func (s *Store) Client(ctx context.Context, id string) (*storage.Client, error) {
+	const sql = selectClients + `(SELECT * FROM clients WHERE id = $1)` + withSecrets
+	return only(rows(ctx, s, "read a client", scanClients, sql, id))
+}
+
+// ClientByClientID implements storage.ClientStore.
+func (s *Store) ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error) {
+	const sql = selectClients + `(SELECT * FROM clients WHERE client_id = $1)` + withSecrets
+	return only(rows(ctx, s, "read a client", scanClients, sql, clientID))
+}
+
+// Clients implements storage.ClientStore.
+func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+	const sql = selectClients + `(SELECT * FROM clients WHERE id > $1 ORDER BY id LIMIT $2)` + withSecrets
+	return rows(ctx, s, "list clients", scanClients, sql, page.After, page.Limit)
+}
+
+const insertClient = `
+INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
+	token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
+	contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`
+
+// CreateClient implements storage.ClientStore.
+func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	return s.tx(ctx, "create a client", func(ctx context.Context, tx pgx.Tx) error {
+		return createClient(ctx, tx, c, event)
+	})
+}
+
+// CreateDynamicClient implements storage.ClientStore. The lock makes those who
+// count wait for those who have counted and not yet committed.
+func (s *Store) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
+	const (
+		// The number is only required to differ from those of other locks.
+		lock  = `SELECT pg_advisory_xact_lock(7236917432117531492)`
+		count = `
+SELECT count(*) FROM (
+	SELECT 1 FROM clients
+	WHERE source = 'dynamic' AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+	LIMIT $1
+) AS unused`
+	)
+	return s.tx(ctx, "create a dynamic client", func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lock); err != nil {
+			return err
+		}
+		var unused int
+		if err := tx.QueryRow(ctx, count, max(maxUnused, 0)).Scan(&unused); err != nil {
+			return err
+		}
+		if unused >= maxUnused {
+			return storage.ErrFull
+		}
+		return createClient(ctx, tx, c, event)
+	})
+}
+
+func createClient(ctx context.Context, tx pgx.Tx, c *storage.Client, event storage.AuditEvent) error {
+	_, err := tx.Exec(ctx, insertClient, c.ID, c.ClientID, c.Source, c.Version, c.ClientName, list(c.RedirectURIs),
+		list(c.GrantTypes), list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope),
+		list(c.Resources), c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID,
+		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.CreatedAt, c.UpdatedAt)
+	if err != nil {
+		return err
+	}
+	const insertSecret = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`
+	for _, secret := range c.Secrets {
+		_, err := tx.Exec(ctx, insertSecret, secret.ID, c.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))
+		if err != nil {
+			return err
+		}
+	}
+	return record(ctx, tx, event)
+}
+
+// UpdateClient implements storage.ClientStore.
+func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	const (
+		lock   = `SELECT version FROM clients WHERE id = $1 FOR NO KEY UPDATE`
+		update = `
+UPDATE clients SET version = $2, client_name = $3, redirect_uris = $4, grant_types = $5, response_types = $6,
+	token_endpoint_auth_method = $7, application_type = $8, scope = $9, resources = $10, client_uri = $11,
+	logo_uri = $12, tos_uri = $13, policy_uri = $14, contacts = $15, software_id = $16, software_version = $17,
+	jwks = $18, jwks_uri = $19, token_endpoint_auth_signing_alg = $20, disabled = $21, updated_at = $22
+WHERE id = $1`
+		deleteGrants = `DELETE FROM grants WHERE client_id = $1`
+	)
+	err := s.tx(ctx, "update a client", func(ctx context.Context, tx pgx.Tx) error {
+		if err := lockVersion(ctx, tx, lock, c.ID, c.Version); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, update, c.ID, c.Version+1, c.ClientName, list(c.RedirectURIs), list(c.GrantTypes),
+			list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
+			c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
+			c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt)
+		if err != nil {
+			return err
+		}
+		if c.Disabled {
+			if _, err := tx.Exec(ctx, deleteGrants, c.ID); err != nil {
+				return err
+			}
+		}
+		return catalogChanged(ctx, tx, event)
+	})
+	if err == nil {
+		c.Version++
+	}
+	return err
+}
+
+// DeleteClient implements storage.ClientStore.
+func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
+	const sql = `DELETE FROM clients WHERE id = $1`
+	return s.deleteFromCatalog(ctx, "delete a client", sql, id, event)
+}
+
+// AddClientSecret implements storage.ClientStore.
+func (s *Store) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
+	const sql = `
+WITH owner AS (
+	UPDATE clients SET version = version + 1 WHERE id = $7 RETURNING id
+), added AS (
+	INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
+	SELECT $8::text, id, $9::bytea, $10::timestamptz, $11::timestamptz FROM owner
+	RETURNING id
+), recorded AS (` + recordEvent + `added
+), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM added))
+SELECT id FROM added`
+	return s.act(ctx, "add a client secret", storage.ErrNotFound, sql,
+		withEvent(event, id, secret.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))...)
+}
+
+// DeleteClientSecret implements storage.ClientStore.
+func (s *Store) DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error {
+	const sql = `
+WITH owner AS (
+	SELECT id FROM clients WHERE id = $7 FOR NO KEY UPDATE
+), gone AS (
+	DELETE FROM client_secrets USING owner
+	WHERE client_secrets.client_id = owner.id AND client_secrets.id = $8
+	RETURNING client_secrets.client_id
+), changed AS (
+	UPDATE clients SET version = version + 1 FROM gone WHERE clients.id = gone.client_id RETURNING clients.id
+), recorded AS (` + recordEvent + `changed
+), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM changed))
+SELECT id FROM changed`
+	return s.act(ctx, "delete a client secret", storage.ErrNotFound, sql, withEvent(event, id, secretID)...)
+}
+
+// scanClients reads the rows of selectClients, those of one client together.
+func scanClients(rows pgx.Rows) ([]*storage.Client, error) {
+	clients := []*storage.Client{}
+	for rows.Next() {
+		var (
+			c      storage.Client
+			secret storage.ClientSecret
+		)
+		err := rows.Scan(&c.ID, &c.ClientID, &c.Source, &c.Version, &c.ClientName, &c.RedirectURIs, &c.GrantTypes,
+			&c.ResponseTypes, &c.TokenEndpointAuthMethod, &c.ApplicationType, &c.Scope, &c.Resources, &c.ClientURI,
+			&c.LogoURI, &c.TosURI, &c.PolicyURI, &c.Contacts, &c.SoftwareID, &c.SoftwareVersion,
+			&c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled,
+			&c.CreatedAt, &c.UpdatedAt,
+			(*zeronull.Text)(&secret.ID), &secret.Hash, (*zeronull.Timestamptz)(&secret.CreatedAt),
+			(*zeronull.Timestamptz)(&secret.ExpiresAt))
+		if err != nil {
+			return nil, err
+		}
+		if n := len(clients); n == 0 || clients[n-1].ID != c.ID {
+			c.Secrets = []storage.ClientSecret{}
+			clients = append(clients, &c)
+		}
+		if secret.ID != "" {
+			last := clients[len(clients)-1]
+			last.Secrets = append(last.Secrets, secret)
+		}
+	}
+	return clients, rows.Err()
+}

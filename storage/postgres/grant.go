@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"grantd/storage"
+)
+
+// Approve implements storage.GrantStore. live locks what the approval relies on
+// and has no row when any of it is gone or disabled; held does the same for the
+// Resource's scopes. The code is inserted plainly: when its id was used before,
+// the whole statement fails and the Grant stays as it was.
+func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
+	const sql = `
+WITH live AS (
+	SELECT u.id AS user_id, c.id AS client_id, r.id AS resource_id
+	FROM users u
+	JOIN sessions s ON s.user_id = u.id
+	CROSS JOIN clients c
+	CROSS JOIN resources r
+	WHERE u.id = $7 AND NOT u.disabled AND c.id = $8 AND NOT c.disabled AND r.id = $9
+		AND s.id = $10 AND s.last_seen_at > $11 AND s.created_at > $12
+	FOR SHARE OF u, c, r FOR KEY SHARE OF s
+), held AS (
+	SELECT scopes.name
+	FROM live
+	JOIN scopes ON scopes.resource_id = live.resource_id
+	WHERE scopes.name = ANY ($13)
+	FOR KEY SHARE OF scopes
+), granted AS (
+	INSERT INTO grants (id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at)
+	SELECT $14::text, user_id, client_id, resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz
+	FROM live
+	WHERE (SELECT count(*) FROM held) = cardinality($13)
+	ON CONFLICT (user_id, client_id, resource_id) DO UPDATE SET
+		scopes = ARRAY(
+			SELECT name COLLATE "C" FROM (
+				SELECT unnest(grants.scopes) EXCEPT SELECT unnest($18::text[]) UNION SELECT unnest(EXCLUDED.scopes)
+			) AS decided (name) ORDER BY 1),
+		redirect_uri = EXCLUDED.redirect_uri,
+		client_name = EXCLUDED.client_name,
+		updated_at = EXCLUDED.updated_at
+	RETURNING id, user_id, client_id, resource_id
+), coded AS (
+	INSERT INTO authorization_codes (id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri,
+		code_challenge, created_at, expires_at, failed_proofs)
+	SELECT $19::text, id, user_id, client_id, resource_id, $20::text[], $15::text,
+		$21::text, $17::timestamptz, $22::timestamptz, 0
+	FROM granted
+	RETURNING grant_id
+), recorded AS (` + recordEvent + `coded)
+SELECT grant_id FROM coded`
+	c := &a.Code
+	decided := slices.Compact(slices.Sorted(slices.Values(c.Scopes)))
+	return s.row(ctx, "approve", sql,
+		withEvent(event, c.UserID, c.ClientID, c.ResourceID, a.SessionID,
+			c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
+			list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
+			c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt),
+		&c.GrantID)
+}
+
+// Grants implements storage.GrantStore. Only the conditions that are asked for
+// are in the statement, so that each has its index.
+func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {
+	const sql = `
+SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at
+FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
+	args := []any{page.After, page.Limit}
+	var conditions strings.Builder
+	for _, by := range []struct{ column, id string }{
+		{"user_id", filter.UserID}, {"client_id", filter.ClientID}, {"resource_id", filter.ResourceID},
+	} {
+		if by.id != "" {
+			args = append(args, by.id)
+			fmt.Fprintf(&conditions, "AND %s = $%d ", by.column, len(args))
+		}
+	}
+	return rows(ctx, s, "list grants", each(scanGrant), fmt.Sprintf(sql, conditions.String()), args...)
+}
+
+// DeleteGrant implements storage.GrantStore. Foreign keys end the Families and
+// take the Grant from its codes, which can then not be redeemed.
+func (s *Store) DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error {
+	const sql = `
+WITH gone AS (
+	DELETE FROM grants WHERE id = $7 RETURNING id
+), recorded AS (` + recordEvent + `gone)
+SELECT id FROM gone`
+	return s.act(ctx, "delete a grant", storage.ErrNotFound, sql, withEvent(event, id)...)
+}
+
+func scanGrant(row pgx.CollectableRow) (*storage.Grant, error) {
+	var g storage.Grant
+	err := row.Scan(&g.ID, &g.UserID, &g.ClientID, &g.ResourceID, &g.Scopes, &g.RedirectURI, &g.ClientName,
+		&g.CreatedAt, &g.UpdatedAt)
+	return &g, err
+}

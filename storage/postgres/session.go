@@ -1,0 +1,82 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
+
+	"grantd/storage"
+)
+
+// CreateSession implements storage.SessionStore.
+func (s *Store) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {
+	const sql = `
+WITH live AS (
+	SELECT id FROM users WHERE id = $9 AND NOT disabled FOR SHARE
+), created AS (
+	INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at)
+	SELECT $7::text, $8::bytea, id, $10::timestamptz, $11::timestamptz, $12::timestamptz FROM live
+	RETURNING id
+), recorded AS (` + recordEvent + `created)
+SELECT id FROM created`
+	return s.act(ctx, "create a session", storage.ErrNotFound, sql,
+		withEvent(event, session.ID, octets(session.TokenHash), session.UserID, session.AuthenticatedAt,
+			session.CreatedAt, session.LastSeenAt)...)
+}
+
+// SignIn implements storage.SessionStore. It commits nothing unless SessionTouch
+// has passed.
+func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+	const sql = `
+WITH live AS (
+	SELECT s.id AS session_id, s.token_hash, s.authenticated_at, s.created_at AS session_created_at, s.last_seen_at,
+		u.id AS user_id, u.username, u.version, u.email, u.name, u.created_at, u.updated_at
+	FROM sessions s
+	JOIN users u ON u.id = s.user_id
+	WHERE s.token_hash = $1 AND s.last_seen_at > $5 AND s.created_at > $6 AND NOT u.disabled
+), seen AS (
+	UPDATE sessions SET last_seen_at = $4
+	FROM live
+	WHERE sessions.id = live.session_id AND sessions.last_seen_at <= $7
+)
+SELECT session_id, token_hash, authenticated_at, session_created_at,
+	CASE WHEN last_seen_at <= $7 THEN $4::timestamptz ELSE last_seen_at END,
+	live.user_id, username, version, email, name, live.created_at, live.updated_at,
+	g.id, g.scopes, g.redirect_uri, g.client_name, g.created_at, g.updated_at
+FROM live
+LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resource_id = $3`
+	var (
+		in    storage.SignIn
+		grant storage.Grant
+	)
+	err := s.row(ctx, "look up a sign-in", sql,
+		[]any{
+			octets(tokenHash), clientID, resourceID, now,
+			now.Add(-storage.SessionIdle), now.Add(-storage.SessionLifetime), now.Add(-storage.SessionTouch),
+		},
+		&in.Session.ID, &in.Session.TokenHash, &in.Session.AuthenticatedAt, &in.Session.CreatedAt,
+		&in.Session.LastSeenAt,
+		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.CreatedAt, &in.User.UpdatedAt,
+		(*zeronull.Text)(&grant.ID), &grant.Scopes, (*zeronull.Text)(&grant.RedirectURI), (*zeronull.Text)(&grant.ClientName),
+		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt))
+	if err != nil {
+		return nil, err
+	}
+	in.Session.UserID = in.User.ID
+	if grant.ID != "" {
+		grant.UserID, grant.ClientID, grant.ResourceID = in.User.ID, clientID, resourceID
+		in.Grant = &grant
+	}
+	return &in, nil
+}
+
+// DeleteSession implements storage.SessionStore.
+func (s *Store) DeleteSession(ctx context.Context, id string, event storage.AuditEvent) error {
+	const sql = `
+WITH gone AS (
+	DELETE FROM sessions WHERE id = $7 RETURNING id
+), recorded AS (` + recordEvent + `gone)
+SELECT id FROM gone`
+	return s.act(ctx, "delete a session", storage.ErrNotFound, sql, withEvent(event, id)...)
+}

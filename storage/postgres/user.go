@@ -1,0 +1,149 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"grantd/storage"
+)
+
+const selectUser = `
+SELECT u.id, u.username, u.version, u.email, u.name, u.password_hash,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name),
+	u.disabled, u.created_at, u.updated_at
+FROM users u `
+
+// User implements storage.UserStore.
+func (s *Store) User(ctx context.Context, id string) (*storage.User, error) {
+	const sql = selectUser + `WHERE u.id = $1`
+	return only(rows(ctx, s, "read a user", each(scanUser), sql, id))
+}
+
+// UserByUsername implements storage.UserStore.
+func (s *Store) UserByUsername(ctx context.Context, username string) (*storage.User, error) {
+	const sql = selectUser + `WHERE u.username_key = $1`
+	return only(rows(ctx, s, "read a user", each(scanUser), sql, usernameKey(username)))
+}
+
+// Users implements storage.UserStore.
+func (s *Store) Users(ctx context.Context, page storage.Page) ([]*storage.User, error) {
+	const sql = selectUser + `WHERE u.id > $1 ORDER BY u.id LIMIT $2`
+	return rows(ctx, s, "list users", each(scanUser), sql, page.After, page.Limit)
+}
+
+// CreateUser implements storage.UserStore.
+func (s *Store) CreateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
+	const insert = `
+INSERT INTO users (id, username, username_key, version, email, name, password_hash, disabled, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+	return s.tx(ctx, "create a user", func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, insert, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name,
+			u.PasswordHash, u.Disabled, u.CreatedAt, u.UpdatedAt)
+		if err != nil {
+			return err
+		}
+		if err := joinGroups(ctx, tx, u); err != nil {
+			return err
+		}
+		return record(ctx, tx, event)
+	})
+}
+
+// UpdateUser implements storage.UserStore. Codes go before families: a code that
+// is being redeemed is waited for, and the family it became is found.
+func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
+	const (
+		lock   = `SELECT version, password_hash FROM users WHERE id = $1 FOR NO KEY UPDATE`
+		update = `
+UPDATE users SET version = $2, username = $3, username_key = $4, email = $5, name = $6, password_hash = $7,
+	disabled = $8, updated_at = $9
+WHERE id = $1`
+		leaveGroups    = `DELETE FROM user_groups WHERE user_id = $1 AND group_name <> ALL ($2)`
+		deleteSessions = `DELETE FROM sessions WHERE user_id = $1`
+		deleteGrants   = `DELETE FROM grants WHERE user_id = $1` // and, by foreign key, what hangs on them
+		killCodes      = `UPDATE authorization_codes SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
+		deleteFamilies = `DELETE FROM families USING grants WHERE grants.id = families.grant_id AND grants.user_id = $1`
+	)
+	err := s.tx(ctx, "update a user", func(ctx context.Context, tx pgx.Tx) error {
+		var (
+			version      int64
+			passwordHash string
+		)
+		if err := tx.QueryRow(ctx, lock, u.ID).Scan(&version, &passwordHash); err != nil {
+			return err
+		}
+		if version != u.Version {
+			return storage.ErrConflict
+		}
+		_, err := tx.Exec(ctx, update, u.ID, u.Version+1, u.Username, usernameKey(u.Username), u.Email, u.Name,
+			u.PasswordHash, u.Disabled, u.UpdatedAt)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, leaveGroups, u.ID, list(u.Groups)); err != nil {
+			return err
+		}
+		if err := joinGroups(ctx, tx, u); err != nil {
+			return err
+		}
+		var ends []string
+		switch {
+		case u.Disabled:
+			ends = []string{deleteSessions, deleteGrants}
+		case u.PasswordHash != passwordHash:
+			ends = []string{deleteSessions, killCodes, deleteFamilies}
+		}
+		for _, sql := range ends {
+			if _, err := tx.Exec(ctx, sql, u.ID); err != nil {
+				return err
+			}
+		}
+		return record(ctx, tx, event)
+	})
+	if err == nil {
+		u.Version++
+	}
+	return err
+}
+
+// DeleteUser implements storage.UserStore.
+func (s *Store) DeleteUser(ctx context.Context, id string, event storage.AuditEvent) error {
+	const sql = `
+WITH gone AS (
+	DELETE FROM users WHERE id = $7 RETURNING id
+), recorded AS (` + recordEvent + `gone)
+SELECT id FROM gone`
+	return s.act(ctx, "delete a user", storage.ErrNotFound, sql, withEvent(event, id)...)
+}
+
+// joinGroups puts the user into the Groups it names, making those that are not
+// there. They are sorted so that two who make the same ones do not wait for each
+// other.
+func joinGroups(ctx context.Context, tx pgx.Tx, u *storage.User) error {
+	const (
+		createGroups = `INSERT INTO groups (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING`
+		join         = `INSERT INTO user_groups (user_id, group_name) SELECT $1::text, unnest($2::text[]) ON CONFLICT DO NOTHING`
+	)
+	if len(u.Groups) == 0 {
+		return nil
+	}
+	groups := slices.Compact(slices.Sorted(slices.Values(u.Groups)))
+	if _, err := tx.Exec(ctx, createGroups, groups); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, join, u.ID, groups)
+	return err
+}
+
+// usernameKey is what usernames are compared by.
+func usernameKey(username string) string { return strings.ToLower(username) }
+
+func scanUser(row pgx.CollectableRow) (*storage.User, error) {
+	var u storage.User
+	err := row.Scan(&u.ID, &u.Username, &u.Version, &u.Email, &u.Name, &u.PasswordHash, &u.Groups, &u.Disabled,
+		&u.CreatedAt, &u.UpdatedAt)
+	return &u, err
+}

@@ -1,0 +1,43 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"grantd/storage"
+)
+
+const insertRevokedAccessToken = `INSERT INTO revoked_access_tokens (jti, expires_at) VALUES (?, ?)
+	ON CONFLICT (jti) DO NOTHING`
+
+// RevokeAccessToken implements storage.AccessTokenStore. Repeating it records
+// nothing: whoever holds the token could fill the audit log.
+func (s *Store) RevokeAccessToken(ctx context.Context, jti string, expiresAt time.Time, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		n, err := tx.exec(insertRevokedAccessToken, jti, micros(expiresAt))
+		if err != nil || n == 0 {
+			return err
+		}
+		return tx.record(event)
+	})
+}
+
+const selectAccessTokenLive = `SELECT
+	NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = @jti)
+	AND (@family = '' OR EXISTS (
+		SELECT 1 FROM families f
+		JOIN grants g ON g.id = f.grant_id
+		JOIN users u ON u.id = g.user_id
+		WHERE f.id = @family AND NOT u.disabled AND ` + liveFamily + `))`
+
+// AccessTokenLive implements storage.AccessTokenStore.
+func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, err error) {
+	err = s.readRow(ctx, selectAccessTokenLive, []any{
+		sql.Named("jti", jti),
+		sql.Named("family", familyID),
+		sql.Named("now", micros(now)),
+		sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
+	}, &live)
+	return live, err
+}

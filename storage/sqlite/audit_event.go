@@ -1,0 +1,38 @@
+package sqlite
+
+import (
+	"context"
+
+	"grantd/storage"
+)
+
+const insertAuditEvent = `INSERT INTO audit_events (id, at, actor, action, target, detail) VALUES (?, ?, ?, ?, ?, ?)`
+
+// RecordAuditEvent implements storage.AuditEventStore. ErrExists: its id is taken.
+func (s *Store) RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error { return tx.record(event) })
+}
+
+// record writes the event of what the transaction does.
+func (t *tx) record(event storage.AuditEvent) error {
+	detail := event.Detail
+	if detail == nil {
+		detail = map[string]string{}
+	}
+	_, err := t.exec(insertAuditEvent, event.ID, micros(event.At), event.Actor, event.Action, event.Target, asJSON(detail))
+	return err
+}
+
+const selectAuditEvents = `SELECT id, at, actor, action, target, detail FROM audit_events
+	WHERE id > ? ORDER BY id LIMIT ?`
+
+// AuditEvents implements storage.AuditEventStore.
+func (s *Store) AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error) {
+	return readRows(ctx, s, selectAuditEvents, []any{page.After, page.Limit}, scanAuditEvent)
+}
+
+func scanAuditEvent(row scanner) (*storage.AuditEvent, error) {
+	var e storage.AuditEvent
+	err := row.Scan(&e.ID, intoTime{&e.At}, &e.Actor, &e.Action, &e.Target, intoJSON{&e.Detail})
+	return &e, err
+}

@@ -1,0 +1,115 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+
+	"grantd/storage"
+)
+
+const codeColumns = `id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri, code_challenge,
+	created_at, expires_at, redeemed_at, failed_proofs`
+
+const codeValues = `@id, @grant, @user, @client, @resource, @scopes, @redirect_uri, @code_challenge,
+	@now, @expires_at, @redeemed_at, @failed_proofs`
+
+const insertCode = `INSERT INTO authorization_codes (` + codeColumns + `) VALUES (` + codeValues + `)`
+
+const insertRememberedCode = `INSERT INTO authorization_codes (` + codeColumns + `)
+	SELECT ` + codeValues + `
+	FROM grants g
+	JOIN users u ON u.id = g.user_id
+	JOIN clients c ON c.id = g.client_id
+	JOIN sessions s ON s.user_id = g.user_id
+	WHERE g.id = @grant AND g.user_id = @user AND g.client_id = @client AND g.resource_id = @resource
+	  AND NOT u.disabled AND NOT c.disabled
+	  AND s.id = @session AND ` + liveSession + `
+	  AND NOT EXISTS (
+		SELECT 1 FROM json_each(@scopes) WHERE value NOT IN (SELECT value FROM json_each(g.scopes)))`
+
+// CreateCode implements storage.AuthorizationCodeStore.
+func (s *Store) CreateCode(ctx context.Context, c *storage.AuthorizationCode, sessionID string) error {
+	// sessionArgs names the time of the session's life as codeArgs names the
+	// code's: both are @now.
+	args := append(codeArgs(c), sessionArgs(c.CreatedAt)[1:]...)
+	args = append(args, sql.Named("session", sessionID))
+	return s.write(ctx, func(tx *tx) error { return consumedIfTaken(tx.mustExec(insertRememberedCode, args...)) })
+}
+
+const selectCode = `SELECT
+	a.id, a.grant_id, a.user_id, a.client_id, a.resource_id, a.scopes, a.redirect_uri, a.code_challenge,
+	a.created_at, a.expires_at, a.redeemed_at, a.failed_proofs,
+	CASE WHEN NOT u.disabled THEN g.scopes END
+	FROM authorization_codes a
+	JOIN users u ON u.id = a.user_id
+	LEFT JOIN grants g ON g.id = a.grant_id
+	WHERE a.id = ?`
+
+// Code implements storage.AuthorizationCodeStore.
+func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, []string, error) {
+	var (
+		c           storage.AuthorizationCode
+		grantScopes []string
+	)
+	err := s.readRow(ctx, selectCode, []any{id},
+		&c.ID, intoText{&c.GrantID}, &c.UserID, &c.ClientID, &c.ResourceID, intoList{&c.Scopes}, &c.RedirectURI, &c.CodeChallenge,
+		intoTime{&c.CreatedAt}, intoTime{&c.ExpiresAt}, intoTime{&c.RedeemedAt}, &c.FailedProofs, intoList{&grantScopes})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &c, grantScopes, nil
+}
+
+// redeemCode needs no look at the user: one who is disabled has no Grant.
+const redeemCode = `UPDATE authorization_codes SET redeemed_at = @now
+	WHERE id = @id AND grant_id = @grant AND redeemed_at IS NULL
+	  AND failed_proofs < @max_failed_proofs AND expires_at > @now`
+
+const insertFamily = `INSERT INTO families
+	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// RedeemCode implements storage.AuthorizationCodeStore.
+func (s *Store) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
+	return s.write(ctx, func(tx *tx) error {
+		n, err := tx.exec(redeemCode,
+			sql.Named("id", codeID),
+			sql.Named("grant", f.GrantID),
+			sql.Named("now", micros(f.CreatedAt)),
+			sql.Named("max_failed_proofs", storage.MaxFailedProofs))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return storage.ErrConsumed
+		}
+		_, err = tx.exec(insertFamily, f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(f.Scopes),
+			f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt))
+		return consumedIfTaken(err)
+	})
+}
+
+const failCode = `UPDATE authorization_codes SET failed_proofs = failed_proofs + 1 WHERE id = ?`
+
+// FailCode implements storage.AuthorizationCodeStore. ErrNotFound.
+func (s *Store) FailCode(ctx context.Context, codeID string) error {
+	return s.write(ctx, func(tx *tx) error { return tx.mustExec(failCode, codeID) })
+}
+
+// codeArgs returns the values of codeValues.
+func codeArgs(c *storage.AuthorizationCode) []any {
+	return []any{
+		sql.Named("id", c.ID),
+		sql.Named("grant", c.GrantID),
+		sql.Named("user", c.UserID),
+		sql.Named("client", c.ClientID),
+		sql.Named("resource", c.ResourceID),
+		sql.Named("scopes", list(c.Scopes)),
+		sql.Named("redirect_uri", c.RedirectURI),
+		sql.Named("code_challenge", c.CodeChallenge),
+		sql.Named("now", micros(c.CreatedAt)),
+		sql.Named("expires_at", micros(c.ExpiresAt)),
+		sql.Named("redeemed_at", microsOrNull(c.RedeemedAt)),
+		sql.Named("failed_proofs", c.FailedProofs),
+	}
+}

@@ -1,0 +1,228 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/hex"
+	"time"
+
+	"grantd/storage"
+)
+
+const clientValues = `
+	(id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
+	 token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri,
+	 policy_uri, contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg,
+	 disabled, created_at, updated_at)`
+
+const insertClient = `INSERT INTO clients` + clientValues + `
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
+	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
+	FROM json_each(?)`
+
+// CreateClient implements storage.ClientStore.
+func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		if _, err := tx.exec(insertClient, clientArgs(c)...); err != nil {
+			return err
+		}
+		return tx.afterClient(c, event)
+	})
+}
+
+const insertDynamicClient = `INSERT INTO clients` + clientValues + `
+	SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+	WHERE (
+		SELECT count(*) FROM clients WHERE source = 'dynamic'
+			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+	) < ?`
+
+// CreateDynamicClient implements storage.ClientStore.
+func (s *Store) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		n, err := tx.exec(insertDynamicClient, append(clientArgs(c), maxUnused)...)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return storage.ErrFull
+		}
+		return tx.afterClient(c, event)
+	})
+}
+
+// afterClient writes what belongs to a client that was just inserted.
+func (t *tx) afterClient(c *storage.Client, event storage.AuditEvent) error {
+	if len(c.Secrets) > 0 {
+		if _, err := t.exec(insertSecrets, c.ID, secretsJSON(c.Secrets)); err != nil {
+			return err
+		}
+	}
+	return t.record(event)
+}
+
+const selectClient = `SELECT id, client_id, source, version, client_name, redirect_uris, grant_types,
+	response_types, token_endpoint_auth_method, application_type, scope, resources, client_uri,
+	logo_uri, tos_uri, policy_uri, contacts, software_id, software_version, jwks, jwks_uri,
+	token_endpoint_auth_signing_alg, disabled, created_at, updated_at,
+	(SELECT json_group_array(json_object('id', id, 'hash', hex(hash), 'created_at', created_at, 'expires_at', expires_at)
+		ORDER BY created_at, id)
+	 FROM client_secrets WHERE client_secrets.client_id = clients.id)
+	FROM clients `
+
+const (
+	selectClientByID       = selectClient + `WHERE id = ?`
+	selectClientByClientID = selectClient + `WHERE client_id = ?`
+	selectClients          = selectClient + `WHERE id > ? ORDER BY id LIMIT ?`
+)
+
+// Client implements storage.ClientStore.
+func (s *Store) Client(ctx context.Context, id string) (*storage.Client, error) {
+	return readOne(ctx, s, selectClientByID, []any{id}, scanClient)
+}
+
+// ClientByClientID implements storage.ClientStore.
+func (s *Store) ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error) {
+	return readOne(ctx, s, selectClientByClientID, []any{clientID}, scanClient)
+}
+
+// Clients implements storage.ClientStore.
+func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+	return readRows(ctx, s, selectClients, []any{page.After, page.Limit}, scanClient)
+}
+
+const updateClient = `UPDATE clients SET version = version + 1,
+	client_name = ?, redirect_uris = ?, grant_types = ?, response_types = ?,
+	token_endpoint_auth_method = ?, application_type = ?, scope = ?, resources = ?, client_uri = ?,
+	logo_uri = ?, tos_uri = ?, policy_uri = ?, contacts = ?, software_id = ?, software_version = ?,
+	jwks = ?, jwks_uri = ?, token_endpoint_auth_signing_alg = ?, disabled = ?, updated_at = ?
+	WHERE id = ? AND version = ? RETURNING version`
+
+// UpdateClient implements storage.ClientStore. The trigger client_disabled takes
+// the Grants.
+func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	var version int64
+	err := s.write(ctx, func(tx *tx) error {
+		err := tx.row(updateClient, []any{
+			c.ClientName, list(c.RedirectURIs), list(c.GrantTypes), list(c.ResponseTypes),
+			c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources), c.ClientURI,
+			c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
+			c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.UpdatedAt), c.ID, c.Version,
+		}, &version)
+		if err != nil {
+			return tx.conflictOrNotFound(err, existsClient, c.ID)
+		}
+		return tx.changedCatalog(event)
+	})
+	if err == nil {
+		c.Version = version
+	}
+	return err
+}
+
+const (
+	existsClient = `SELECT 1 FROM clients WHERE id = ?`
+	deleteClient = `DELETE FROM clients WHERE id = ?`
+)
+
+// DeleteClient implements storage.ClientStore. Foreign keys take what was granted.
+func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		if err := tx.mustExec(deleteClient, id); err != nil {
+			return err
+		}
+		return tx.changedCatalog(event)
+	})
+}
+
+const touchClient = `UPDATE clients SET version = version + 1 WHERE id = ?`
+
+// AddClientSecret implements storage.ClientStore.
+func (s *Store) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		if err := tx.mustExec(touchClient, id); err != nil {
+			return err
+		}
+		if _, err := tx.exec(insertSecrets, id, secretsJSON([]storage.ClientSecret{secret})); err != nil {
+			return err
+		}
+		return tx.changedCatalog(event)
+	})
+}
+
+const deleteClientSecret = `DELETE FROM client_secrets WHERE client_id = ? AND id = ?`
+
+// DeleteClientSecret implements storage.ClientStore.
+func (s *Store) DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		if err := tx.mustExec(deleteClientSecret, id, secretID); err != nil {
+			return err
+		}
+		if err := tx.mustExec(touchClient, id); err != nil {
+			return err
+		}
+		return tx.changedCatalog(event)
+	})
+}
+
+// secretRow is a client_secrets row as JSON, in which bytes are hexadecimal.
+type secretRow struct {
+	ID        string `json:"id"`
+	Hash      string `json:"hash"`
+	CreatedAt int64  `json:"created_at"`
+	ExpiresAt *int64 `json:"expires_at"`
+}
+
+func secretsJSON(secrets []storage.ClientSecret) string {
+	rows := make([]secretRow, len(secrets))
+	for i, secret := range secrets {
+		rows[i] = secretRow{ID: secret.ID, Hash: hex.EncodeToString(secret.Hash), CreatedAt: micros(secret.CreatedAt)}
+		if !secret.ExpiresAt.IsZero() {
+			expires := micros(secret.ExpiresAt)
+			rows[i].ExpiresAt = &expires
+		}
+	}
+	return asJSON(rows)
+}
+
+func scanClient(row scanner) (*storage.Client, error) {
+	var (
+		c       storage.Client
+		secrets []secretRow
+	)
+	err := row.Scan(
+		&c.ID, &c.ClientID, &c.Source, &c.Version, &c.ClientName,
+		intoList{&c.RedirectURIs}, intoList{&c.GrantTypes}, intoList{&c.ResponseTypes},
+		&c.TokenEndpointAuthMethod, &c.ApplicationType, intoList{&c.Scope}, intoList{&c.Resources},
+		&c.ClientURI, &c.LogoURI, &c.TosURI, &c.PolicyURI, intoList{&c.Contacts},
+		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt},
+		intoJSON{&secrets},
+	)
+	if err != nil {
+		return nil, err
+	}
+	c.Secrets = make([]storage.ClientSecret, len(secrets))
+	for i, row := range secrets {
+		hash, err := hex.DecodeString(row.Hash)
+		if err != nil {
+			return nil, err
+		}
+		c.Secrets[i] = storage.ClientSecret{ID: row.ID, Hash: hash, CreatedAt: time.UnixMicro(row.CreatedAt).UTC()}
+		if row.ExpiresAt != nil {
+			c.Secrets[i].ExpiresAt = time.UnixMicro(*row.ExpiresAt).UTC()
+		}
+	}
+	return &c, nil
+}
+
+// clientArgs returns the values of clientValues.
+func clientArgs(c *storage.Client) []any {
+	return []any{
+		c.ID, c.ClientID, c.Source, c.Version, c.ClientName,
+		list(c.RedirectURIs), list(c.GrantTypes), list(c.ResponseTypes),
+		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
+		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts),
+		c.SoftwareID, c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.CreatedAt), micros(c.UpdatedAt),
+	}
+}

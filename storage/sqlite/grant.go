@@ -1,0 +1,106 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+
+	"grantd/storage"
+)
+
+// writeGrant inserts the Grant or merges the approval into it, if the session,
+// user, client and resource are live and the resource has the scopes.
+const writeGrant = `INSERT INTO grants
+	(id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at)
+	SELECT @id, u.id, c.id, r.id, @sorted, @redirect_uri, @client_name, @now, @now
+	FROM sessions s
+	JOIN users u ON u.id = s.user_id
+	JOIN clients c ON c.id = @client
+	JOIN resources r ON r.id = @resource
+	WHERE s.id = @session AND ` + liveSession + `
+	  AND u.id = @user AND NOT u.disabled AND NOT c.disabled
+	  AND NOT EXISTS (
+		SELECT 1 FROM json_each(@sorted)
+		WHERE value NOT IN (SELECT name FROM scopes WHERE scopes.resource_id = r.id))
+	ON CONFLICT (user_id, client_id, resource_id) DO UPDATE SET
+		scopes = (
+			SELECT json_group_array(value ORDER BY value) FROM (
+				SELECT value FROM json_each(grants.scopes) WHERE value NOT IN (SELECT value FROM json_each(@shown))
+				UNION
+				SELECT value FROM json_each(@sorted))),
+		redirect_uri = excluded.redirect_uri,
+		client_name = excluded.client_name,
+		updated_at = excluded.updated_at
+	RETURNING id`
+
+// Approve implements storage.GrantStore. A code whose id is taken takes the
+// Grant's change back with it.
+func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
+	sorted := slices.Compact(slices.Sorted(slices.Values(a.Code.Scopes)))
+	code := a.Code
+	err := s.write(ctx, func(tx *tx) error {
+		err := tx.row(writeGrant, append(sessionArgs(code.CreatedAt),
+			sql.Named("id", storage.NewID(storage.PrefixGrant)),
+			sql.Named("session", a.SessionID),
+			sql.Named("user", code.UserID),
+			sql.Named("client", code.ClientID),
+			sql.Named("resource", code.ResourceID),
+			sql.Named("sorted", list(sorted)),
+			sql.Named("shown", list(a.Shown)),
+			sql.Named("redirect_uri", code.RedirectURI),
+			sql.Named("client_name", a.ClientName),
+		), &code.GrantID)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.exec(insertCode, codeArgs(&code)...); err != nil {
+			return consumedIfTaken(err)
+		}
+		return tx.record(event)
+	})
+	if err == nil {
+		a.Code.GrantID = code.GrantID
+	}
+	return err
+}
+
+const selectGrants = `SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at
+	FROM grants WHERE id > ?`
+
+// Grants implements storage.GrantStore.
+func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {
+	var query strings.Builder
+	query.WriteString(selectGrants)
+	args := []any{page.After}
+	for _, condition := range []struct{ column, id string }{
+		{"user_id", filter.UserID}, {"client_id", filter.ClientID}, {"resource_id", filter.ResourceID},
+	} {
+		if condition.id != "" {
+			query.WriteString(" AND " + condition.column + " = ?")
+			args = append(args, condition.id)
+		}
+	}
+	query.WriteString(" ORDER BY id LIMIT ?")
+	return readRows(ctx, s, query.String(), append(args, page.Limit), scanGrant)
+}
+
+const deleteGrant = `DELETE FROM grants WHERE id = ?`
+
+// DeleteGrant implements storage.GrantStore. Foreign keys take the Families, and
+// from the codes what they could be redeemed for.
+func (s *Store) DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		if err := tx.mustExec(deleteGrant, id); err != nil {
+			return err
+		}
+		return tx.record(event)
+	})
+}
+
+func scanGrant(row scanner) (*storage.Grant, error) {
+	var g storage.Grant
+	err := row.Scan(&g.ID, &g.UserID, &g.ClientID, &g.ResourceID, intoList{&g.Scopes}, &g.RedirectURI, &g.ClientName,
+		intoTime{&g.CreatedAt}, intoTime{&g.UpdatedAt})
+	return &g, err
+}

@@ -1,0 +1,111 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"grantd/storage"
+)
+
+const insertSession = `INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at)
+	SELECT ?, ?, id, ?, ?, ? FROM users WHERE id = ? AND NOT disabled`
+
+// CreateSession implements storage.SessionStore.
+func (s *Store) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		err := tx.mustExec(insertSession, session.ID, session.TokenHash, micros(session.AuthenticatedAt),
+			micros(session.CreatedAt), micros(session.LastSeenAt), session.UserID)
+		if err != nil {
+			return err
+		}
+		return tx.record(event)
+	})
+}
+
+// liveSession is the condition on a session s that it has not ended by @now.
+const liveSession = `s.created_at > @now - @session_lifetime AND s.last_seen_at > @now - @session_idle`
+
+const selectSignIn = `SELECT
+	s.id, s.token_hash, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at,
+	u.id, u.username, u.version, u.email, u.name, u.disabled, u.created_at, u.updated_at,
+	g.id, g.user_id, g.client_id, g.resource_id, g.scopes, g.redirect_uri, g.client_name, g.created_at, g.updated_at
+	FROM sessions s
+	JOIN users u ON u.id = s.user_id
+	LEFT JOIN grants g ON g.user_id = s.user_id AND g.client_id = @client AND g.resource_id = @resource
+	WHERE s.token_hash = @token_hash AND NOT u.disabled AND ` + liveSession
+
+const touchSession = `UPDATE sessions SET last_seen_at = @now WHERE id = @id AND last_seen_at <= @now - @touch`
+
+// SignIn implements storage.SessionStore. It writes only when being seen is due.
+func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+	signIn, err := readOne(ctx, s, selectSignIn, append(sessionArgs(now),
+		sql.Named("token_hash", tokenHash),
+		sql.Named("client", clientID),
+		sql.Named("resource", resourceID),
+	), scanSignIn)
+	if err != nil {
+		return nil, err
+	}
+	if now.Sub(signIn.Session.LastSeenAt) < storage.SessionTouch {
+		return signIn, nil
+	}
+	// Meanwhile another request may have done it, or the session may have ended:
+	// then this one came just before.
+	err = s.write(ctx, func(tx *tx) error {
+		_, err := tx.exec(touchSession,
+			sql.Named("now", micros(now)),
+			sql.Named("id", signIn.Session.ID),
+			sql.Named("touch", storage.SessionTouch.Microseconds()))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	signIn.Session.LastSeenAt = time.UnixMicro(micros(now)).UTC()
+	return signIn, nil
+}
+
+const deleteSession = `DELETE FROM sessions WHERE id = ?`
+
+// DeleteSession implements storage.SessionStore.
+func (s *Store) DeleteSession(ctx context.Context, id string, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		if err := tx.mustExec(deleteSession, id); err != nil {
+			return err
+		}
+		return tx.record(event)
+	})
+}
+
+// sessionArgs returns the values of liveSession.
+func sessionArgs(now time.Time) []any {
+	return []any{
+		sql.Named("now", micros(now)),
+		sql.Named("session_lifetime", storage.SessionLifetime.Microseconds()),
+		sql.Named("session_idle", storage.SessionIdle.Microseconds()),
+	}
+}
+
+func scanSignIn(row scanner) (*storage.SignIn, error) {
+	var (
+		in storage.SignIn
+		g  storage.Grant
+	)
+	err := row.Scan(
+		&in.Session.ID, intoBlob{&in.Session.TokenHash}, &in.Session.UserID,
+		intoTime{&in.Session.AuthenticatedAt}, intoTime{&in.Session.CreatedAt}, intoTime{&in.Session.LastSeenAt},
+		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.Disabled,
+		intoTime{&in.User.CreatedAt}, intoTime{&in.User.UpdatedAt},
+		intoText{&g.ID}, intoText{&g.UserID}, intoText{&g.ClientID}, intoText{&g.ResourceID}, intoList{&g.Scopes},
+		intoText{&g.RedirectURI}, intoText{&g.ClientName}, intoTime{&g.CreatedAt}, intoTime{&g.UpdatedAt},
+	)
+	if err != nil {
+		return nil, err
+	}
+	in.User.Groups = []string{}
+	if g.ID != "" {
+		in.Grant = &g
+	}
+	return &in, nil
+}

@@ -1,0 +1,132 @@
+package sqlite
+
+import (
+	"context"
+	"strings"
+
+	"grantd/storage"
+)
+
+const insertUser = `INSERT INTO users
+	(id, username, username_key, version, email, name, password_hash, disabled, created_at, updated_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+const (
+	insertGroups = `INSERT INTO groups (name) SELECT value FROM json_each(?) WHERE true
+		ON CONFLICT (name) DO NOTHING`
+	insertUserGroups = `INSERT INTO user_groups (user_id, group_name) SELECT ?, value FROM json_each(?) WHERE true
+		ON CONFLICT (user_id, group_name) DO NOTHING`
+)
+
+// CreateUser implements storage.UserStore.
+func (s *Store) CreateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		_, err := tx.exec(insertUser, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name,
+			u.PasswordHash, u.Disabled, micros(u.CreatedAt), micros(u.UpdatedAt))
+		if err != nil {
+			return err
+		}
+		if err := tx.writeGroups(u); err != nil {
+			return err
+		}
+		return tx.record(event)
+	})
+}
+
+const selectUser = `SELECT id, username, version, email, name, password_hash, disabled, created_at, updated_at,
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = users.id)
+	FROM users `
+
+const (
+	selectUserByID  = selectUser + `WHERE id = ?`
+	selectUserByKey = selectUser + `WHERE username_key = ?`
+	selectUsers     = selectUser + `WHERE id > ? ORDER BY id LIMIT ?`
+)
+
+// User implements storage.UserStore.
+func (s *Store) User(ctx context.Context, id string) (*storage.User, error) {
+	return readOne(ctx, s, selectUserByID, []any{id}, scanUser)
+}
+
+// UserByUsername implements storage.UserStore.
+func (s *Store) UserByUsername(ctx context.Context, username string) (*storage.User, error) {
+	return readOne(ctx, s, selectUserByKey, []any{usernameKey(username)}, scanUser)
+}
+
+// Users implements storage.UserStore.
+func (s *Store) Users(ctx context.Context, page storage.Page) ([]*storage.User, error) {
+	return readRows(ctx, s, selectUsers, []any{page.After, page.Limit}, scanUser)
+}
+
+const updateUser = `UPDATE users SET version = version + 1,
+	username = ?, username_key = ?, email = ?, name = ?, password_hash = ?, disabled = ?, updated_at = ?
+	WHERE id = ? AND version = ? RETURNING version`
+
+const deleteOtherUserGroups = `DELETE FROM user_groups WHERE user_id = ?
+	AND group_name NOT IN (SELECT value FROM json_each(?))`
+
+// UpdateUser implements storage.UserStore. The triggers user_disabled and
+// user_password_changed end what must end.
+func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
+	var version int64
+	err := s.write(ctx, func(tx *tx) error {
+		err := tx.row(updateUser, []any{
+			u.Username, usernameKey(u.Username), u.Email, u.Name, u.PasswordHash, u.Disabled, micros(u.UpdatedAt),
+			u.ID, u.Version,
+		}, &version)
+		if err != nil {
+			return tx.conflictOrNotFound(err, existsUser, u.ID)
+		}
+		if _, err := tx.exec(deleteOtherUserGroups, u.ID, list(u.Groups)); err != nil {
+			return err
+		}
+		if err := tx.writeGroups(u); err != nil {
+			return err
+		}
+		return tx.record(event)
+	})
+	if err == nil {
+		u.Version = version
+	}
+	return err
+}
+
+const (
+	existsUser = `SELECT 1 FROM users WHERE id = ?`
+	deleteUser = `DELETE FROM users WHERE id = ?`
+)
+
+// DeleteUser implements storage.UserStore. Foreign keys take Sessions, Grants and
+// Families.
+func (s *Store) DeleteUser(ctx context.Context, id string, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		if err := tx.mustExec(deleteUser, id); err != nil {
+			return err
+		}
+		return tx.record(event)
+	})
+}
+
+// writeGroups puts the user into the groups it names.
+func (t *tx) writeGroups(u *storage.User) error {
+	if len(u.Groups) == 0 {
+		return nil
+	}
+	groups := list(u.Groups)
+	if _, err := t.exec(insertGroups, groups); err != nil {
+		return err
+	}
+	_, err := t.exec(insertUserGroups, u.ID, groups)
+	return err
+}
+
+// usernameKey is what two usernames have in common that are the same but for
+// case. It is Go's doing because SQLite knows the case of ASCII only.
+func usernameKey(username string) string { return strings.ToLower(username) }
+
+func scanUser(row scanner) (*storage.User, error) {
+	var u storage.User
+	err := row.Scan(&u.ID, &u.Username, &u.Version, &u.Email, &u.Name, &u.PasswordHash, &u.Disabled,
+		intoTime{&u.CreatedAt}, intoTime{&u.UpdatedAt}, intoList{&u.Groups})
+	return &u, err
+}

@@ -1,0 +1,73 @@
+package storagetest
+
+import (
+	"testing"
+	"time"
+
+	"grantd/storage"
+)
+
+var accessTokenContracts = []contract{
+	{"a revoked token is dead and no other", accessTokenRevoked},
+	{"a token lives as long as its family", accessTokenFamily},
+}
+
+func accessTokenRevoked(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	expires := Now.Add(10 * time.Minute)
+	wantLive(t, s, "tok_a", family.ID, Now, true)
+	wantLive(t, s, "tok_a", "", Now, true)
+
+	want(t, s.RevokeAccessToken(t.Context(), "tok_a", expires, Event("token.revoked", "tok_a")), nil)
+	want(t, s.RevokeAccessToken(t.Context(), "tok_a", expires, Event("token.revoked", "tok_a")), nil)
+	wantLive(t, s, "tok_a", family.ID, Now, false)
+	wantLive(t, s, "tok_a", "", Now, false)
+	wantLive(t, s, "tok_a", "", expires.Add(-step), false)
+	wantLive(t, s, "tok_b", family.ID, Now, true)
+	wantLive(t, s, "tok_A", "", Now, true)
+}
+
+func accessTokenFamily(t *testing.T, s storage.Store) {
+	for name, end := range map[string]func(f *Fixture, family *storage.Family) error{
+		"the family ended": func(_ *Fixture, family *storage.Family) error {
+			return s.EndFamily(t.Context(), family.ID, Event("family.ended", family.ID))
+		},
+		"the grant is revoked": func(f *Fixture, _ *storage.Family) error {
+			return s.DeleteGrant(t.Context(), f.Grant.ID, Event("grant.deleted", f.Grant.ID))
+		},
+		"the user is disabled": func(f *Fixture, _ *storage.Family) error {
+			f.User.Disabled = true
+			return s.UpdateUser(t.Context(), f.User, Event("user.disabled", f.User.ID))
+		},
+		"the client is deleted": func(f *Fixture, _ *storage.Family) error {
+			return s.DeleteClient(t.Context(), f.Client.ID, Event("client.deleted", f.Client.ID))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, other := NewFixture(t, s), NewFixture(t, s)
+			family, others := f.Redeem(t, f.Code), other.Redeem(t, other.Code)
+			wantLive(t, s, "tok_a", family.ID, Now, true)
+			want(t, end(f, family), nil)
+			wantLive(t, s, "tok_a", family.ID, Now, false)
+			wantLive(t, s, "tok_a", others.ID, Now, true)
+		})
+	}
+	t.Run("the family expired", func(t *testing.T) {
+		// Swept already or not makes no difference.
+		f := NewFixture(t, s)
+		family := f.Redeem(t, f.Code)
+		wantLive(t, s, "tok_a", family.ID, Now.Add(storage.FamilyIdle-step), true)
+		wantLive(t, s, "tok_a", family.ID, Now.Add(storage.FamilyIdle), false)
+	})
+	wantLive(t, s, "tok_a", "fam_none", Now, false)
+}
+
+func wantLive(t testing.TB, s storage.Store, jti, familyID string, now time.Time, live bool) {
+	t.Helper()
+	got, err := s.AccessTokenLive(t.Context(), jti, familyID, now)
+	want(t, err, nil)
+	if got != live {
+		t.Errorf("AccessTokenLive(%q, %q) = %t, want %t", jti, familyID, got, live)
+	}
+}

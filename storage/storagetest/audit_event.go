@@ -1,0 +1,191 @@
+package storagetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grantd/storage"
+)
+
+var auditEventContracts = []contract{
+	{"an event comes back as it was", auditEventRoundTrip},
+	{"lists go by id, a page at a time", auditEventPages},
+	{"each act writes its event", auditEventOfActs},
+	{"an act that fails writes none", auditEventOfFailures},
+	{"an act whose event cannot be written does not happen", auditEventFails},
+}
+
+func auditEventRoundTrip(t *testing.T, s storage.Store) {
+	event := storage.NewAuditEvent(Now, "admin:key-1", "client.created", "cl_1").
+		With("client_id", "https://client.example/ä").With("empty", "").With(`quo"te`, "line\nbreak <&> \\")
+	want(t, s.RecordAuditEvent(t.Context(), event), nil)
+	want(t, s.RecordAuditEvent(t.Context(), event), storage.ErrExists)
+	if diff := cmp.Diff([]*storage.AuditEvent{&event}, events(t, s)); diff != "" {
+		t.Errorf("events (-recorded +read):\n%s", diff)
+	}
+}
+
+func auditEventPages(t *testing.T, s storage.Store) {
+	var stored []*storage.AuditEvent
+	for i := range 5 {
+		event := storage.NewAuditEvent(Now.Add(-time.Duration(i)*time.Hour), "system", "noun.verb", "target")
+		want(t, s.RecordAuditEvent(t.Context(), event), nil)
+		stored = append(stored, &event)
+	}
+	wantPages(t, stored, func(page storage.Page) ([]*storage.AuditEvent, error) { return s.AuditEvents(t.Context(), page) },
+		func(e *storage.AuditEvent) string { return e.ID })
+}
+
+// act is a change that takes an event.
+type act struct {
+	name string
+	do   func(event storage.AuditEvent) error
+}
+
+// acts returns every change that takes an event, in an order in which all of them
+// succeed on the fixture's store.
+func acts(t testing.TB, f *Fixture) []act {
+	s, ctx := f.Store, t.Context()
+	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
+	secret, key := NewClientSecret(), NewSigningKey()
+	return []act{
+		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
+		{"CreateDynamicClient", func(e storage.AuditEvent) error { return s.CreateDynamicClient(ctx, NewDynamicClient(), 100, e) }},
+		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, client, e) }},
+		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, client.ID, secret, e) }},
+		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, client.ID, secret.ID, e) }},
+		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, client.ID, e) }},
+		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, resource, e) }},
+		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, resource, e) }},
+		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, e) }},
+		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, user, e) }},
+		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, user, e) }},
+		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, user.ID, e) }},
+		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
+		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, session.ID, e) }},
+		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, f.NewApproval("files:read"), e) }},
+		{"EndFamily", func(e storage.AuditEvent) error { return s.EndFamily(ctx, f.Code.FamilyID(), e) }},
+		{"DeleteGrant", func(e storage.AuditEvent) error { return s.DeleteGrant(ctx, f.Grant.ID, e) }},
+		{"RevokeAccessToken", func(e storage.AuditEvent) error {
+			return s.RevokeAccessToken(ctx, "tok_a", Now.Add(time.Minute), e)
+		}},
+		{"ActivateSigningKey", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, key, "", e) }},
+		{"RecordAuditEvent", func(e storage.AuditEvent) error { return s.RecordAuditEvent(ctx, e) }},
+	}
+}
+
+func auditEventOfActs(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	f.Redeem(t, f.Code)
+	before := len(events(t, s))
+	var expected []*storage.AuditEvent
+	for _, act := range acts(t, f) {
+		event := Event("test."+act.name, act.name).With("name", act.name)
+		if err := act.do(event); err != nil {
+			t.Fatalf("%s: %v", act.name, err)
+		}
+		expected = append(expected, &event)
+	}
+	if diff := cmp.Diff(expected, events(t, s)[before:]); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func auditEventOfFailures(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	f.Redeem(t, f.Code)
+	f.Approve(t, "files:read", "files:write")
+	before := events(t, s)
+	ctx, unknown := t.Context(), "no such id"
+	stale := *f.Client
+	stale.Version += 100
+	staleResource, staleUser := *f.Resource, *f.User
+	staleResource.Version += 100
+	staleUser.Version += 100
+	used := f.NewApproval("files:read")
+	used.Code.ID = f.Code.ID
+	for _, failing := range []act{
+		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, f.Client, e) }},
+		{"CreateDynamicClient", func(e storage.AuditEvent) error { return s.CreateDynamicClient(ctx, NewDynamicClient(), 0, e) }},
+		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, &stale, e) }},
+		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, unknown, NewClientSecret(), e) }},
+		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, unknown, e) }},
+		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, unknown, e) }},
+		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, f.Resource, e) }},
+		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, &staleResource, e) }},
+		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, unknown, e) }},
+		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, f.User, e) }},
+		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, &staleUser, e) }},
+		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, unknown, e) }},
+		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, NewSession(unknown), e) }},
+		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, unknown, e) }},
+		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, used, e) }},
+		{"EndFamily", func(e storage.AuditEvent) error { return s.EndFamily(ctx, unknown, e) }},
+		{"DeleteGrant", func(e storage.AuditEvent) error { return s.DeleteGrant(ctx, unknown, e) }},
+		{"ActivateSigningKey", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, NewSigningKey(), unknown, e) }},
+	} {
+		if err := failing.do(Event("test.failed", failing.name)); err == nil {
+			t.Fatalf("%s did not fail", failing.name)
+		}
+		if diff := cmp.Diff(before, events(t, s)); diff != "" {
+			t.Fatalf("events after a failed %s (-before +after):\n%s", failing.name, diff)
+		}
+	}
+}
+
+func auditEventFails(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	taken := events(t, s)[0]
+	version := catalogVersion(t, s)
+	for _, act := range acts(t, f) {
+		switch act.name {
+		// These act on what another of them would have had to make first.
+		case "UpdateClient", "AddClientSecret", "DeleteClientSecret", "DeleteClient",
+			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession":
+			continue
+		}
+		// An id that is taken is the one way to make an event fail on purpose.
+		if err := act.do(*taken); err == nil {
+			t.Fatalf("%s succeeded without its event", act.name)
+		}
+	}
+	client := *f.Client
+	client.ClientName = "Changed"
+	for name, err := range map[string]error{
+		"UpdateClient":    s.UpdateClient(t.Context(), &client, *taken),
+		"AddClientSecret": s.AddClientSecret(t.Context(), f.Client.ID, NewClientSecret(), *taken),
+		"DeleteClient":    s.DeleteClient(t.Context(), f.Client.ID, *taken),
+		"DeleteResource":  s.DeleteResource(t.Context(), f.Resource.ID, *taken),
+		"DeleteUser":      s.DeleteUser(t.Context(), f.User.ID, *taken),
+		"DeleteSession":   s.DeleteSession(t.Context(), f.Session.ID, *taken),
+	} {
+		if err == nil {
+			t.Errorf("%s succeeded without its event", name)
+		}
+	}
+
+	signIn, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+	want(t, err, nil)
+	if diff := cmp.Diff(f.Grant, signIn.Grant); diff != "" {
+		t.Errorf("grant (-before +after):\n%s", diff)
+	}
+	wantFamily(t, s, family)
+	got, err := s.Client(t.Context(), f.Client.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff(f.Client, got, emptyIsNil); diff != "" {
+		t.Errorf("client (-before +after):\n%s", diff)
+	}
+	clients, err := s.Clients(t.Context(), storage.Page{Limit: 10})
+	want(t, err, nil)
+	if len(clients) != 1 {
+		t.Errorf("%d clients, want the fixture's", len(clients))
+	}
+	wantLive(t, s, "tok_a", "", Now, true)
+	wantKeys(t, s)
+	if got := catalogVersion(t, s); got != version {
+		t.Errorf("catalog version %d, want %d as before", got, version)
+	}
+}

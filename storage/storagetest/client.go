@@ -1,0 +1,321 @@
+package storagetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grantd/storage"
+)
+
+var clientContracts = []contract{
+	{"a created client comes back by both ids", clientRoundTrip},
+	{"an id or client_id is taken once", clientExists},
+	{"a client that is not there is not found", clientNotFound},
+	{"lists go by id, a page at a time", clientPages},
+	{"an update writes what may change", clientUpdate},
+	{"an update of an older version conflicts", clientConflict},
+	{"a disabled client loses its grants", clientDisabled},
+	{"a deleted client takes everything it was granted with it", clientDeleted},
+	{"secrets are added and deleted one by one", clientSecrets},
+	{"unused dynamic clients have a cap", clientCap},
+}
+
+func clientRoundTrip(t *testing.T, s storage.Store) {
+	c := fullClient()
+	want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+
+	got, err := s.Client(t.Context(), c.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff(c, got); diff != "" {
+		t.Errorf("Client (-stored +read):\n%s", diff)
+	}
+	got, err = s.ClientByClientID(t.Context(), c.ClientID)
+	want(t, err, nil)
+	if diff := cmp.Diff(c, got); diff != "" {
+		t.Errorf("ClientByClientID (-stored +read):\n%s", diff)
+	}
+}
+
+func clientExists(t *testing.T, s storage.Store) {
+	c := NewClient()
+	want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+
+	sameID, sameClientID := NewClient(), NewDynamicClient()
+	sameID.ID = c.ID
+	sameClientID.ClientID = c.ClientID
+	want(t, s.CreateClient(t.Context(), sameID, Event("client.created", c.ID)), storage.ErrExists)
+	want(t, s.CreateClient(t.Context(), sameClientID, Event("client.created", c.ID)), storage.ErrExists)
+	want(t, s.CreateDynamicClient(t.Context(), sameClientID, 100, Event("client.created", c.ID)), storage.ErrExists)
+}
+
+func clientNotFound(t *testing.T, s storage.Store) {
+	ctx, c := t.Context(), NewClient()
+	_, err := s.Client(ctx, c.ID)
+	want(t, err, storage.ErrNotFound)
+	_, err = s.ClientByClientID(ctx, c.ClientID)
+	want(t, err, storage.ErrNotFound)
+	want(t, s.UpdateClient(ctx, c, Event("client.updated", c.ID)), storage.ErrNotFound)
+	want(t, s.DeleteClient(ctx, c.ID, Event("client.deleted", c.ID)), storage.ErrNotFound)
+	want(t, s.AddClientSecret(ctx, c.ID, NewClientSecret(), Event("client.secret_added", c.ID)), storage.ErrNotFound)
+	want(t, s.DeleteClientSecret(ctx, c.ID, "sec_none", Event("client.secret_deleted", c.ID)), storage.ErrNotFound)
+}
+
+func clientPages(t *testing.T, s storage.Store) {
+	var stored []*storage.Client
+	for range 5 {
+		c := fullClient()
+		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+		stored = append(stored, c)
+	}
+	wantPages(t, stored, func(page storage.Page) ([]*storage.Client, error) { return s.Clients(t.Context(), page) },
+		func(c *storage.Client) string { return c.ID })
+}
+
+func clientUpdate(t *testing.T, s storage.Store) {
+	before := fullClient()
+	want(t, s.CreateClient(t.Context(), before, Event("client.created", before.ID)), nil)
+
+	// Every field is another one; what must not change is expected as it was.
+	after := fullClient()
+	after.ID, after.Version = before.ID, before.Version
+	after.Source = storage.SourceDynamic
+	after.CreatedAt = before.CreatedAt.Add(time.Hour)
+	after.UpdatedAt = before.UpdatedAt.Add(2 * time.Hour)
+	after.ApplicationType, after.TokenEndpointAuthMethod = "native", storage.AuthMethodClientSecretPost
+	after.Contacts = []string{}
+	want(t, s.UpdateClient(t.Context(), after, Event("client.updated", before.ID)), nil)
+	if after.Version <= before.Version {
+		t.Errorf("version %d after an update of version %d", after.Version, before.Version)
+	}
+
+	expected := *after
+	expected.ClientID, expected.Source = before.ClientID, before.Source
+	expected.Secrets, expected.CreatedAt = before.Secrets, before.CreatedAt
+	got, err := s.Client(t.Context(), before.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff(&expected, got); diff != "" {
+		t.Errorf("after UpdateClient (-want +got):\n%s", diff)
+	}
+}
+
+func clientConflict(t *testing.T, s storage.Store) {
+	c := NewClient()
+	want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+	stale := *c
+	c.ClientName = "First"
+	want(t, s.UpdateClient(t.Context(), c, Event("client.updated", c.ID)), nil)
+	stale.ClientName = "Second"
+	want(t, s.UpdateClient(t.Context(), &stale, Event("client.updated", c.ID)), storage.ErrConflict)
+
+	got, err := s.Client(t.Context(), c.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff(c, got, emptyIsNil); diff != "" {
+		t.Errorf("after a conflict (-want +got):\n%s", diff)
+	}
+	// The version that came back is the one to go on with.
+	want(t, s.UpdateClient(t.Context(), c, Event("client.updated", c.ID)), nil)
+}
+
+func clientDisabled(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	unredeemed := f.Approve(t, "files:read")
+
+	f.Client.Disabled = true
+	want(t, s.UpdateClient(t.Context(), f.Client, Event("client.disabled", f.Client.ID)), nil)
+	wantNoGrant(t, f)
+	familyGone(t, s, family.ID)
+	codeDead(t, s, unredeemed)
+	want(t, s.Approve(t.Context(), f.NewApproval("files:read"), Event("grant.approved", "")), storage.ErrNotFound)
+
+	f.Client.Disabled = false
+	want(t, s.UpdateClient(t.Context(), f.Client, Event("client.enabled", f.Client.ID)), nil)
+	wantNoGrant(t, f)
+	codeDead(t, s, unredeemed)
+	f.Approve(t, "files:read")
+}
+
+func clientDeleted(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	unredeemed := f.Approve(t, "files:read")
+	other := NewFixture(t, s)
+
+	want(t, s.DeleteClient(t.Context(), f.Client.ID, Event("client.deleted", f.Client.ID)), nil)
+	_, err := s.Client(t.Context(), f.Client.ID)
+	want(t, err, storage.ErrNotFound)
+	wantNoGrant(t, f)
+	familyGone(t, s, family.ID)
+	codeDead(t, s, unredeemed)
+	// Nobody else's is touched.
+	if grantOf(t, s, other.User.ID, other.Client.ID, other.Resource.ID) == nil {
+		t.Error("another client's grant is gone")
+	}
+	// The client_id is free again.
+	again := NewClient()
+	again.ClientID = f.Client.ClientID
+	want(t, s.CreateClient(t.Context(), again, Event("client.created", again.ID)), nil)
+}
+
+func clientSecrets(t *testing.T, s storage.Store) {
+	c := NewClient()
+	want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+	other := NewClient()
+	want(t, s.CreateClient(t.Context(), other, Event("client.created", other.ID)), nil)
+
+	// Added newest first, to see them come back oldest first.
+	newer, older := NewClientSecret(), NewClientSecret()
+	newer.CreatedAt = Now.Add(time.Hour)
+	newer.ExpiresAt = Now.Add(90 * time.Minute)
+	older.ExpiresAt = Now.Add(time.Minute)
+	for _, secret := range []storage.ClientSecret{newer, older} {
+		want(t, s.AddClientSecret(t.Context(), c.ID, secret, Event("client.secret_added", c.ID)), nil)
+	}
+	want(t, s.AddClientSecret(t.Context(), other.ID, newer, Event("client.secret_added", other.ID)), storage.ErrExists)
+
+	got, err := s.Client(t.Context(), c.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff([]storage.ClientSecret{older, newer}, got.Secrets); diff != "" {
+		t.Errorf("secrets (-want +got):\n%s", diff)
+	}
+	if got.Version <= c.Version {
+		t.Errorf("version %d after adding secrets to version %d", got.Version, c.Version)
+	}
+
+	want(t, s.DeleteClientSecret(t.Context(), other.ID, older.ID, Event("client.secret_deleted", other.ID)), storage.ErrNotFound)
+	want(t, s.DeleteClientSecret(t.Context(), c.ID, older.ID, Event("client.secret_deleted", c.ID)), nil)
+	want(t, s.DeleteClientSecret(t.Context(), c.ID, older.ID, Event("client.secret_deleted", c.ID)), storage.ErrNotFound)
+	left, err := s.Client(t.Context(), c.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff([]storage.ClientSecret{newer}, left.Secrets); diff != "" {
+		t.Errorf("secrets after deleting one (-want +got):\n%s", diff)
+	}
+	if left.Version <= got.Version {
+		t.Errorf("version %d after deleting a secret of version %d", left.Version, got.Version)
+	}
+}
+
+func clientCap(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	create := func() (*storage.Client, error) {
+		c := NewDynamicClient()
+		return c, s.CreateDynamicClient(t.Context(), c, 2, Event("client.created", c.ID))
+	}
+	first, err := create()
+	want(t, err, nil)
+	if got, err := s.Client(t.Context(), first.ID); err != nil || got.Source != storage.SourceDynamic {
+		t.Fatalf("Client = %v, %v", got, err)
+	}
+	_, err = create()
+	want(t, err, nil)
+	full, err := create()
+	want(t, err, storage.ErrFull)
+	_, err = s.Client(t.Context(), full.ID)
+	want(t, err, storage.ErrNotFound)
+
+	// Registered clients are outside the cap, and so is a dynamic one in use.
+	registered := NewClient()
+	want(t, s.CreateClient(t.Context(), registered, Event("client.created", registered.ID)), nil)
+	a := f.NewApproval("files:read")
+	a.Code.ClientID = first.ID
+	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+	_, err = create()
+	want(t, err, nil)
+	_, err = create()
+	want(t, err, storage.ErrFull)
+}
+
+// fullClient returns a client none of whose fields is empty.
+func fullClient() *storage.Client {
+	c := NewClient()
+	old, current := NewClientSecret(), NewClientSecret()
+	old.ExpiresAt = Now.Add(time.Hour)
+	current.CreatedAt = Now.Add(time.Minute)
+	c.ClientID = "https://client.example/" + c.ID
+	c.Source = storage.SourceMetadataDocument
+	c.Version = 7
+	c.ResponseTypes = []string{"code", "none"}
+	c.TokenEndpointAuthMethod = storage.AuthMethodClientSecretBasic
+	c.Scope = []string{"files:read", "files:write"}
+	c.Resources = []string{"https://files.example/mcp"}
+	c.ClientURI = "https://client.example/"
+	c.LogoURI = "https://client.example/logo.png"
+	c.TosURI = "https://client.example/tos"
+	c.PolicyURI = "https://client.example/policy"
+	c.Contacts = []string{"ops@client.example", "alice@client.example"}
+	c.SoftwareID = "software-" + c.ID
+	c.SoftwareVersion = "1.2.3"
+	c.JWKS = `{"keys":[]}`
+	c.JWKSURI = "https://client.example/jwks"
+	c.TokenEndpointAuthSigningAlg = "ES256"
+	c.Secrets = []storage.ClientSecret{old, current}
+	c.UpdatedAt = Now.Add(time.Second)
+	return c
+}
+
+// wantNoGrant fails the test if the fixture's person still has a grant for its
+// client and resource.
+func wantNoGrant(t testing.TB, f *Fixture) {
+	t.Helper()
+	if g := grantOf(t, f.Store, f.User.ID, f.Client.ID, f.Resource.ID); g != nil {
+		t.Fatalf("grant %s is still there", g.ID)
+	}
+}
+
+// wantPages fails the test unless list gives the stored rows, which are in order
+// of their ids, whatever the size of the page.
+func wantPages[T any](t testing.TB, stored []T, list func(storage.Page) ([]T, error), id func(T) string) {
+	t.Helper()
+	for limit := 1; limit <= len(stored)+1; limit++ {
+		var got []T
+		for page := (storage.Page{Limit: limit}); ; {
+			rows, err := list(page)
+			want(t, err, nil)
+			if len(rows) > limit {
+				t.Fatalf("%d rows on a page of %d", len(rows), limit)
+			}
+			got = append(got, rows...)
+			if len(rows) < limit {
+				break
+			}
+			page.After = id(rows[len(rows)-1])
+		}
+		if diff := cmp.Diff(stored, got, emptyIsNil); diff != "" {
+			t.Fatalf("pages of %d (-stored +listed):\n%s", limit, diff)
+		}
+	}
+}
+
+// emptyIsNil compares lists without telling an empty one from none: where the
+// difference matters a contract of its own says so.
+var emptyIsNil = cmp.FilterValues(func(a, b any) bool { return emptyList(a) && emptyList(b) }, cmp.Ignore())
+
+func emptyList(v any) bool {
+	switch list := v.(type) {
+	case []string:
+		return len(list) == 0
+	case []byte:
+		return len(list) == 0
+	case []storage.Scope:
+		return len(list) == 0
+	case []storage.ClientSecret:
+		return len(list) == 0
+	case map[string]string:
+		return len(list) == 0
+	default:
+		return false
+	}
+}
+
+// isOneOf reports whether err is nil or one of the sentinels.
+func isOneOf(err error, sentinels ...error) bool {
+	for _, sentinel := range sentinels {
+		if errors.Is(err, sentinel) {
+			return true
+		}
+	}
+	return err == nil
+}

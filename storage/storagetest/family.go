@@ -1,0 +1,176 @@
+package storagetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grantd/storage"
+)
+
+var familyContracts = []contract{
+	{"a family tells the scopes its grant has now", familyGrantScopes},
+	{"a rotation moves the generation on in place", familyRotates},
+	{"the same successor is answered again for a while", familyGrace},
+	{"a grandparent is refused", familyGrandparent},
+	{"a token ahead of the row moves it forward", familyAhead},
+	{"a family ends when idle", familyIdle},
+	{"a family ends for good after its lifetime", familyLifetime},
+	{"an ended family is gone", familyEnded},
+}
+
+func familyGrantScopes(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	a := f.NewApproval("files:delete")
+	a.Shown = []string{"files:read", "files:delete"}
+	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+
+	got, grantScopes, err := s.Family(t.Context(), family.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff([]string{"files:delete", "files:write"}, grantScopes); diff != "" {
+		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(family, got); diff != "" {
+		t.Errorf("family (-want +got):\n%s", diff)
+	}
+	_, _, err = s.Family(t.Context(), "fam_none")
+	want(t, err, storage.ErrNotFound)
+}
+
+func familyRotates(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	other := f.Redeem(t, f.Approve(t, "files:read", "files:write"))
+	for generation := int64(1); generation < 4; generation++ {
+		now := Now.Add(time.Duration(generation) * time.Hour)
+		request := []byte{0xff, byte(generation)}
+		want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: generation, Request: request, Now: now}), nil)
+		family.Generation, family.RotationRequest, family.RotatedAt = generation+1, request, now
+		wantFamily(t, s, family)
+	}
+	wantFamily(t, s, other)
+}
+
+func familyGrace(t *testing.T, s storage.Store) {
+	request, another := []byte("request"), []byte("another")
+	at := Now.Add(time.Hour)
+	for name, test := range map[string]struct {
+		again storage.Rotation
+		want  error
+	}{
+		"at once":                 {storage.Rotation{Presented: 1, Request: request, Now: at}, nil},
+		"just within the grace":   {storage.Rotation{Presented: 1, Request: request, Now: at.Add(storage.RefreshGrace - step)}, nil},
+		"when the grace is over":  {storage.Rotation{Presented: 1, Request: request, Now: at.Add(storage.RefreshGrace)}, storage.ErrConsumed},
+		"another request":         {storage.Rotation{Presented: 1, Request: another, Now: at}, storage.ErrConsumed},
+		"by a clock a bit behind": {storage.Rotation{Presented: 1, Request: request, Now: at.Add(-time.Second)}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := NewFixture(t, s)
+			family := f.Redeem(t, f.Code)
+			want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 1, Request: request, Now: at}), nil)
+			family.Generation, family.RotationRequest, family.RotatedAt = 2, request, at
+
+			test.again.FamilyID = family.ID
+			want(t, s.RotateFamily(t.Context(), test.again), test.want)
+			wantFamily(t, s, family) // in no case is anything changed
+		})
+	}
+	t.Run("the grace does not grow by using it", func(t *testing.T) {
+		f := NewFixture(t, s)
+		family := f.Redeem(t, f.Code)
+		for _, wait := range []time.Duration{0, 20 * time.Second, 29 * time.Second} {
+			want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 1, Request: request, Now: at.Add(wait)}), nil)
+		}
+		want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 1, Request: request, Now: at.Add(31 * time.Second)}), storage.ErrConsumed)
+	})
+}
+
+func familyGrandparent(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	request := []byte("request")
+	rotate := func(presented int64) error {
+		return s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: presented, Request: request, Now: Now})
+	}
+	want(t, rotate(1), nil)
+	want(t, rotate(2), nil)
+	// Its successor was used, so within the grace or not it is spent.
+	want(t, rotate(1), storage.ErrConsumed)
+	want(t, rotate(2), nil)
+	family.Generation, family.RotationRequest = 3, request
+	wantFamily(t, s, family)
+}
+
+func familyAhead(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 7, Request: []byte("r"), Now: Now}), nil)
+	family.Generation, family.RotationRequest = 8, []byte("r")
+	wantFamily(t, s, family)
+	want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 6, Request: []byte("r"), Now: Now}), storage.ErrConsumed)
+}
+
+func familyIdle(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	end := Now.Add(storage.FamilyIdle)
+	rotate := func(presented int64, now time.Time) error {
+		return s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: presented, Request: []byte("r"), Now: now})
+	}
+	want(t, rotate(1, end), storage.ErrNotFound)
+	want(t, rotate(1, end.Add(-step)), nil)
+	want(t, rotate(2, end), nil) // idleness counts anew
+	// The row itself is told, ended or not.
+	_, _, err := s.Family(t.Context(), family.ID)
+	want(t, err, nil)
+}
+
+func familyLifetime(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	generation, last := int64(1), Now
+	rotate := func(now time.Time) error {
+		err := s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: generation, Request: []byte("r"), Now: now})
+		if err == nil {
+			generation++
+			last = now
+		}
+		return err
+	}
+	for last.Add(storage.FamilyIdle / 2).Before(family.ExpiresAt) {
+		want(t, rotate(last.Add(storage.FamilyIdle/2)), nil)
+	}
+	want(t, rotate(family.ExpiresAt.Add(-step)), nil)
+	want(t, rotate(family.ExpiresAt), storage.ErrNotFound)
+	// Ended is ended, also for whom the grace was meant.
+	generation--
+	want(t, rotate(family.ExpiresAt), storage.ErrNotFound)
+}
+
+func familyEnded(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	other := f.Redeem(t, f.Approve(t, "files:read", "files:write"))
+
+	want(t, s.EndFamily(t.Context(), family.ID, Event("family.ended", family.ID)), nil)
+	want(t, s.EndFamily(t.Context(), family.ID, Event("family.ended", family.ID)), storage.ErrNotFound)
+	familyGone(t, s, family.ID)
+	want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: Now}), storage.ErrNotFound)
+	// The other installation and what was approved are not touched.
+	wantFamily(t, s, other)
+	if diff := cmp.Diff(f.Grant, grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID)); diff != "" {
+		t.Errorf("grant (-want +got):\n%s", diff)
+	}
+}
+
+// wantFamily fails the test unless the stored family is this one.
+func wantFamily(t testing.TB, s storage.Store, family *storage.Family) {
+	t.Helper()
+	got, _, err := s.Family(t.Context(), family.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff(family, got); diff != "" {
+		t.Errorf("family (-want +got):\n%s", diff)
+	}
+}

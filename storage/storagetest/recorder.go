@@ -1,0 +1,231 @@
+package storagetest
+
+import (
+	"context"
+	"time"
+
+	"grantd/storage"
+)
+
+// recorder notes which methods are called. A method that Store gains is promoted
+// from the embedded Store unnoticed, and so fails the suite until it is here and
+// has its contract.
+type recorder struct {
+	storage.Store
+	seen *methods
+}
+
+func (r *recorder) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	r.seen.call("CreateClient")
+	return r.Store.CreateClient(ctx, c, event)
+}
+
+func (r *recorder) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
+	r.seen.call("CreateDynamicClient")
+	return r.Store.CreateDynamicClient(ctx, c, maxUnused, event)
+}
+
+func (r *recorder) Client(ctx context.Context, id string) (*storage.Client, error) {
+	r.seen.call("Client")
+	return r.Store.Client(ctx, id)
+}
+
+func (r *recorder) ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error) {
+	r.seen.call("ClientByClientID")
+	return r.Store.ClientByClientID(ctx, clientID)
+}
+
+func (r *recorder) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+	r.seen.call("Clients")
+	return r.Store.Clients(ctx, page)
+}
+
+func (r *recorder) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	r.seen.call("UpdateClient")
+	return r.Store.UpdateClient(ctx, c, event)
+}
+
+func (r *recorder) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteClient")
+	return r.Store.DeleteClient(ctx, id, event)
+}
+
+func (r *recorder) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
+	r.seen.call("AddClientSecret")
+	return r.Store.AddClientSecret(ctx, id, secret, event)
+}
+
+func (r *recorder) DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error {
+	r.seen.call("DeleteClientSecret")
+	return r.Store.DeleteClientSecret(ctx, id, secretID, event)
+}
+
+func (r *recorder) CreateResource(ctx context.Context, res *storage.Resource, event storage.AuditEvent) error {
+	r.seen.call("CreateResource")
+	return r.Store.CreateResource(ctx, res, event)
+}
+
+func (r *recorder) Resource(ctx context.Context, id string) (*storage.Resource, error) {
+	r.seen.call("Resource")
+	return r.Store.Resource(ctx, id)
+}
+
+func (r *recorder) Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error) {
+	r.seen.call("Resources")
+	return r.Store.Resources(ctx, page)
+}
+
+func (r *recorder) UpdateResource(ctx context.Context, res *storage.Resource, event storage.AuditEvent) error {
+	r.seen.call("UpdateResource")
+	return r.Store.UpdateResource(ctx, res, event)
+}
+
+func (r *recorder) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteResource")
+	return r.Store.DeleteResource(ctx, id, event)
+}
+
+func (r *recorder) CreateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
+	r.seen.call("CreateUser")
+	return r.Store.CreateUser(ctx, u, event)
+}
+
+func (r *recorder) User(ctx context.Context, id string) (*storage.User, error) {
+	r.seen.call("User")
+	return r.Store.User(ctx, id)
+}
+
+func (r *recorder) UserByUsername(ctx context.Context, username string) (*storage.User, error) {
+	r.seen.call("UserByUsername")
+	return r.Store.UserByUsername(ctx, username)
+}
+
+func (r *recorder) Users(ctx context.Context, page storage.Page) ([]*storage.User, error) {
+	r.seen.call("Users")
+	return r.Store.Users(ctx, page)
+}
+
+func (r *recorder) UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
+	r.seen.call("UpdateUser")
+	return r.Store.UpdateUser(ctx, u, event)
+}
+
+func (r *recorder) DeleteUser(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteUser")
+	return r.Store.DeleteUser(ctx, id, event)
+}
+
+func (r *recorder) CreateSession(ctx context.Context, s *storage.Session, event storage.AuditEvent) error {
+	r.seen.call("CreateSession")
+	return r.Store.CreateSession(ctx, s, event)
+}
+
+func (r *recorder) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+	r.seen.call("SignIn")
+	return r.Store.SignIn(ctx, tokenHash, clientID, resourceID, now)
+}
+
+func (r *recorder) DeleteSession(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteSession")
+	return r.Store.DeleteSession(ctx, id, event)
+}
+
+func (r *recorder) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
+	r.seen.call("Approve")
+	return r.Store.Approve(ctx, a, event)
+}
+
+func (r *recorder) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {
+	r.seen.call("Grants")
+	return r.Store.Grants(ctx, filter, page)
+}
+
+func (r *recorder) DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteGrant")
+	return r.Store.DeleteGrant(ctx, id, event)
+}
+
+func (r *recorder) CreateCode(ctx context.Context, c *storage.AuthorizationCode, sessionID string) error {
+	r.seen.call("CreateCode")
+	return r.Store.CreateCode(ctx, c, sessionID)
+}
+
+func (r *recorder) Code(ctx context.Context, id string) (*storage.AuthorizationCode, []string, error) {
+	r.seen.call("Code")
+	return r.Store.Code(ctx, id)
+}
+
+func (r *recorder) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
+	r.seen.call("RedeemCode")
+	return r.Store.RedeemCode(ctx, codeID, f)
+}
+
+func (r *recorder) FailCode(ctx context.Context, codeID string) error {
+	r.seen.call("FailCode")
+	return r.Store.FailCode(ctx, codeID)
+}
+
+func (r *recorder) Family(ctx context.Context, id string) (*storage.Family, []string, error) {
+	r.seen.call("Family")
+	return r.Store.Family(ctx, id)
+}
+
+func (r *recorder) RotateFamily(ctx context.Context, rotation storage.Rotation) error {
+	r.seen.call("RotateFamily")
+	return r.Store.RotateFamily(ctx, rotation)
+}
+
+func (r *recorder) EndFamily(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("EndFamily")
+	return r.Store.EndFamily(ctx, id, event)
+}
+
+func (r *recorder) UseClientAssertion(ctx context.Context, clientID, jti string, expiresAt, now time.Time) error {
+	r.seen.call("UseClientAssertion")
+	return r.Store.UseClientAssertion(ctx, clientID, jti, expiresAt, now)
+}
+
+func (r *recorder) RevokeAccessToken(ctx context.Context, jti string, expiresAt time.Time, event storage.AuditEvent) error {
+	r.seen.call("RevokeAccessToken")
+	return r.Store.RevokeAccessToken(ctx, jti, expiresAt, event)
+}
+
+func (r *recorder) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, error) {
+	r.seen.call("AccessTokenLive")
+	return r.Store.AccessTokenLive(ctx, jti, familyID, now)
+}
+
+func (r *recorder) SigningKeys(ctx context.Context) ([]*storage.SigningKey, error) {
+	r.seen.call("SigningKeys")
+	return r.Store.SigningKeys(ctx)
+}
+
+func (r *recorder) ActivateSigningKey(ctx context.Context, k *storage.SigningKey, replaces string, event storage.AuditEvent) error {
+	r.seen.call("ActivateSigningKey")
+	return r.Store.ActivateSigningKey(ctx, k, replaces, event)
+}
+
+func (r *recorder) RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error {
+	r.seen.call("RecordAuditEvent")
+	return r.Store.RecordAuditEvent(ctx, event)
+}
+
+func (r *recorder) AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error) {
+	r.seen.call("AuditEvents")
+	return r.Store.AuditEvents(ctx, page)
+}
+
+func (r *recorder) Heartbeat(ctx context.Context) (int64, time.Time, error) {
+	r.seen.call("Heartbeat")
+	return r.Store.Heartbeat(ctx)
+}
+
+func (r *recorder) Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error) {
+	r.seen.call("Sweep")
+	return r.Store.Sweep(ctx, now, unusedClientLifetime, limit)
+}
+
+func (r *recorder) Close() error {
+	r.seen.call("Close")
+	return r.Store.Close()
+}

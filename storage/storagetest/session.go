@@ -1,0 +1,132 @@
+package storagetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"grantd/storage"
+)
+
+var sessionContracts = []contract{
+	{"a sign-in tells session, user and grant", sessionSignIn},
+	{"a sign-in without client or resource tells no grant", sessionSignInWithoutGrant},
+	{"a session needs an enabled user", sessionUser},
+	{"an id or token is taken once", sessionExists},
+	{"a session ends when idle", sessionIdle},
+	{"being seen is written once in a while", sessionTouch},
+	{"a session ends for good after its lifetime", sessionLifetime},
+	{"a deleted session is gone", sessionDeleted},
+}
+
+func sessionSignIn(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	got, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+	want(t, err, nil)
+	expected := &storage.SignIn{Session: *f.Session, User: *f.User, Grant: f.Grant}
+	expected.User.PasswordHash, expected.User.Groups = "", nil
+	if diff := cmp.Diff(expected, got, emptyIsNil); diff != "" {
+		t.Errorf("SignIn (-want +got):\n%s", diff)
+	}
+	_, err = s.SignIn(t.Context(), []byte("no such hash"), f.Client.ID, f.Resource.ID, Now)
+	want(t, err, storage.ErrNotFound)
+}
+
+func sessionSignInWithoutGrant(t *testing.T, s storage.Store) {
+	f, other := NewFixture(t, s), NewFixture(t, s)
+	for name, ask := range map[string]struct{ client, resource string }{
+		"neither asked about":    {"", ""},
+		"only the client":        {f.Client.ID, ""},
+		"only the resource":      {"", f.Resource.ID},
+		"another client":         {other.Client.ID, f.Resource.ID},
+		"another resource":       {f.Client.ID, other.Resource.ID},
+		"another user's":         {other.Client.ID, other.Resource.ID},
+		"neither of them exists": {"cl_none", "res_none"},
+	} {
+		got, err := s.SignIn(t.Context(), f.Session.TokenHash, ask.client, ask.resource, Now)
+		want(t, err, nil)
+		if got.Grant != nil {
+			t.Errorf("%s: grant %+v", name, got.Grant)
+		}
+	}
+}
+
+func sessionUser(t *testing.T, s storage.Store) {
+	u := NewUser()
+	want(t, s.CreateSession(t.Context(), NewSession(u.ID), Event("session.created", "")), storage.ErrNotFound)
+	u.Disabled = true
+	want(t, s.CreateUser(t.Context(), u, Event("user.created", u.ID)), nil)
+	want(t, s.CreateSession(t.Context(), NewSession(u.ID), Event("session.created", "")), storage.ErrNotFound)
+}
+
+func sessionExists(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	sameID, sameToken := NewSession(f.User.ID), NewSession(f.User.ID)
+	sameID.ID = f.Session.ID
+	sameToken.TokenHash = f.Session.TokenHash
+	want(t, s.CreateSession(t.Context(), sameID, Event("session.created", "")), storage.ErrExists)
+	want(t, s.CreateSession(t.Context(), sameToken, Event("session.created", "")), storage.ErrExists)
+}
+
+func sessionIdle(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	end := Now.Add(storage.SessionIdle)
+	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", end)
+	want(t, err, storage.ErrNotFound)
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", end.Add(-step))
+	want(t, err, nil)
+	// That was being seen, so idleness counts anew.
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", end)
+	want(t, err, nil)
+}
+
+func sessionTouch(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	seen := func(now time.Time) time.Time {
+		t.Helper()
+		// Asked a second time at once, nothing has to be written any more and the
+		// row is told as it is.
+		_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", now)
+		want(t, err, nil)
+		got, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", now)
+		want(t, err, nil)
+		return got.Session.LastSeenAt
+	}
+	soon, due := Now.Add(storage.SessionTouch-step), Now.Add(storage.SessionTouch)
+	if got := seen(soon); !got.Equal(Now) {
+		t.Errorf("last seen %s, want it unwritten as %s", got, Now)
+	}
+	if got := seen(due); !got.Equal(due) {
+		t.Errorf("last seen %s, want %s", got, due)
+	}
+	// A clock behind does not move it back.
+	if got := seen(Now); !got.Equal(due) {
+		t.Errorf("last seen %s by a clock behind, want %s", got, due)
+	}
+}
+
+func sessionLifetime(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	end := Now.Add(storage.SessionLifetime)
+	for now := Now; now.Before(end); now = now.Add(storage.SessionIdle / 2) {
+		_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", now)
+		want(t, err, nil)
+	}
+	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", end.Add(-step))
+	want(t, err, nil)
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", end)
+	want(t, err, storage.ErrNotFound)
+}
+
+func sessionDeleted(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	want(t, s.DeleteSession(t.Context(), f.Session.ID, Event("session.deleted", f.Session.ID)), nil)
+	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+	want(t, err, storage.ErrNotFound)
+	want(t, s.DeleteSession(t.Context(), f.Session.ID, Event("session.deleted", f.Session.ID)), storage.ErrNotFound)
+	// Signing out of the browser signs no installation out.
+	_, _, err = s.Family(t.Context(), family.ID)
+	want(t, err, nil)
+}

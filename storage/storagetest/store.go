@@ -1,0 +1,287 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"grantd/storage"
+)
+
+var storeContracts = []contract{
+	{"the version moves with what is cached", heartbeatMoves},
+	{"the version stays with everything else", heartbeatStays},
+	{"the sweep deletes what is past its time and nothing live", sweepBoundaries},
+	{"the sweep deletes unused dynamic clients only", sweepClients},
+	{"the sweep keeps to its limit", sweepLimit},
+	{"a closed store is unavailable", closed},
+	{"an abandoned call is unavailable", abandoned},
+}
+
+// unused is how long a dynamic client may go without a grant in these tests.
+const unused = 24 * time.Hour
+
+func heartbeatMoves(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	ctx, secret, resource := t.Context(), NewClientSecret(), NewResource()
+	first, second := NewSigningKey(), NewSigningKey()
+	version := catalogVersion(t, s)
+	_, databaseTime, err := s.Heartbeat(ctx)
+	want(t, err, nil)
+	if databaseTime.IsZero() {
+		t.Error("the database has no time")
+	}
+	for _, change := range []act{
+		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, f.Client, e) }},
+		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, f.Client.ID, secret, e) }},
+		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, secret.ID, e) }},
+		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, f.Client.ID, e) }},
+		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, resource, e) }},
+		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, resource, e) }},
+		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, e) }},
+		{"ActivateSigningKey, the first", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, first, "", e) }},
+		{"ActivateSigningKey, another", func(e storage.AuditEvent) error {
+			return s.ActivateSigningKey(ctx, second, first.KID, e)
+		}},
+	} {
+		if err := change.do(Event("test.change", "")); err != nil {
+			t.Fatalf("%s: %v", change.name, err)
+		}
+		now := catalogVersion(t, s)
+		if now <= version {
+			t.Errorf("%s left the version at %d", change.name, now)
+		}
+		version = now
+	}
+}
+
+func heartbeatStays(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	ctx, client, user := t.Context(), NewClient(), NewUser()
+	stale, staleResource := *f.Client, *f.Resource
+	stale.Version += 100
+	staleResource.Version += 100
+	version := catalogVersion(t, s)
+	check := func(name string, err error) {
+		t.Helper()
+		want(t, err, nil)
+		if got := catalogVersion(t, s); got != version {
+			t.Errorf("%s moved the version", name)
+			version = got
+		}
+	}
+	check("CreateClient", s.CreateClient(ctx, client, Event("client.created", "")))
+	check("CreateDynamicClient", s.CreateDynamicClient(ctx, NewDynamicClient(), 100, Event("client.created", "")))
+	check("CreateUser", s.CreateUser(ctx, user, Event("user.created", "")))
+	check("UpdateUser", s.UpdateUser(ctx, user, Event("user.updated", "")))
+	check("DeleteUser", s.DeleteUser(ctx, user.ID, Event("user.deleted", "")))
+	check("CreateSession", s.CreateSession(ctx, NewSession(f.User.ID), Event("session.created", "")))
+	check("Approve", s.Approve(ctx, f.NewApproval("files:read"), Event("grant.approved", "")))
+	check("RedeemCode", s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)))
+	check("RotateFamily", s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Presented: 1, Request: []byte("r"), Now: Now}))
+	check("DeleteGrant", s.DeleteGrant(ctx, f.Grant.ID, Event("grant.deleted", "")))
+	check("RevokeAccessToken", s.RevokeAccessToken(ctx, "tok_a", Now, Event("token.revoked", "")))
+	_, err := s.Sweep(ctx, Now, unused, 100)
+	check("a sweep of what nobody caches", err)
+
+	want(t, s.UpdateClient(ctx, &stale, Event("client.updated", "")), storage.ErrConflict)
+	want(t, s.UpdateResource(ctx, &staleResource, Event("resource.updated", "")), storage.ErrConflict)
+	want(t, s.DeleteClient(ctx, "cl_none", Event("client.deleted", "")), storage.ErrNotFound)
+	check("a change that failed", nil)
+}
+
+func sweepBoundaries(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	now := Now.Add(storage.FamilyLifetime)
+	sweep := func(expected int) {
+		t.Helper()
+		n, err := s.Sweep(t.Context(), now, unused, 100)
+		want(t, err, nil)
+		if n != expected {
+			t.Errorf("swept %d rows, want %d", n, expected)
+		}
+	}
+	sweep(2) // the fixture's session and code
+	want(t, s.DeleteSession(t.Context(), f.Session.ID, Event("session.deleted", "")), storage.ErrNotFound)
+
+	// One session that lives to see it all.
+	live := NewSession(f.User.ID)
+	live.CreatedAt, live.LastSeenAt = now, now
+	want(t, s.CreateSession(t.Context(), live, Event("session.created", live.ID)), nil)
+	f.Session = live
+
+	session := func(created, seen time.Time) *storage.Session {
+		session := NewSession(f.User.ID)
+		session.CreatedAt, session.LastSeenAt = created, seen
+		want(t, s.CreateSession(t.Context(), session, Event("session.created", session.ID)), nil)
+		return session
+	}
+	oldest, idlest := now.Add(-storage.SessionLifetime), now.Add(-storage.SessionIdle)
+	session(oldest, now)
+	session(idlest, idlest)
+	young, seen := session(oldest.Add(step), now), session(idlest.Add(-time.Hour), idlest.Add(step))
+
+	code := func(created time.Time) *storage.AuthorizationCode {
+		a := f.NewApproval("files:read", "files:write")
+		a.Code.CreatedAt, a.Code.ExpiresAt = created, created.Add(storage.CodeLifetime)
+		want(t, s.Approve(t.Context(), a, Event("grant.approved", a.Code.ID)), nil)
+		return &a.Code
+	}
+	spent, retained := code(now.Add(-storage.CodeRetention)), code(now.Add(-storage.CodeRetention+step))
+
+	family := func(rotated, expires time.Time) *storage.Family {
+		code := code(now)
+		family := NewFamily(code)
+		family.CreatedAt, family.RotatedAt, family.ExpiresAt = rotated, rotated, expires
+		want(t, s.RedeemCode(t.Context(), code.ID, family), nil)
+		return family
+	}
+	expired := family(now, now)
+	idle := family(now.Add(-storage.FamilyIdle), now.Add(time.Hour))
+	active := family(now.Add(-storage.FamilyIdle+step), now.Add(step))
+
+	want(t, s.RevokeAccessToken(t.Context(), "tok_past", now, Event("token.revoked", "")), nil)
+	want(t, s.RevokeAccessToken(t.Context(), "tok_live", now.Add(step), Event("token.revoked", "")), nil)
+
+	sweep(2 + 1 + 2 + 1)
+	for _, s2 := range []*storage.Session{live, young, seen} {
+		if _, err := s.SignIn(t.Context(), s2.TokenHash, "", "", now); err != nil {
+			t.Errorf("a live session: %v", err)
+		}
+	}
+	_, _, err := s.Code(t.Context(), spent.ID)
+	want(t, err, storage.ErrNotFound)
+	_, _, err = s.Code(t.Context(), retained.ID)
+	want(t, err, nil)
+	familyGone(t, s, expired.ID)
+	familyGone(t, s, idle.ID)
+	_, _, err = s.Family(t.Context(), active.ID)
+	want(t, err, nil)
+	wantLive(t, s, "tok_live", "", now, false)
+	// What was approved has no end of its own.
+	if grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID) == nil {
+		t.Error("the grant was swept")
+	}
+	sweep(0)
+}
+
+func sweepClients(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	now := Now.Add(unused + time.Second)
+	client := func(c *storage.Client, created time.Time) *storage.Client {
+		t.Helper()
+		c.CreatedAt = created
+		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+		return c
+	}
+	unusedOld := client(NewDynamicClient(), Now)
+	unusedNew := client(NewDynamicClient(), Now.Add(2*time.Second))
+	usedOld := client(NewDynamicClient(), Now)
+	a := f.NewApproval("files:read")
+	a.Code.ClientID = usedOld.ID
+	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+	document := NewClient()
+	document.Source = storage.SourceMetadataDocument
+	client(document, Now)
+	registered := client(NewClient(), Now)
+
+	version := catalogVersion(t, s)
+	_, err := s.Sweep(t.Context(), now, unused, 100)
+	want(t, err, nil)
+	for _, kept := range []*storage.Client{unusedNew, usedOld, document, registered, f.Client} {
+		if _, err := s.Client(t.Context(), kept.ID); err != nil {
+			t.Errorf("a %s client made at %s: %v", kept.Source, kept.CreatedAt, err)
+		}
+	}
+	_, err = s.Client(t.Context(), unusedOld.ID)
+	want(t, err, storage.ErrNotFound)
+	if catalogVersion(t, s) <= version {
+		t.Error("a client was swept and the version stayed")
+	}
+
+	// Once its grant is revoked it is unused.
+	want(t, s.DeleteGrant(t.Context(), a.Code.GrantID, Event("grant.deleted", "")), nil)
+	_, err = s.Sweep(t.Context(), now, unused, 100)
+	want(t, err, nil)
+	_, err = s.Client(t.Context(), usedOld.ID)
+	want(t, err, storage.ErrNotFound)
+}
+
+func sweepLimit(t *testing.T, s storage.Store) {
+	for i := range 5 {
+		want(t, s.RevokeAccessToken(t.Context(), fmt.Sprintf("tok_%d", i), Now, Event("token.revoked", "")), nil)
+		c := NewDynamicClient()
+		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+	}
+	for _, expected := range []int{4, 4, 2, 0} { // of each kind two at most
+		n, err := s.Sweep(t.Context(), Now.Add(unused+time.Second), unused, 2)
+		want(t, err, nil)
+		if n != expected {
+			t.Errorf("swept %d rows, want %d", n, expected)
+		}
+	}
+}
+
+func closed(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	changes := acts(t, f)
+	want(t, s.Close(), nil)
+	for _, change := range changes {
+		if err := change.do(Event("test.closed", "")); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%s on a closed store: %v", change.name, err)
+		}
+	}
+	wantUnavailable(t, t.Context(), f)
+}
+
+func abandoned(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	wantUnavailable(t, ctx, f)
+	if err := s.DeleteGrant(ctx, f.Grant.ID, Event("grant.deleted", "")); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("DeleteGrant: %v", err)
+	}
+	f.Redeem(t, f.Code) // nothing of it has happened
+}
+
+// wantUnavailable fails the test unless every method that takes no event fails as
+// an outage, though what it asks for is there.
+func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
+	t.Helper()
+	s, page := f.Store, storage.Page{Limit: 1}
+	code := f.NewCode("files:read")
+	code.GrantID = f.Grant.ID
+	for name, call := range map[string]func() error{
+		"Client":           func() error { _, err := s.Client(ctx, f.Client.ID); return err },
+		"ClientByClientID": func() error { _, err := s.ClientByClientID(ctx, f.Client.ClientID); return err },
+		"Clients":          func() error { _, err := s.Clients(ctx, page); return err },
+		"Resource":         func() error { _, err := s.Resource(ctx, f.Resource.ID); return err },
+		"Resources":        func() error { _, err := s.Resources(ctx, page); return err },
+		"User":             func() error { _, err := s.User(ctx, f.User.ID); return err },
+		"UserByUsername":   func() error { _, err := s.UserByUsername(ctx, f.User.Username); return err },
+		"Users":            func() error { _, err := s.Users(ctx, page); return err },
+		"SignIn": func() error {
+			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+			return err
+		},
+		"Grants":          func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
+		"CreateCode":      func() error { return s.CreateCode(ctx, code, f.Session.ID) },
+		"Code":            func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
+		"RedeemCode":      func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
+		"FailCode":        func() error { return s.FailCode(ctx, f.Code.ID) },
+		"Family":          func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
+		"RotateFamily":    func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
+		"AccessTokenLive": func() error { _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
+		"SigningKeys":     func() error { _, err := s.SigningKeys(ctx); return err },
+		"AuditEvents":     func() error { _, err := s.AuditEvents(ctx, page); return err },
+		"Heartbeat":       func() error { _, _, err := s.Heartbeat(ctx); return err },
+		"Sweep":           func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
+	} {
+		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
