@@ -1,0 +1,131 @@
+package templates
+
+import (
+	"fmt"
+	"html/template"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// What the templates call. A string that others chose goes through one of
+// name, sentence, typed or address; only the values that a form returns as they
+// are (the approval, the names of scopes) do not.
+var functions = template.FuncMap{
+	"name":     func(s string) string { return CleanText(s, 64) },
+	"sentence": func(s string) string { return CleanText(s, 400) },
+	"typed":    func(s string) string { return CleanText(s, 256) },
+	"address":  address,
+	"asset":    assetName,
+	"initial":  initial,
+	"language": func(s string) string { return or(s, "en") },
+	"lifetime": lifetime,
+	"link":     link,
+	"linkable": func(s string) bool { _, err := link(s); return err == nil },
+	"ours":     ours,
+	"anyApproved": func(scopes []ConsentScope) bool {
+		for _, scope := range scopes {
+			if scope.Approved {
+				return true
+			}
+		}
+		return false
+	},
+	"root":   func(s string) (template.URL, error) { return ours(strings.TrimRight(s, "/")) },
+	"scheme": func(s string) bool { return strings.HasSuffix(s, ":") },
+}
+
+// link lets a URL become an href. It returns ErrUnsafeURL for schemes that run
+// code or open local files, and for plain http beyond loopback. Private-use
+// schemes ("cursor://...") pass: the caller has matched them against what the
+// client registered.
+func link(raw string) (template.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || raw != strings.TrimSpace(raw) || strings.Contains(raw, `\`) {
+		return "", ErrUnsafeURL
+	}
+	switch u.Scheme {
+	case "":
+		if !strings.HasPrefix(raw, "/") {
+			return "", ErrUnsafeURL
+		}
+		return ours(raw)
+	case "https":
+		if u.Hostname() == "" {
+			return "", ErrUnsafeURL
+		}
+	case "http":
+		if !loopback(u.Hostname()) {
+			return "", ErrUnsafeURL
+		}
+	case "javascript", "data", "vbscript", "blob", "filesystem", "file", "about", "view-source":
+		return "", ErrUnsafeURL
+	}
+	return template.URL(raw), nil //nolint:gosec // checked above; the filter of html/template knows no private-use schemes
+}
+
+// ours lets a URL be a form's action or a link within this server: a path, a
+// query, or nothing for the page itself. It returns ErrUnsafeURL for any other.
+func ours(raw string) (template.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.IsAbs() || u.Host != "" || strings.HasPrefix(raw, "//") || strings.Contains(u.Path, `\`) {
+		return "", ErrUnsafeURL
+	}
+	return template.URL(raw), nil //nolint:gosec // relative to this server; the filter misreads a colon in a query
+}
+
+func loopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// address shows a host, a URI or a scope name byte for byte: what is not
+// printable ASCII is percent-encoded, so that no look-alike letter passes for
+// another and nothing is hidden. Hosts come in punycode already.
+func address(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c > ' ' && c < 0x7f {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// initial is the letter in the account's round mark.
+func initial(a Account) string {
+	for _, s := range []string{a.Name, a.Username} {
+		if s := firstCluster(s); s != "" {
+			return strings.ToUpper(s)
+		}
+	}
+	return "?"
+}
+
+// lifetime says a number of days in words, "" when there are none.
+func lifetime(days int) string {
+	switch {
+	case days <= 0:
+		return ""
+	case days == 1:
+		return "1 day"
+	case days == 365:
+		return "1 year"
+	case days%365 == 0:
+		return fmt.Sprintf("%d years", days/365)
+	default:
+		return fmt.Sprintf("%d days", days)
+	}
+}
+
+func or(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}

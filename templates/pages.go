@@ -1,0 +1,132 @@
+package templates
+
+import "io"
+
+// Base is what every page needs.
+type Base struct {
+	Root     string // path of the issuer, "" or "/path"; the assets are below it
+	Language string // of the page's text, "en" when empty
+}
+
+// An Account is the person as the pages name them. Name may be empty.
+type Account struct {
+	Name     string
+	Username string
+}
+
+// A LoginPage asks for a user name and a password. Its form posts the fields
+// "username" and "password".
+type LoginPage struct {
+	Base
+	Action       string // relative URL with its raw query
+	Username     string // shown again after a failed attempt
+	Problem      string // one sentence above the form, "" for none
+	Verified     bool   // the client was registered by an admin, so its name can be believed
+	ClientName   string // what the person continues to; each of the three may be empty
+	ClientHost   string
+	ResourceName string
+}
+
+// Login writes the sign-in page. It returns ErrUnsafeURL when Action leaves
+// this server.
+func (s *Set) Login(w io.Writer, p LoginPage) error { return s.render(w, "login.html", p) }
+
+// A ConsentPage asks a person to approve a Client's request. Its form posts
+// "decision" ("approve" or "deny"), "approval", and "scope" once for each
+// ticked scope.
+type ConsentPage struct {
+	Base
+	Action              string // relative URL with its raw query
+	Approval            string // the sealed page, returned as it is
+	Notice              string // why the page is shown again, "" for none
+	Client              ConsentClient
+	Resource            ConsentResource
+	Scopes              []ConsentScope
+	Account             Account
+	RefreshLifetimeDays int    // the longest the approval can last unasked; 0 without a refresh token
+	SwitchAccountURL    string // relative URL, "" for none
+	Problem             string // what to mend before approving, "" for none
+}
+
+// A ConsentClient is who asks. Unless Verified, everything but the two hosts is
+// the client's own claim and is shown smaller than they are.
+type ConsentClient struct {
+	Name         string
+	Host         string // host of the client id, in punycode; "" if it has none
+	RedirectHost string // host[:port] in punycode, or the scheme of a private-use one
+	Loopback     bool   // the answer goes to a program on this computer
+	Verified     bool   // registered by an admin
+	Source       string // "registered", "dynamic" or "metadata_document"
+}
+
+// A ConsentResource is the MCP server that the client asks to use.
+type ConsentResource struct {
+	Name string
+	URI  string
+	Host string // shown when there is no name
+}
+
+// A ConsentScope is one permission, in words and with the tools it unlocks.
+type ConsentScope struct {
+	Name        string
+	Description string
+	Tools       []string
+	Approved    bool // allowed before
+	Checked     bool
+}
+
+// Consent writes the consent page. It returns ErrUnsafeURL when Action or
+// SwitchAccountURL leaves this server.
+func (s *Set) Consent(w io.Writer, p ConsentPage) error { return s.render(w, "consent.html", p) }
+
+// A ContinuePage names a host and links there. With Automatic the browser also
+// goes by itself, which is the one way from a form to a client that a
+// form-action policy does not block.
+type ContinuePage struct {
+	Base
+	Title, Message string
+	URL            string // https, http on loopback, a private-use scheme, or a path of this server
+	Host           string
+	Automatic      bool
+}
+
+// Continue writes the page that leads to a client. It returns ErrUnsafeURL when
+// URL is of a scheme that runs code or is none of those ContinuePage allows.
+func (s *Set) Continue(w io.Writer, p ContinuePage) error { return s.render(w, "continue.html", p) }
+
+// An ErrorPage tells a person what went wrong and what they can do.
+type ErrorPage struct {
+	Base
+	Status               int // HTTP status, 0 for none
+	Title, Message, Help string
+	ReturnURL            string // a way back, as in ContinuePage; left out when unsafe
+	ReturnHost           string
+	Reference            string // request id, to find the event in the log
+}
+
+// Error writes the error page. An unsafe ReturnURL only loses its button: there
+// is no better page to show instead.
+func (s *Set) Error(w io.Writer, p ErrorPage) error { return s.render(w, "error.html", p) }
+
+// A LogoutPage asks for confirmation; its form posts no fields.
+type LogoutPage struct {
+	Base
+	Action  string // relative URL
+	Account Account
+}
+
+// Logout writes the sign-out page. It returns ErrUnsafeURL when Action leaves
+// this server.
+func (s *Set) Logout(w io.Writer, p LogoutPage) error { return s.render(w, "logout.html", p) }
+
+// An AccountPage says who is signed in and offers to sign out.
+type AccountPage struct {
+	Base
+	Account      Account
+	LogoutAction string // relative URL that takes a POST
+	Notice       string // what has just happened, "" for none
+}
+
+// Account writes the account page. It returns ErrUnsafeURL when LogoutAction
+// leaves this server.
+func (s *Set) Account(w io.Writer, p AccountPage) error { return s.render(w, "account.html", p) }

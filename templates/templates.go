@@ -1,0 +1,121 @@
+// Package templates turns typed pages into HTML: sign-in, consent, and the few
+// pages around them. It knows no HTTP and no other package of this program; who
+// may see what is decided by its callers.
+//
+// The pages run under a policy of "default-src 'none'; style-src 'self';
+// img-src 'self'; font-src 'self'", so they hold no script, no inline style and
+// no reference to another host. Consent shows what OAuth 2.1 section 7 and the
+// MCP security guidance want a person to judge: who is asking, where the answer
+// goes, for which server, which permissions and for how long.
+//
+// Strings that others chose (client names, tool names, descriptions) pass
+// through [CleanText] inside the templates, so no caller can forget it.
+package templates
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// ErrUnsafeURL says that a page was given a URL it must not link or post to.
+// The URL itself is not part of the message.
+var ErrUnsafeURL = errors.New("templates: the page must not link to this URL")
+
+// A Set holds every page, parsed and checked. It is safe for concurrent use.
+type Set struct {
+	pages map[string]*template.Template
+}
+
+// New parses all pages. It fails when a file has no page type or a page type no
+// file, and when a template cannot be escaped or executed.
+func New() (*Set, error) { return newSet(htmlFiles) }
+
+//go:embed html
+var htmlFiles embed.FS
+
+// Every file under html/ is either shared by all pages or claimed here, with
+// the least page that renders.
+var (
+	sharedFiles = []string{"layout.html", "parts.html"}
+	claimed     = map[string]any{
+		"login.html":    LoginPage{},
+		"consent.html":  ConsentPage{},
+		"continue.html": ContinuePage{URL: "/"},
+		"error.html":    ErrorPage{},
+		"logout.html":   LogoutPage{},
+		"account.html":  AccountPage{},
+	}
+)
+
+func newSet(files fs.FS) (*Set, error) {
+	shared := template.New("").Funcs(functions)
+	for _, name := range sharedFiles {
+		if err := parseInto(shared, files, name); err != nil {
+			return nil, err
+		}
+	}
+	if err := everyFileClaimed(files); err != nil {
+		return nil, err
+	}
+	set := &Set{pages: make(map[string]*template.Template, len(claimed))}
+	for name, least := range claimed {
+		page, err := shared.Clone()
+		if err != nil {
+			return nil, fmt.Errorf("templates: %s: %w", name, err)
+		}
+		if err := parseInto(page, files, name); err != nil {
+			return nil, err
+		}
+		// html/template escapes at the first execution. Doing that now turns
+		// a mistake in a template into a failed start, not a failed sign-in.
+		if err := page.ExecuteTemplate(io.Discard, "layout", least); err != nil {
+			return nil, fmt.Errorf("templates: %s: %w", name, err)
+		}
+		set.pages[name] = page
+	}
+	return set, nil
+}
+
+func parseInto(t *template.Template, files fs.FS, name string) error {
+	text, err := fs.ReadFile(files, path.Join("html", name))
+	if err != nil {
+		return fmt.Errorf("templates: %s is declared and missing: %w", name, err)
+	}
+	if _, err := t.New(name).Parse(string(text)); err != nil {
+		return fmt.Errorf("templates: %w", err)
+	}
+	return nil
+}
+
+func everyFileClaimed(files fs.FS) error {
+	found, err := fs.ReadDir(files, "html")
+	if err != nil {
+		return fmt.Errorf("templates: %w", err)
+	}
+	known := strings.Join(sharedFiles, " ")
+	for _, file := range found {
+		if _, ok := claimed[file.Name()]; !ok && !strings.Contains(known, file.Name()) {
+			return fmt.Errorf("templates: no page claims %s", file.Name())
+		}
+	}
+	return nil
+}
+
+// render writes nothing unless the whole page could be made.
+func (s *Set) render(w io.Writer, name string, page any) error {
+	var b bytes.Buffer
+	if err := s.pages[name].ExecuteTemplate(&b, "layout", page); err != nil {
+		return fmt.Errorf("templates: %s: %w", name, err)
+	}
+	if _, err := b.WriteTo(w); err != nil {
+		return fmt.Errorf("templates: %s: %w", name, err)
+	}
+	return nil
+}
