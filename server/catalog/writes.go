@@ -1,0 +1,50 @@
+package catalog
+
+import (
+	"context"
+
+	"grantd/storage"
+)
+
+// Writes wraps a Store so that a change made through it to a Client or Resource
+// is forgotten here at once; other replicas learn of it by the version row.
+func (c *Catalog) Writes(store storage.Store) storage.Store { return &writes{Store: store, catalog: c} }
+
+type writes struct {
+	storage.Store
+	catalog *Catalog
+}
+
+// then forgets whatever the outcome: a failed commit may have happened.
+func (w *writes) then(err error) error {
+	w.catalog.Forget()
+	return err
+}
+
+func (w *writes) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdateClient(ctx, c, event))
+}
+
+func (w *writes) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteClient(ctx, id, event))
+}
+
+func (w *writes) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
+	return w.then(w.Store.AddClientSecret(ctx, id, secret, event))
+}
+
+func (w *writes) DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteClientSecret(ctx, id, secretID, event))
+}
+
+func (w *writes) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
+	return w.then(w.Store.CreateResource(ctx, r, event))
+}
+
+func (w *writes) UpdateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdateResource(ctx, r, event))
+}
+
+func (w *writes) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteResource(ctx, id, event))
+}
