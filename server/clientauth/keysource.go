@@ -1,0 +1,70 @@
+package clientauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"grantd/server/outbound"
+	"grantd/storage"
+)
+
+// Fetcher gets documents from hosts that clients name; *outbound.Fetcher is one.
+type Fetcher interface {
+	Get(ctx context.Context, url string, kind outbound.Kind) (outbound.Document, error)
+	Renew(ctx context.Context, url string, kind outbound.Kind) (outbound.Document, error)
+	Cached(url string, kind outbound.Kind) (outbound.Document, bool)
+}
+
+// oldestKeys is how old a copy of a client's keys may be when its host is down: a
+// key that was withdrawn is believed no longer than that.
+const oldestKeys = 24 * time.Hour
+
+// ClientKeys is the KeySource of registered clients: what they registered, or what
+// their jwks_uri has.
+type ClientKeys struct {
+	Fetcher Fetcher
+	Now     func() time.Time
+}
+
+// keySets are the documents at a jwks_uri. One that is no JWK set counts as a
+// failed fetch and is not kept.
+var keySets = func() outbound.Kind {
+	kind := outbound.JWKS
+	kind.Valid = func(_ string, body []byte) error {
+		_, err := ParseJWKS(body)
+		return err
+	}
+	return kind
+}()
+
+// Keys implements KeySource.
+func (k ClientKeys) Keys(ctx context.Context, client *storage.Client, refresh bool) (jose.JSONWebKeySet, error) {
+	if client.JWKSURI == "" {
+		set, err := ParseJWKS([]byte(client.JWKS))
+		if err != nil {
+			return set, fmt.Errorf("the client's keys: %w: %w", storage.ErrNotFound, err)
+		}
+		return set, nil
+	}
+	get := k.Fetcher.Get
+	if refresh {
+		get = k.Fetcher.Renew
+	}
+	document, err := get(ctx, client.JWKSURI, keySets)
+	switch {
+	case errors.Is(err, outbound.ErrRefused):
+		return jose.JSONWebKeySet{}, fmt.Errorf("the client's jwks_uri: %w: %w", storage.ErrNotFound, err)
+	case err != nil && !refresh:
+		if copied, ok := k.Fetcher.Cached(client.JWKSURI, keySets); ok && k.Now().Sub(copied.FetchedAt) < oldestKeys {
+			return ParseJWKS(copied.Body)
+		}
+		fallthrough
+	case err != nil:
+		return jose.JSONWebKeySet{}, fmt.Errorf("the client's jwks_uri: %w: %w", storage.ErrUnavailable, err)
+	}
+	return ParseJWKS(document.Body)
+}
