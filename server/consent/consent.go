@@ -1,0 +1,205 @@
+// Package consent shows a person what a client asks for and judges their answer
+// (OAuth 2.1 §7.9, the consent rules of MCP's security best practices).
+//
+// What the person saw is what the token says: the page carries a sealed approval
+// that names the session, the user, a digest of everything shown and asked, the
+// time and a nonce. If any of it has changed when the answer comes, the page is
+// shown again. Nothing is stored before a person has approved.
+package consent
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"grantd/server/keys"
+	"grantd/server/web"
+	"grantd/storage"
+	"grantd/templates"
+)
+
+// pageLifetime is how long an answer to a page counts.
+const pageLifetime = 10 * time.Minute
+
+const sealPurpose = "consent page"
+
+// The names of the form's fields.
+const (
+	FieldDecision = "decision"
+	FieldApproval = "approval"
+	FieldScope    = "scope"
+)
+
+var (
+	// ErrStale: the page is too old, or what it showed has changed. Show it again.
+	ErrStale = errors.New("the page is out of date")
+	// ErrForeign: the page is not ours, or belongs to another session.
+	ErrForeign = errors.New("the page does not belong to this session")
+	// ErrNothingChosen: approved, but with no scope ticked.
+	ErrNothingChosen = errors.New("no scope chosen")
+)
+
+// Question is what a person is asked: may this client have these scopes of this
+// resource?
+type Question struct {
+	Query       string // the authorization request, raw, as in the URL
+	Client      *storage.Client
+	RedirectURI string
+	Resource    *storage.Resource
+	Scopes      []string
+	SignIn      *storage.SignIn
+}
+
+// Decision is a person's answer.
+type Decision struct {
+	Approved bool
+	Nonce    string   // an AuthorizationCode's id: one page approves once
+	Scopes   []string // what was ticked, in the order shown
+}
+
+// Consent shows and judges pages.
+type Consent struct {
+	Pages *web.Pages
+	Root  *keys.Root
+	Now   func() time.Time
+}
+
+// approval is what is sealed into the page.
+type approval struct {
+	SessionID string    `json:"s"`
+	UserID    string    `json:"u"`
+	Digest    []byte    `json:"d"`
+	At        time.Time `json:"t"`
+	Nonce     string    `json:"n"`
+}
+
+// Show answers with the page. notice and problem are sentences above the form,
+// usually empty.
+func (c *Consent) Show(w http.ResponseWriter, q Question, status int, notice, problem string) error {
+	page := c.page(q)
+	sealed, err := json.Marshal(approval{
+		SessionID: q.SignIn.Session.ID, UserID: q.SignIn.User.ID, Digest: digest(q, page),
+		At: c.Now(), Nonce: storage.NewID(storage.PrefixCode),
+	})
+	if err != nil {
+		return fmt.Errorf("encode the approval: %w", err)
+	}
+	page.Approval = c.Root.Seal(sealPurpose, sealed)
+	page.Notice, page.Problem = notice, problem
+	return c.Pages.Write(w, status, web.AnyForm, func(out io.Writer) error { return c.Pages.Templates.Consent(out, page) })
+}
+
+// Judge reads the answer to a page. ErrForeign, ErrStale, ErrNothingChosen, a
+// *web.Error for a malformed form, or keys.ErrUnknownKey.
+func (c *Consent) Judge(q Question, form web.Parameters) (Decision, error) {
+	plain, err := c.Root.Open(sealPurpose, form.Get(FieldApproval))
+	if errors.Is(err, keys.ErrForged) {
+		return Decision{}, ErrForeign
+	} else if err != nil {
+		return Decision{}, err
+	}
+	var page approval
+	if err := json.Unmarshal(plain, &page); err != nil {
+		return Decision{}, ErrForeign
+	}
+	if page.SessionID != q.SignIn.Session.ID || page.UserID != q.SignIn.User.ID {
+		return Decision{}, ErrForeign
+	}
+	age := c.Now().Sub(page.At)
+	if age < 0 || age > pageLifetime || !slices.Equal(page.Digest, digest(q, c.page(q))) {
+		return Decision{}, ErrStale
+	}
+	if form.Get(FieldDecision) != "approve" {
+		return Decision{Nonce: page.Nonce}, nil
+	}
+	ticked := form.Values[FieldScope]
+	for _, scope := range ticked {
+		if !slices.Contains(q.Scopes, scope) {
+			return Decision{}, &web.Error{
+				Status: http.StatusBadRequest, Code: "scope-not-shown", Title: "That was not on the page",
+				Message: "The answer names a permission that the page did not show. Nothing was approved.",
+			}
+		}
+	}
+	if len(ticked) == 0 {
+		return Decision{}, ErrNothingChosen
+	}
+	return Decision{Approved: true, Nonce: page.Nonce, Scopes: storage.Intersect(q.Scopes, ticked)}, nil
+}
+
+// page is everything the person sees of a question.
+func (c *Consent) page(q Question) templates.ConsentPage {
+	root := c.Pages.Issuer.Root()
+	page := templates.ConsentPage{
+		Base:   c.Pages.Base(),
+		Action: root + "/authorize?" + q.Query,
+		Client: templates.ConsentClient{
+			Name: q.Client.ClientName, Host: authority(q.Client.ClientID), RedirectHost: RedirectHost(q.RedirectURI),
+			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Source: string(q.Client.Source),
+		},
+		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
+		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
+		SwitchAccountURL: root + "/login?" + q.Query,
+	}
+	if page.Client.Name == "" {
+		page.Client.Name = q.Client.ClientID
+	}
+	if q.Client.MayUse(storage.GrantTypeRefreshToken) {
+		page.RefreshLifetimeDays = int(storage.FamilyLifetime / (24 * time.Hour))
+	}
+	for _, scope := range q.Resource.Scopes {
+		if slices.Contains(q.Scopes, scope.Name) {
+			approved := q.SignIn.Grant != nil && slices.Contains(q.SignIn.Grant.Scopes, scope.Name)
+			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Approved: approved, Checked: true})
+		}
+	}
+	return page
+}
+
+// digest stands for the whole question as the person sees it: everything the
+// request says, and every word on the page. The page's URLs are made of the
+// request, which the form may spell otherwise when it comes back.
+func digest(q Question, page templates.ConsentPage) []byte {
+	page.Action, page.SwitchAccountURL = "", ""
+	page.Scopes = slices.Clone(page.Scopes)
+	for i := range page.Scopes {
+		page.Scopes[i].Approved = false // another page may approve meanwhile
+	}
+	shown, err := json.Marshal(struct {
+		Query, ClientID, RedirectURI, ResourceID string
+		Page                                     templates.ConsentPage
+	}{web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID, page})
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	sum := sha256.Sum256(shown)
+	return sum[:]
+}
+
+// authority is the host[:port] of a URI, or "" if it has none.
+func authority(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// RedirectHost is where the answer goes, as a person can judge it: a host, or
+// the scheme of a program on their machine with its colon.
+func RedirectHost(uri string) string {
+	u, err := url.Parse(uri)
+	switch {
+	case err != nil:
+		return ""
+	case u.Scheme == "https" || u.Scheme == "http":
+		return u.Host
+	}
+	return u.Scheme + ":"
+}

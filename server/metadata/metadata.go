@@ -1,0 +1,115 @@
+// Package metadata publishes what the server can do (RFC 8414, OpenID Connect
+// Discovery) and its public keys (RFC 7517). Nothing is advertised that is off.
+package metadata
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"grantd/server/web"
+	"grantd/storage"
+)
+
+// cacheControl lets clients and resource servers keep a document for minutes.
+const cacheControl = "public, max-age=300"
+
+// Features are what can be switched on and off.
+type Features struct {
+	DynamicRegistration bool
+	SigningAlgorithm    string
+	AssertionAlgorithms []string // of client assertions (RFC 7523)
+}
+
+// document is an authorization server's metadata (RFC 8414 §2). Members that are
+// off are absent, never null.
+type document struct {
+	Issuer                                     string   `json:"issuer"`
+	AuthorizationEndpoint                      string   `json:"authorization_endpoint"`
+	TokenEndpoint                              string   `json:"token_endpoint"`
+	JWKSURI                                    string   `json:"jwks_uri"`
+	RegistrationEndpoint                       string   `json:"registration_endpoint,omitempty"`
+	RevocationEndpoint                         string   `json:"revocation_endpoint"`
+	IntrospectionEndpoint                      string   `json:"introspection_endpoint"`
+	ResponseTypesSupported                     []string `json:"response_types_supported"`
+	ResponseModesSupported                     []string `json:"response_modes_supported"`
+	GrantTypesSupported                        []string `json:"grant_types_supported"`
+	CodeChallengeMethodsSupported              []string `json:"code_challenge_methods_supported"`
+	TokenEndpointAuthMethodsSupported          []string `json:"token_endpoint_auth_methods_supported"`
+	TokenEndpointAuthSigningAlgValuesSupported []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	RevocationEndpointAuthMethodsSupported     []string `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionEndpointAuthMethodsSupported  []string `json:"introspection_endpoint_auth_methods_supported"`
+	AuthorizationResponseIssParameterSupported bool     `json:"authorization_response_iss_parameter_supported"`
+	ClientIDMetadataDocumentSupported          bool     `json:"client_id_metadata_document_supported"`
+	RequestParameterSupported                  bool     `json:"request_parameter_supported"`
+	RequestURIParameterSupported               bool     `json:"request_uri_parameter_supported"`
+	PromptValuesSupported                      []string `json:"prompt_values_supported"`
+}
+
+// openIDDocument adds what OpenID Connect Discovery §3 requires.
+type openIDDocument struct {
+	document
+	SubjectTypesSupported            []string `json:"subject_types_supported"`
+	IDTokenSigningAlgValuesSupported []string `json:"id_token_signing_alg_values_supported"`
+}
+
+// Metadata serves the documents.
+type Metadata struct {
+	oauth, openID []byte
+	jwks          func() []byte
+}
+
+// New composes the documents. jwks returns the current JWK set.
+func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, error) {
+	confidential := []string{storage.AuthMethodClientSecretBasic, storage.AuthMethodClientSecretPost, storage.AuthMethodPrivateKeyJWT}
+	withNone := append(slices.Clone(confidential), storage.AuthMethodNone)
+	d := document{
+		Issuer:                                    issuer.String(),
+		AuthorizationEndpoint:                     issuer.URL("/authorize"),
+		TokenEndpoint:                             issuer.URL("/token"),
+		JWKSURI:                                   issuer.URL("/jwks"),
+		RevocationEndpoint:                        issuer.URL("/revoke"),
+		IntrospectionEndpoint:                     issuer.URL("/introspect"),
+		ResponseTypesSupported:                    []string{"code"},
+		ResponseModesSupported:                    []string{"query"},
+		GrantTypesSupported:                       []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials},
+		CodeChallengeMethodsSupported:             []string{"S256"},
+		TokenEndpointAuthMethodsSupported:         withNone,
+		RevocationEndpointAuthMethodsSupported:    withNone,
+		IntrospectionEndpointAuthMethodsSupported: confidential,
+		PromptValuesSupported:                     []string{"none", "login", "consent", "select_account"},
+
+		TokenEndpointAuthSigningAlgValuesSupported: features.AssertionAlgorithms,
+		AuthorizationResponseIssParameterSupported: true,
+	}
+	if features.DynamicRegistration {
+		d.RegistrationEndpoint = issuer.URL("/register")
+	}
+	oauth, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("encode the metadata: %w", err)
+	}
+	openID, err := json.Marshal(openIDDocument{document: d, SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: []string{features.SigningAlgorithm}})
+	if err != nil {
+		return nil, fmt.Errorf("encode the metadata: %w", err)
+	}
+	return &Metadata{oauth: oauth, openID: openID, jwks: jwks}, nil
+}
+
+// AuthorizationServer serves the document of RFC 8414.
+func (m *Metadata) AuthorizationServer(w http.ResponseWriter, _ *http.Request) { serve(w, m.oauth) }
+
+// OpenIDConfiguration serves the document of OpenID Connect Discovery.
+func (m *Metadata) OpenIDConfiguration(w http.ResponseWriter, _ *http.Request) { serve(w, m.openID) }
+
+// JWKS serves the JWK set.
+func (m *Metadata) JWKS(w http.ResponseWriter, _ *http.Request) { serve(w, m.jwks()) }
+
+func serve(w http.ResponseWriter, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", cacheControl)
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(body)
+}

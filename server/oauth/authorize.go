@@ -1,0 +1,321 @@
+package oauth
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"grantd/server/consent"
+	"grantd/server/keys"
+	"grantd/server/web"
+	"grantd/storage"
+	"grantd/templates"
+)
+
+// Authorize serves GET /authorize (OAuth 2.1 §4.1.1): it checks the request,
+// sends the browser to sign in if nobody is, shows the consent page, or, where an
+// approval is remembered, answers at once. It writes nothing before a person has
+// approved.
+func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
+	if prefetch(r) {
+		return &web.Error{Status: http.StatusForbidden, Code: "prefetch", Title: "Not before you ask", Message: "This page is not shown in advance."}
+	}
+	request, err := o.parseAuthorizationRequest(r.Context(), r.URL.RawQuery)
+	if request == nil {
+		return o.showUnredirectable(w, r, err)
+	}
+	if err != nil {
+		return o.refuse(w, r, request, err)
+	}
+	signIn, err := o.Sessions.SignIn(r, request.client.ID, request.resource.ID)
+	if errors.Is(err, storage.ErrNotFound) || (err == nil && o.mustSignInAgain(request, signIn)) {
+		if request.prompt("none") {
+			return o.refuse(w, r, request, web.NewOAuthError("login_required", "The person must sign in."))
+		}
+		return o.sendToLogin(w, request)
+	} else if err != nil {
+		return err
+	}
+	switch {
+	case remembered(request, signIn):
+		return o.issueRemembered(w, r, request, signIn)
+	case request.prompt("none"):
+		return o.refuse(w, r, request, web.NewOAuthError("consent_required", "The person must approve."))
+	}
+	return o.Consent.Show(w, question(request, signIn), http.StatusOK, "", "")
+}
+
+// Decide serves POST /authorize: the answer to a consent page.
+func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
+	if err := web.CheckOrigin(r, o.Issuer); err != nil {
+		return err
+	}
+	form, err := readDecision(w, r)
+	if err != nil {
+		return err
+	}
+	request, err := o.parseAuthorizationRequest(r.Context(), r.URL.RawQuery)
+	if request == nil {
+		return o.showUnredirectable(w, r, err)
+	}
+	if err != nil {
+		return o.refuse(w, r, request, err)
+	}
+	signIn, err := o.Sessions.SignIn(r, request.client.ID, request.resource.ID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return o.sendToLogin(w, request)
+	} else if err != nil {
+		return err
+	}
+	q := question(request, signIn)
+	decision, err := o.Consent.Judge(q, form)
+	switch {
+	case errors.Is(err, consent.ErrForeign):
+		return &web.Error{
+			Status: http.StatusForbidden, Code: "foreign-approval", Title: "This page belongs to another sign-in",
+			Message: "Nothing was approved. Go back to the application and start again.", Err: err,
+		}
+	case errors.Is(err, consent.ErrStale):
+		return o.Consent.Show(w, q, http.StatusOK, "This page had become out of date, or what it asks for has changed. Please look again and decide.", "")
+	case errors.Is(err, consent.ErrNothingChosen):
+		return o.Consent.Show(w, q, http.StatusOK, "", "Choose at least one permission to allow, or deny the request.")
+	case err != nil:
+		return err
+	case !decision.Approved:
+		return o.deny(w, request)
+	}
+	return o.approve(w, r, request, signIn, decision)
+}
+
+// readDecision reads the form of a consent page and nothing else: what the
+// request asks is in the URL alone.
+func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error) {
+	form, err := web.ReadForm(r, consent.FieldScope)
+	switch {
+	case errors.Is(err, web.ErrContentType):
+		return form, &web.Error{Status: http.StatusUnsupportedMediaType, Code: "content-type", Message: "The answer must be sent by the form of the page."}
+	case err != nil:
+		return form, &web.Error{Status: http.StatusBadRequest, Code: "malformed", Message: "The answer could not be read. Nothing was approved."}
+	case !form.Has(consent.FieldDecision):
+		w.Header().Set("Allow", "GET, HEAD")
+		return form, &web.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Message: "Authorization requests are sent by GET."}
+	}
+	decision := form.Get(consent.FieldDecision)
+	unknown := len(form.Repeated) > 0 || (decision != "approve" && decision != "deny")
+	for name := range form.Values {
+		unknown = unknown || !slices.Contains([]string{consent.FieldDecision, consent.FieldApproval, consent.FieldScope}, name)
+	}
+	if unknown {
+		return form, &web.Error{
+			Status: http.StatusBadRequest, Code: "malformed", Title: "That was not on the page",
+			Message: "The answer has something that the page did not ask. Nothing was approved.",
+		}
+	}
+	return form, nil
+}
+
+func question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
+	return consent.Question{
+		Query: request.query, Client: request.client, RedirectURI: request.redirectURI,
+		Resource: request.resource, Scopes: request.scopes, SignIn: signIn,
+	}
+}
+
+// mustSignInAgain reports whether the request asks for a newer sign-in than the
+// person has (OpenID Connect Core §3.1.2.1). Signing in after the request first
+// arrived always satisfies it.
+func (o *OAuth) mustSignInAgain(request *authorizationRequest, signIn *storage.SignIn) bool {
+	since := signIn.Session.AuthenticatedAt
+	if !request.arrivedAt.IsZero() && !since.Before(request.arrivedAt.Truncate(time.Microsecond)) {
+		return false
+	}
+	if request.prompt("login") || request.prompt("select_account") {
+		return true
+	}
+	return request.maxAge >= 0 && o.Now().Sub(since) > request.maxAge
+}
+
+// remembered reports whether an earlier approval answers this request: only for a
+// registered client with an https redirect, only for the same redirect and name
+// as the person saw then, never when the client asks for the page.
+func remembered(request *authorizationRequest, signIn *storage.SignIn) bool {
+	grant := signIn.Grant
+	return grant != nil && grant.Covers(request.scopes) && !request.client.SelfAsserted() && !request.prompt("consent") &&
+		strings.HasPrefix(request.redirectURI, "https://") &&
+		grant.RedirectURI == request.redirectURI && grant.ClientName == request.client.ClientName
+}
+
+// issueRemembered answers with a code under an earlier approval.
+func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
+	code := o.newCode(request, signIn, storage.NewID(storage.PrefixCode), request.scopes)
+	code.GrantID = signIn.Grant.ID
+	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID})
+	if errors.Is(err, storage.ErrNotFound) {
+		// The approval was withdrawn this very moment: ask.
+		return o.Consent.Show(w, question(request, signIn), http.StatusOK, "", "")
+	} else if err != nil {
+		return err
+	}
+	if arrivedFromLogin(r, o.Issuer) {
+		// The browser is still following the post of the sign-in form, and the
+		// form-action of that page stops it at any other site. A page of our own
+		// in between lets it go on.
+		page := templates.ContinuePage{
+			Base: o.Pages.Base(), Title: "You are signed in", Message: "Taking you back to the application.",
+			URL: target, Host: consent.RedirectHost(request.redirectURI), Automatic: true,
+		}
+		return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Continue(out, page) })
+	}
+	respond(w, target)
+	return nil
+}
+
+// approve writes the Grant and the code, and answers.
+func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, decision consent.Decision) error {
+	code := o.newCode(request, signIn, decision.Nonce, decision.Scopes)
+	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: &storage.Approval{
+		Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName,
+	}})
+	switch {
+	case errors.Is(err, storage.ErrConsumed):
+		return &web.Error{
+			Status: http.StatusConflict, Code: "already-decided", Title: "This page was answered before",
+			Message: "The application has its answer already. If it is still waiting, go back to it and start again.", Err: err,
+		}
+	case errors.Is(err, storage.ErrNotFound):
+		return o.Consent.Show(w, question(request, signIn), http.StatusOK, "What this page asks for has just changed. Please look again and decide.", "")
+	case err != nil:
+		return err
+	}
+	respond(w, target)
+	return nil
+}
+
+// deny tells the client. A self-asserted client's address is not followed
+// without the person's click.
+func (o *OAuth) deny(w http.ResponseWriter, request *authorizationRequest) error {
+	target := o.redirectTarget(request, errorValues(web.NewOAuthError("access_denied", "The person denied the request.")))
+	if !request.client.SelfAsserted() {
+		respond(w, target)
+		return nil
+	}
+	page := templates.ContinuePage{
+		Base: o.Pages.Base(), Title: "You denied the request", Message: "Nothing was allowed. You can close this page, or tell the application:",
+		URL: target, Host: consent.RedirectHost(request.redirectURI),
+	}
+	return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Continue(out, page) })
+}
+
+func (o *OAuth) newCode(request *authorizationRequest, signIn *storage.SignIn, id string, scopes []string) *storage.AuthorizationCode {
+	now := o.Now()
+	return &storage.AuthorizationCode{
+		ID: id, UserID: signIn.User.ID, ClientID: request.client.ID, ResourceID: request.resource.ID, Scopes: scopes,
+		RedirectURI: request.redirectURI, CodeChallenge: request.codeChallenge, CreatedAt: now, ExpiresAt: now.Add(storage.CodeLifetime),
+	}
+}
+
+// issue sends the approved request through fosite's authorize pipeline, which
+// stores the code, and returns where the browser goes with it.
+func (o *OAuth) issue(r *http.Request, request *authorizationRequest, session *authorizeSession) (target string, err error) {
+	redirect, err := url.Parse(request.redirectURI)
+	if err != nil {
+		return "", err
+	}
+	engineRequest := fosite.NewAuthorizeRequest()
+	engineRequest.ID = session.code.ID
+	engineRequest.Client = engineClient{request.client}
+	engineRequest.ResponseTypes = fosite.Arguments{"code"}
+	engineRequest.RedirectURI = redirect
+	engineRequest.State = request.state
+	engineRequest.RequestedScope, engineRequest.GrantedScope = request.scopes, session.code.Scopes
+	engineRequest.RequestedAudience, engineRequest.GrantedAudience = fosite.Arguments{request.resource.URI}, fosite.Arguments{request.resource.URI}
+	session.now = session.code.CreatedAt
+	response, err := o.engine.NewAuthorizeResponse(r.Context(), engineRequest, session)
+	if err != nil {
+		return "", err
+	}
+	return o.redirectTarget(request, response.GetParameters()), nil
+}
+
+// sendToLogin sends the browser to sign in and back to this same request. What
+// must be remembered on the way travels sealed in the URL.
+func (o *OAuth) sendToLogin(w http.ResponseWriter, request *authorizationRequest) error {
+	query := request.query
+	if request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 {
+		query = o.withStep(request)
+	}
+	web.SeeOther(w, o.Issuer.Root()+"/login?"+query)
+	return nil
+}
+
+// refuse answers an error that may go to the client (OAuth 2.1 §4.1.2.1). A
+// self-asserted client's address is not followed before the person has signed in,
+// nor ever on prompt=none: they see a page that names it.
+func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authorizationRequest, err error) error {
+	if web.OAuthErrorOf(err).Status >= http.StatusInternalServerError {
+		return err
+	}
+	e := web.OAuthErrorOf(err)
+	target := o.redirectTarget(request, errorValues(e))
+	automatic := !request.client.SelfAsserted()
+	if !automatic && !request.prompt("none") {
+		_, err := o.Sessions.SignIn(r, "", "")
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		automatic = err == nil
+	}
+	if automatic {
+		respond(w, target)
+		return nil
+	}
+	o.Pages.ErrorPage(w, r, templates.ErrorPage{
+		Status: http.StatusBadRequest, Title: "The application asked for something that cannot be done",
+		Message: e.Description, Help: "You can return to the application, which learns of the error.",
+		ReturnURL: target, ReturnHost: consent.RedirectHost(request.redirectURI),
+	}, err)
+	return nil
+}
+
+func (o *OAuth) showUnredirectable(w http.ResponseWriter, r *http.Request, err error) error {
+	var e *unredirectable
+	if !errors.As(err, &e) {
+		return err
+	}
+	o.Pages.ErrorPage(w, r, templates.ErrorPage{Status: http.StatusBadRequest, Title: e.title, Message: e.message, Help: e.help}, err)
+	return nil
+}
+
+func errorValues(e *web.OAuthError) url.Values {
+	values := url.Values{"error": {e.Code}}
+	if e.Description != "" {
+		values.Set("error_description", e.Description)
+	}
+	return values
+}
+
+// prefetch reports whether a browser fetches the page without the person having
+// asked for it.
+func prefetch(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || strings.EqualFold(r.Header.Get("Purpose"), "prefetch")
+}
+
+// arrivedFromLogin reports whether the browser says that it comes from the
+// sign-in page.
+func arrivedFromLogin(r *http.Request, issuer web.Issuer) bool {
+	referer, err := url.Parse(r.Header.Get("Referer"))
+	return err == nil && referer.Scheme+"://"+referer.Host == issuer.Origin() && referer.Path == issuer.Root()+"/login"
+}
+
+func ignoreForged(err error) error {
+	if errors.Is(err, keys.ErrForged) {
+		return nil
+	}
+	return err
+}

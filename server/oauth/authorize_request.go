@@ -1,0 +1,273 @@
+package oauth
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"grantd/server/consent"
+	"grantd/server/web"
+	"grantd/storage"
+)
+
+// stepParameter is the one parameter grantd adds to an authorization request: a
+// sealed note of when the request first arrived, for prompt=login and max_age.
+const stepParameter = "grantd_step"
+
+const (
+	stepPurpose  = "authorize step"
+	stepLifetime = 10 * time.Minute
+)
+
+// The bounds of an authorization request's values.
+const (
+	maxState    = 4 << 10
+	maxClientID = storage.MaxURILength
+)
+
+// authorizationRequest is a parsed and checked authorization request
+// (OAuth 2.1 §4.1.1). It is kept nowhere: the request in the URL is the state.
+type authorizationRequest struct {
+	query         string // raw, without the step
+	client        *storage.Client
+	redirectURI   string
+	state         string // sent back byte for byte; empty: none was sent
+	resource      *storage.Resource
+	scopes        []string
+	codeChallenge string
+	prompts       []string
+	maxAge        time.Duration // below zero: not asked
+	arrivedAt     time.Time     // from the step; zero: first arrival
+}
+
+func (a *authorizationRequest) prompt(name string) bool { return slices.Contains(a.prompts, name) }
+
+// pageError is an error that must not be told to the redirect URI, because the
+// client or the redirect URI itself is in doubt (OAuth 2.1 §4.1.2.1).
+func pageError(title, message, help string) *unredirectable {
+	return &unredirectable{title: title, message: message, help: help}
+}
+
+type unredirectable struct{ title, message, help string }
+
+func (e *unredirectable) Error() string { return e.title }
+
+// parseAuthorizationRequest reads the raw query of /authorize. Until client and
+// redirect URI are certain, errors are *unredirectable (or an outage); then the
+// request comes back with them and its error is a *web.OAuthError that may be
+// redirected.
+func (o *OAuth) parseAuthorizationRequest(ctx context.Context, rawQuery string) (*authorizationRequest, error) {
+	parameters, err := web.ParseParameters(rawQuery, "resource")
+	if err != nil {
+		return nil, pageError("This link is damaged", "The address that brought you here is malformed, so nothing was done.",
+			"Go back to the application and start again.")
+	}
+	if oversize(parameters) {
+		return nil, pageError("This link is too long", "The application sent more than this server takes, so nothing was done.",
+			"Go back to the application and start again. If this keeps happening, tell whoever makes it.")
+	}
+	request := &authorizationRequest{query: withoutStep(rawQuery), maxAge: -1}
+	if err := o.identify(ctx, request, parameters); err != nil {
+		return nil, err
+	}
+	if err := o.readStep(request, parameters.Get(stepParameter)); err != nil {
+		return nil, err
+	}
+	return request, o.fill(ctx, request, parameters)
+}
+
+// identify finds the client and the redirect URI.
+func (o *OAuth) identify(ctx context.Context, request *authorizationRequest, parameters web.Parameters) error {
+	for _, name := range []string{"client_id", "redirect_uri"} {
+		if slices.Contains(parameters.Repeated, name) {
+			return pageError("This link is damaged", "It names the application or its address twice, so nothing was done.",
+				"Go back to the application and start again.")
+		}
+	}
+	clientID := parameters.Get("client_id")
+	if clientID == "" || len(clientID) > maxClientID {
+		return pageError("Which application is this?", "The request does not say which application sent it (client_id).",
+			"Go back to the application and start again. If this keeps happening, tell whoever makes it.")
+	}
+	client, err := o.Catalog.Client(ctx, clientID)
+	if errors.Is(err, storage.ErrNotFound) || (err == nil && client.Disabled) {
+		return pageError("This application is not known here", "It is not registered with this server, or its registration has ended or been switched off.",
+			"Remove the server from the application and add it again, so that it registers anew. If that does not help, ask your administrator.")
+	} else if err != nil {
+		return err
+	}
+	if !client.MayUse(storage.GrantTypeAuthorizationCode) {
+		return pageError("This application cannot sign people in", "It is registered for other uses only.", "Ask your administrator.")
+	}
+	redirectURI := parameters.Get("redirect_uri")
+	switch {
+	case redirectURI == "" && len(client.RedirectURIs) == 1 && client.MatchRedirectURI(client.RedirectURIs[0]):
+		redirectURI = client.RedirectURIs[0]
+	case redirectURI == "":
+		return pageError("Where should the answer go?", "The request does not say where to return to (redirect_uri), and the application registered more than one address.",
+			"Go back to the application and start again.")
+	case !client.MatchRedirectURI(redirectURI):
+		return pageError("This return address is not registered", "The application asked to return to an address that is not registered for it, so nothing was done. This protects you from being sent to a stranger.",
+			"If you run this application: register exactly the redirect_uri it sends.")
+	}
+	request.client, request.redirectURI = client, redirectURI
+	return nil
+}
+
+// fill reads everything else. Its errors may be redirected.
+func (o *OAuth) fill(ctx context.Context, request *authorizationRequest, parameters web.Parameters) error {
+	// Where an error goes depends on the prompts, whatever is wrong.
+	request.prompts = strings.Fields(strings.Join(parameters.Values["prompt"], " "))
+	// The state goes back with errors too, unless it is not clear which.
+	if !slices.Contains(parameters.Repeated, "state") {
+		request.state = parameters.Get("state")
+	}
+	if len(parameters.Repeated) > 0 {
+		return invalidRequest("A parameter is sent more than once.")
+	}
+	switch {
+	case parameters.Has("request"):
+		return web.NewOAuthError("request_not_supported", "Request objects are not supported.")
+	case parameters.Has("request_uri"):
+		return web.NewOAuthError("request_uri_not_supported", "Request objects by reference are not supported.")
+	case parameters.Get("response_type") == "":
+		return invalidRequest("The response_type parameter is missing.")
+	case parameters.Get("response_type") != "code":
+		return web.NewOAuthError("unsupported_response_type", "This server supports response_type=code.")
+	}
+	if mode := parameters.Get("response_mode"); mode != "" && mode != "query" {
+		return invalidRequest("This server supports response_mode=query.")
+	}
+	if err := readChallenge(request, parameters); err != nil {
+		return err
+	}
+	if err := checkPrompts(request, parameters); err != nil {
+		return err
+	}
+	a, err := readAsked(parameters.Values["resource"], parameters.Get("scope"))
+	if err != nil {
+		return err
+	}
+	request.resource, request.scopes, err = o.target(ctx, request.client, a)
+	return err
+}
+
+// oversize reports whether a value is beyond its bounds. That is no mistake of an
+// honest client, and nothing so long goes back anywhere.
+func oversize(parameters web.Parameters) bool {
+	scope := parameters.Get("scope")
+	return len(parameters.Get("state")) > maxState || len(scope) > maxScopeLength || len(strings.Fields(scope)) > maxScopes
+}
+
+// readChallenge demands PKCE with S256 of every client (OAuth 2.1 §7.5.2).
+func readChallenge(request *authorizationRequest, parameters web.Parameters) error {
+	switch challenge := parameters.Get("code_challenge"); {
+	case challenge == "":
+		return invalidRequest("The code_challenge parameter is missing: PKCE is required.")
+	case parameters.Get("code_challenge_method") != "S256":
+		return invalidRequest("The code_challenge_method must be S256.")
+	case len(challenge) != 43 || !unreserved(challenge) || strings.ContainsAny(challenge, ".~"):
+		return invalidRequest("The code_challenge is not a base64url SHA-256.")
+	default:
+		request.codeChallenge = challenge
+		return nil
+	}
+}
+
+// checkPrompts checks prompt and reads max_age (OpenID Connect Core §3.1.2.1).
+func checkPrompts(request *authorizationRequest, parameters web.Parameters) error {
+	if request.prompt("none") && len(request.prompts) > 1 {
+		return invalidRequest("prompt=none goes with no other prompt.")
+	}
+	if !parameters.Has("max_age") {
+		return nil
+	}
+	seconds, err := strconv.ParseUint(parameters.Get("max_age"), 10, 31)
+	if err != nil {
+		return invalidRequest("The max_age parameter is not a number of seconds.")
+	}
+	request.maxAge = time.Duration(seconds) * time.Second
+	return nil
+}
+
+// readStep opens the sealed note of the first arrival. A note that is not ours,
+// too old, or of another request counts as none.
+func (o *OAuth) readStep(request *authorizationRequest, sealed string) error {
+	if sealed == "" {
+		return nil
+	}
+	note, err := o.Root.Open(stepPurpose, sealed)
+	if err != nil {
+		return ignoreForged(err)
+	}
+	arrived, ours := bytes.CutPrefix(note, stepOf(request))
+	at, err := time.Parse(time.RFC3339Nano, string(arrived))
+	if ours && err == nil && o.Now().Sub(at) <= stepLifetime {
+		request.arrivedAt = at
+	}
+	return nil
+}
+
+// withStep adds the note of the first arrival to the request's query.
+func (o *OAuth) withStep(request *authorizationRequest) string {
+	arrived := request.arrivedAt
+	if arrived.IsZero() {
+		arrived = o.Now()
+	}
+	sealed := o.Root.Seal(stepPurpose, arrived.AppendFormat(stepOf(request), time.RFC3339Nano))
+	return request.query + "&" + stepParameter + "=" + sealed
+}
+
+// stepOf is the beginning of every note of this request, however a browser spells
+// it on its way. It is no purpose of its own: root keys remember those.
+func stepOf(request *authorizationRequest) []byte {
+	sum := sha256.Sum256([]byte(web.CanonicalQuery(request.query)))
+	return sum[:]
+}
+
+// withoutStep removes the note from a raw query and leaves every other byte.
+func withoutStep(rawQuery string) string {
+	kept := slices.DeleteFunc(strings.Split(rawQuery, "&"), func(pair string) bool { return strings.HasPrefix(pair, stepParameter+"=") })
+	return strings.Join(kept, "&")
+}
+
+// Purpose says what an authorization request is for, for the sign-in page: who
+// asks, where the answer goes, and for what. All is empty if it is not clear.
+func (o *OAuth) Purpose(ctx context.Context, rawQuery string) (client *storage.Client, redirectHost, resourceName string) {
+	request, err := o.parseAuthorizationRequest(ctx, rawQuery)
+	if request == nil {
+		return nil, "", ""
+	}
+	if err == nil {
+		resourceName = request.resource.Name
+	}
+	return request.client, consent.RedirectHost(request.redirectURI), resourceName
+}
+
+// respond sends the browser back to the client.
+func respond(w http.ResponseWriter, target string) {
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	web.SeeOther(w, target)
+}
+
+// redirectTarget is the redirect URI with the response's parameters. state goes
+// back as it came, or not at all.
+func (o *OAuth) redirectTarget(request *authorizationRequest, response url.Values) string {
+	response.Del("state")
+	if request.state != "" {
+		response.Set("state", request.state)
+	}
+	response.Set("iss", o.Issuer.String())
+	separator := "?"
+	if strings.Contains(request.redirectURI, "?") {
+		separator = "&"
+	}
+	return request.redirectURI + separator + strings.ReplaceAll(response.Encode(), "+", "%20")
+}

@@ -1,0 +1,66 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"grantd/server/clientauth"
+	"grantd/server/consent"
+	"grantd/server/keys"
+	"grantd/server/web"
+	"grantd/storage"
+)
+
+// Store is what the engine room asks of the database.
+type Store interface {
+	storage.AuthorizationCodeStore
+	storage.FamilyStore
+	storage.AccessTokenStore
+	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
+	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
+}
+
+// Catalog finds Clients and Resources, usually without asking the database.
+type Catalog interface {
+	Client(ctx context.Context, clientID string) (*storage.Client, error)
+	ClientByID(ctx context.Context, id string) (*storage.Client, error)
+	Resources(ctx context.Context) ([]*storage.Resource, error)
+}
+
+// Sessions finds the person at the browser, and what they approved before for a
+// client and a resource (opaque ids, which may be empty). storage.ErrNotFound:
+// nobody is signed in.
+type Sessions interface {
+	SignIn(r *http.Request, clientID, resourceID string) (*storage.SignIn, error)
+}
+
+// Config is what the engine room is built from. Every field is needed.
+type Config struct {
+	Issuer     web.Issuer
+	Store      Store
+	Catalog    Catalog
+	Sessions   Sessions
+	Consent    *consent.Consent
+	Pages      *web.Pages
+	ClientAuth *clientauth.Authenticator
+	Signing    *keys.Signing
+	Root       *keys.Root
+	Now        func() time.Time
+}
+
+// OAuth serves the protocol's endpoints.
+type OAuth struct {
+	Config
+	values values
+	engine fosite.OAuth2Provider
+}
+
+// New builds the engine room.
+func New(c Config) *OAuth {
+	o := &OAuth{Config: c, values: values{root: c.Root}}
+	o.engine = newEngine(o)
+	return o
+}

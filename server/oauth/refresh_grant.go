@@ -1,0 +1,158 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/ory/fosite"
+
+	"grantd/storage"
+)
+
+// refreshGrant rotates refresh tokens (OAuth 2.1 §4.3.1).
+//
+// It stands in for fosite's handler, which stores a row for every token, ignores
+// scope and resource, and signs everybody out when two processes of one client
+// refresh at once. Here a token names its family and a generation; rotating moves
+// the one row on, in place. The generation before, presented again within
+// storage.RefreshGrace by a client that lost the answer, gets the same successor
+// again; anything older has been stolen and ends the family.
+type refreshGrant struct{ *OAuth }
+
+func (*refreshGrant) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
+
+func (*refreshGrant) CanHandleTokenEndpointRequest(_ context.Context, r fosite.AccessRequester) bool {
+	return isGrant(r, storage.GrantTypeRefreshToken)
+}
+
+// HandleTokenEndpointRequest makes every check and changes nothing, except that
+// a reused token ends its family.
+func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.AccessRequester) error {
+	form, client, session := r.GetRequestForm(), clientOf(r), sessionOf(r)
+	if form.Get("refresh_token") == "" {
+		return invalidRequest("The refresh_token parameter is missing.")
+	}
+	a, err := readAsked(form["resource"], form.Get("scope"))
+	if err != nil {
+		return err
+	}
+	familyID, presented, err := g.values.readRefreshToken(form.Get("refresh_token"))
+	if errors.Is(err, errNotOurs) {
+		return invalidGrant("This is not a refresh token of this server.")
+	} else if err != nil {
+		return err
+	}
+	family, grantScopes, err := g.Store.Family(ctx, familyID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return invalidGrant("The refresh token has been revoked.")
+	} else if err != nil {
+		return err
+	}
+	if family.ClientID != client.ID {
+		event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.presented_by_another_client", family.ID)
+		if err := g.Store.RecordAuditEvent(ctx, event); err != nil {
+			return err
+		}
+		return invalidGrant("The refresh token was issued to another client.")
+	}
+	if family.Expired(session.now) {
+		return invalidGrant("The refresh token has expired.")
+	}
+	request := rotationRequest(a)
+	switch {
+	case presented >= family.Generation:
+		session.rotation = &storage.Rotation{FamilyID: family.ID, Presented: presented, Request: request, Now: session.now}
+		session.restored = presented > family.Generation
+	case presented == family.Generation-1 && session.now.Sub(family.RotatedAt) <= storage.RefreshGrace:
+		if !slices.Equal(request, family.RotationRequest) {
+			return invalidGrant("The refresh token was already used, for another request.")
+		}
+	default:
+		return g.reused(ctx, family, client, session)
+	}
+	resource, err := g.resourceByID(ctx, family.ResourceID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return invalidGrant("The resource of this refresh token is gone.")
+	} else if err != nil {
+		return err
+	}
+	return g.narrow(session, client, family, grantScopes, resource, a, presented)
+}
+
+// narrow works out the scopes of the new access token: asked ∩ family ∩ Grant ∩
+// what resource and client allow now. The family keeps its own.
+func (g *refreshGrant) narrow(session *tokenSession, client *storage.Client, family *storage.Family, grantScopes []string, resource *storage.Resource, a asked, presented int64) error {
+	if len(a.resources) == 1 && !resource.Names(a.resources[0]) {
+		return invalidTarget("The refresh token is for another resource.")
+	}
+	for _, scope := range a.scopes {
+		if !slices.Contains(family.Scopes, scope) {
+			return invalidScope("A refresh cannot ask for more than was granted.")
+		}
+	}
+	scopes := client.Within(storage.Intersect(storage.Intersect(family.Scopes, grantScopes), resource.ScopeNames()))
+	if len(scopes) == 0 || !client.MayReach(resource) {
+		return invalidGrant("The approval behind this refresh token has been withdrawn.")
+	}
+	if len(a.scopes) > 0 {
+		if scopes = storage.Intersect(scopes, a.scopes); len(scopes) == 0 {
+			return invalidScope("None of the scopes asked for is granted any more.")
+		}
+	}
+	var err error
+	session.refresh, err = g.values.refreshToken(family.ID, presented+1)
+	session.resource, session.scopes, session.subject, session.familyID = resource, scopes, family.UserID, family.ID
+	return err
+}
+
+// reused ends the family of a token that was used before: somebody has a copy
+// (OAuth 2.1 §4.3.1).
+func (g *refreshGrant) reused(ctx context.Context, family *storage.Family, client *storage.Client, session *tokenSession) error {
+	event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.ended", family.ID).With("reason", "refresh token reused")
+	if err := g.Store.EndFamily(ctx, family.ID, event); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	return invalidGrant("The refresh token was used before; this sign-in has been ended.")
+}
+
+// PopulateTokenEndpointResponse moves the family on, after everything that could
+// fail.
+func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, r fosite.AccessRequester, response fosite.AccessResponder) error {
+	if !g.CanHandleTokenEndpointRequest(ctx, r) {
+		return fosite.ErrUnknownRequest
+	}
+	client, session := clientOf(r), sessionOf(r)
+	token, err := accessTokens{g.OAuth}.sign(client, session)
+	if err != nil {
+		return err
+	}
+	if session.rotation != nil {
+		switch err := g.Store.RotateFamily(ctx, *session.rotation); {
+		case errors.Is(err, storage.ErrNotFound):
+			return invalidGrant("The refresh token has been revoked.")
+		case errors.Is(err, storage.ErrConsumed):
+			return invalidGrant("The refresh token was already used.")
+		case err != nil:
+			return err
+		}
+	}
+	if session.restored {
+		event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.moved_forward", session.familyID).
+			With("reason", "the refresh token is newer than the database")
+		if err := g.Store.RecordAuditEvent(ctx, event); err != nil {
+			return err
+		}
+	}
+	response.SetAccessToken(token)
+	return nil
+}
+
+// rotationRequest is a digest of what a refresh asks for.
+func rotationRequest(a asked) []byte {
+	scopes := slices.Sorted(slices.Values(a.scopes))
+	sum := sha256.Sum256([]byte(strings.Join(scopes, " ") + "\n" + strings.Join(a.resources, " ")))
+	return sum[:]
+}
