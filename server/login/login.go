@@ -1,0 +1,183 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"grantd/server/password"
+	"grantd/server/session"
+	"grantd/server/web"
+	"grantd/storage"
+	"grantd/templates"
+)
+
+// Config is what a Handler works with. Everything but Purpose is required.
+type Config struct {
+	Pages     *web.Pages
+	Store     Store
+	Sessions  *session.Manager
+	Hasher    *password.Hasher
+	Addresses web.Addresses
+	Now       func() time.Time
+	// Purpose says in words what the /authorize request with this raw query is
+	// for, for the line "to continue to"; what it does not know is empty.
+	Purpose func(ctx context.Context, rawQuery string) Purpose
+}
+
+// Purpose is what a person signs in for.
+type Purpose struct {
+	ClientName, ClientHost, ResourceName string
+	Verified                             bool // an admin registered the client
+}
+
+// Store is what signing in needs of the database.
+type Store interface {
+	UserByUsername(ctx context.Context, username string) (*storage.User, error)
+	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
+}
+
+// Handler answers /login and /logout.
+type Handler struct {
+	Config
+	issuer   web.Issuer
+	attempts *attempts
+}
+
+// New returns a Handler with no failures counted.
+func New(c Config) *Handler {
+	return &Handler{Config: c, issuer: c.Pages.Issuer, attempts: newAttempts(c)}
+}
+
+// Login answers /login: GET and HEAD show the form, POST signs in.
+func (h *Handler) Login() http.Handler { return h.Pages.Handle(h.login) }
+
+func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
+	if strings.Contains(r.URL.RawQuery, "#") {
+		return malformed(nil)
+	}
+	if carriesPassword(r.URL.RawQuery) {
+		w.Header().Set("Allow", http.MethodPost)
+		return &web.Error{
+			Status: http.StatusMethodNotAllowed, Code: "password-in-url", Title: "A password does not belong in an address",
+			Message: "It was not used. As addresses are kept in histories and logs, please change that password.",
+		}
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return h.ask(w, r)
+	case http.MethodPost:
+		return h.signIn(w, r)
+	}
+	return methodNotAllowed(w)
+}
+
+// ask shows the form. Whoever comes with a query is asked even when signed in:
+// /authorize has its reasons to send them here (prompt=login, another account).
+func (h *Handler) ask(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.RawQuery == "" {
+		switch _, err := h.Sessions.SignIn(r, "", ""); {
+		case err == nil:
+			return h.seeOther(w, "/account")
+		case !errors.Is(err, storage.ErrNotFound):
+			return err
+		}
+	}
+	return h.form(w, r, http.StatusOK, "", "")
+}
+
+// signIn takes the form. It checks where the post comes from before anything
+// else, so that a forged one costs nothing and counts for nothing.
+func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
+	if err := web.CheckOrigin(r, h.issuer); err != nil {
+		return err
+	}
+	form, err := web.ReadForm(r)
+	switch {
+	case errors.Is(err, web.ErrContentType):
+		return &web.Error{
+			Status: http.StatusUnsupportedMediaType, Code: "content-type",
+			Message: "The sign-in form is sent as application/x-www-form-urlencoded.", Err: err,
+		}
+	case errors.Is(err, web.ErrTooLarge):
+		return h.form(w, r, http.StatusBadRequest, "", tooLong)
+	case err != nil || len(form.Repeated) > 0:
+		return malformed(err)
+	}
+	username, secret := form.Get("username"), form.Get("password")
+	switch {
+	case username == "" || secret == "":
+		return h.form(w, r, http.StatusBadRequest, username, incomplete)
+	case len(secret) > password.MaxBytes:
+		return h.form(w, r, http.StatusBadRequest, username, tooLong)
+	}
+
+	user, refused, err := h.attempts.try(r, username, secret)
+	if err == nil && refused == nil {
+		_, err = h.Sessions.Start(w, r, user, session.How{Method: "password", Address: h.Addresses.Of(r).String()})
+		if errors.Is(err, storage.ErrNotFound) { // disabled since the password was checked
+			refused, err = &refusal{status: http.StatusUnauthorized, problem: wrong}, nil
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case refused != nil:
+		if refused.retryAfter > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(refused.retryAfter))
+		}
+		return h.form(w, r, refused.status, username, refused.problem)
+	case r.URL.RawQuery == "":
+		return h.seeOther(w, "/account")
+	}
+	return h.seeOther(w, "/authorize?"+r.URL.RawQuery)
+}
+
+// What the form says above its fields. The one for failures must not tell why.
+const (
+	wrong      = "The user name or the password is not right."
+	incomplete = "Enter your user name and your password."
+	tooLong    = "That password is too long: a password has at most 1024 bytes."
+)
+
+func (h *Handler) form(w http.ResponseWriter, r *http.Request, status int, username, problem string) error {
+	page := templates.LoginPage{Base: h.Pages.Base(), Action: h.issuer.Root() + "/login", Username: username, Problem: problem}
+	if query := r.URL.RawQuery; query != "" {
+		page.Action += "?" + query
+		if h.Purpose != nil {
+			p := h.Purpose(r.Context(), query)
+			page.Verified, page.ClientName, page.ClientHost, page.ResourceName = p.Verified, p.ClientName, p.ClientHost, p.ResourceName
+		}
+	}
+	return h.Pages.Write(w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Login(out, page) })
+}
+
+// seeOther leads to a path of ours.
+func (h *Handler) seeOther(w http.ResponseWriter, path string) error {
+	web.SeeOther(w, h.issuer.Root()+path)
+	return nil
+}
+
+// carriesPassword reports whether somebody sent the form as a link. Pairs around
+// a malformed one count too.
+func carriesPassword(rawQuery string) bool {
+	query, _ := url.ParseQuery(rawQuery)
+	return query.Has("password")
+}
+
+func malformed(err error) error {
+	return &web.Error{
+		Status: http.StatusBadRequest, Code: "malformed", Title: "This request cannot be read",
+		Message: "Go back to the application and start again.", Err: err,
+	}
+}
+
+func methodNotAllowed(w http.ResponseWriter) error {
+	w.Header().Set("Allow", "GET, HEAD, POST")
+	return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Message: "This page is read with GET and sent with POST."}
+}

@@ -1,0 +1,130 @@
+package session
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"time"
+
+	"grantd/server/web"
+	"grantd/storage"
+)
+
+// The names of the cookies; with an https issuer they begin with __Host-.
+const (
+	Cookie       = "grantd_session"
+	DeviceCookie = "grantd_device"
+)
+
+// Manager begins, finds and ends the Sessions of browsers.
+type Manager struct {
+	Store  storage.SessionStore
+	Issuer web.Issuer
+	Sealer Sealer
+	Now    func() time.Time
+}
+
+// Sealer encrypts and authenticates values that a browser keeps for us.
+type Sealer interface {
+	Seal(purpose string, plaintext []byte) string
+	Open(purpose, sealed string) ([]byte, error)
+}
+
+// How says how a person signed in, for the audit.
+type How struct {
+	Method  string // "password"
+	Address string // where from
+}
+
+// SignIn returns who is signed in with this browser, and what they have approved
+// for the client on the resource when both ids are given. storage.ErrNotFound
+// when nobody is; storage.ErrUnavailable.
+func (m *Manager) SignIn(r *http.Request, clientID, resourceID string) (*storage.SignIn, error) {
+	hash := m.tokenHash(r)
+	if hash == nil {
+		return nil, storage.ErrNotFound
+	}
+	return m.Store.SignIn(r.Context(), hash, clientID, resourceID, m.Now())
+}
+
+// Start signs the user in with this browser: a new Session with a new token, and
+// a new mark of the device. The Session that the browser had before ends, whoever
+// it belonged to. It writes cookies only when it succeeds. storage.ErrNotFound
+// when the user is disabled or gone; storage.ErrUnavailable.
+func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.User, how How) (*storage.Session, error) {
+	previous, err := m.SignIn(r, "", "")
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return nil, err
+	}
+	now := m.Now()
+	token := newToken()
+	s := &storage.Session{
+		ID: storage.NewID(storage.PrefixSession), TokenHash: hashOf(token), UserID: user.ID,
+		AuthenticatedAt: now, CreatedAt: now, LastSeenAt: now,
+	}
+	event := storage.NewAuditEvent(now, "user:"+user.ID, "user.signed_in", s.ID).
+		With("method", how.Method).With("address", how.Address)
+	if err := m.Store.CreateSession(r.Context(), s, event); err != nil {
+		return nil, err
+	}
+	if previous != nil {
+		event := storage.NewAuditEvent(now, "user:"+user.ID, "session.replaced", previous.Session.ID).With("by", s.ID)
+		if err := m.delete(r, previous, event); err != nil {
+			return nil, err
+		}
+	}
+	m.Issuer.SetCookie(w, Cookie, token, 0)
+	m.markDevice(w, user.ID, now)
+	return s, nil
+}
+
+// End signs the browser out and takes its session cookie; the mark of the device
+// stays. That nobody was signed in is no error. storage.ErrUnavailable: then the
+// cookie stays too, for the session is still alive.
+func (m *Manager) End(w http.ResponseWriter, r *http.Request) error {
+	signIn, err := m.SignIn(r, "", "")
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	if signIn != nil {
+		event := storage.NewAuditEvent(m.Now(), "user:"+signIn.User.ID, "user.signed_out", signIn.Session.ID)
+		if err := m.delete(r, signIn, event); err != nil {
+			return err
+		}
+	}
+	m.Issuer.SetCookie(w, Cookie, "", -1)
+	return nil
+}
+
+// delete ends a session; somebody else may have done so in the meantime.
+func (m *Manager) delete(r *http.Request, signIn *storage.SignIn, event storage.AuditEvent) error {
+	if err := m.Store.DeleteSession(r.Context(), signIn.Session.ID, event); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+const tokenBytes = 32
+
+func newToken() string {
+	token := make([]byte, tokenBytes)
+	_, _ = rand.Read(token) // never fails: it would end the process
+	return base64.RawURLEncoding.EncodeToString(token)
+}
+
+// tokenHash returns what the browser's session is stored under, or nil when its
+// cookie is absent, doubled or not of our making.
+func (m *Manager) tokenHash(r *http.Request) []byte {
+	token := m.Issuer.Cookie(r, Cookie)
+	if raw, err := base64.RawURLEncoding.Strict().DecodeString(token); err != nil || len(raw) != tokenBytes {
+		return nil
+	}
+	return hashOf(token)
+}
+
+func hashOf(token string) []byte {
+	hash := sha256.Sum256([]byte(token))
+	return hash[:]
+}
