@@ -1,0 +1,128 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"grantd/api"
+	"grantd/server/web"
+	"grantd/storage"
+)
+
+// Store is what the admin API needs of the database. It can neither approve for
+// a person nor insert a signing key.
+type Store interface {
+	storage.ClientStore
+	storage.ResourceStore
+	storage.UserStore
+	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
+	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
+	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
+	AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error)
+}
+
+// MinKeyLength is how long an admin key must be, in bytes. New never accepts a
+// shorter one.
+const MinKeyLength = 32
+
+// Config is what New needs. All fields but Hosts and CheckURL are required.
+type Config struct {
+	Store Store
+	// HashPassword turns a password into what storage.User.PasswordHash holds.
+	// It may fail when the server is too busy.
+	HashPassword func(ctx context.Context, password string) (string, error)
+	// Keys are the admin keys, each at least MinKeyLength long. Without any,
+	// every request is refused.
+	Keys []string
+	// Hosts are the names (without port) the listener answers to; none: any.
+	Hosts []string
+	// CheckURL refuses a URL that documents may not be fetched from; nil refuses
+	// all.
+	CheckURL func(url string) error
+	Now      func() time.Time
+}
+
+// New returns the handler for everything under /admin/v1. It wraps itself in
+// web.Guard and answers every error but a foreign host's as problem+json.
+func New(cfg Config) http.Handler {
+	h := &handlers{store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, clock: cfg.Now}
+	if h.checkURL == nil {
+		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
+	}
+
+	// SkipClean and UseEncodedPath: an id with a slash or dots in it, encoded or
+	// not, is not found; it never becomes another path.
+	router := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	api.HandlerWithOptions(
+		api.NewStrictHandlerWithOptions(h, []api.StrictMiddlewareFunc{refuseUnknownParameters}, api.StrictHTTPServerOptions{
+			RequestErrorHandlerFunc:  writeUndecodable,
+			ResponseErrorHandlerFunc: writeError,
+		}),
+		api.GorillaServerOptions{BaseRouter: router, Middlewares: []api.MiddlewareFunc{readBodyStrictly}, ErrorHandlerFunc: writeBadParameter},
+	)
+	router.NotFoundHandler = web.Problem(func(http.ResponseWriter, *http.Request) error {
+		return &web.Error{Status: http.StatusNotFound, Code: "not-found", Message: "The admin API has no such path."}
+	})
+	router.MethodNotAllowedHandler = methodNotAllowed(router)
+
+	return web.Guard(cfg.Hosts, plainHeaders(refuseForeignOrigins(authenticate(cfg.Keys, router))))
+}
+
+// handlers implements api.StrictServerInterface.
+type handlers struct {
+	store        Store
+	hashPassword func(context.Context, string) (string, error)
+	checkURL     func(string) error
+	clock        func() time.Time
+}
+
+var _ api.StrictServerInterface = (*handlers)(nil)
+
+// now is the time in the precision that both databases keep, so that what a
+// create answers is what a read answers later.
+func (h *handlers) now() time.Time { return h.clock().UTC().Truncate(time.Microsecond) }
+
+// updateRetries is how often a change that lost a race is read, merged and
+// written again before the caller is told.
+const updateRetries = 3
+
+// retryConflicts runs attempt until it does not lose a race: ErrConflict after
+// updateRetries.
+func retryConflicts(attempt func() error) error {
+	var err error
+	for range 1 + updateRetries {
+		if err = attempt(); !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
+	}
+	return err
+}
+
+// taken gives ErrExists a sentence of its own; other errors stay as they are.
+func taken(err error, message string) error {
+	if errors.Is(err, storage.ErrExists) {
+		return &web.Error{Status: http.StatusConflict, Code: "already-exists", Message: message, Err: err}
+	}
+	return err
+}
+
+// checkID refuses with ErrNotFound what cannot be an id, so that nothing strange
+// reaches the database.
+func checkID(prefix, id string) error {
+	if _, err := storage.IDBytes(prefix, id); err != nil {
+		return storage.ErrNotFound
+	}
+	return nil
+}
+
+// list is s, never nil: lists are in every answer, as [] when empty.
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}

@@ -1,0 +1,172 @@
+package admin
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"grantd/api"
+	"grantd/server/clientauth"
+	"grantd/storage"
+)
+
+// The bounds of a client's fields.
+const (
+	maxRedirectURIs = 10
+	maxClientScopes = 64
+	maxContacts     = 10
+	maxResources    = 100
+	maxTypes        = 10
+	maxText         = 200
+)
+
+// setClient sets every field of c that an admin may, applying the defaults, and
+// returns all that is wrong with them.
+func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults {
+	var f faults
+
+	f.text("/client_name", fields.ClientName, maxText)
+	f.text("/software_id", fields.SoftwareID, maxText)
+	f.text("/software_version", fields.SoftwareVersion, maxText)
+	f.texts("/contacts", fields.Contacts, maxContacts, maxText)
+	f.httpsURI("/client_uri", fields.ClientURI)
+	f.httpsURI("/logo_uri", fields.LogoURI)
+	f.httpsURI("/tos_uri", fields.TosURI)
+	f.httpsURI("/policy_uri", fields.PolicyURI)
+	c.ClientName, c.SoftwareID, c.SoftwareVersion, c.Contacts = fields.ClientName, fields.SoftwareID, fields.SoftwareVersion, fields.Contacts
+	c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI = fields.ClientURI, fields.LogoURI, fields.TosURI, fields.PolicyURI
+	c.Disabled = fields.Disabled
+
+	c.TokenEndpointAuthMethod = fields.TokenEndpointAuthMethod
+	if c.TokenEndpointAuthMethod == "" {
+		c.TokenEndpointAuthMethod = storage.AuthMethodClientSecretBasic
+	}
+	f.oneOf("/token_endpoint_auth_method", c.TokenEndpointAuthMethod, storage.AuthMethodNone, storage.AuthMethodClientSecretBasic, storage.AuthMethodClientSecretPost, storage.AuthMethodPrivateKeyJWT)
+	h.setKeys(&f, c, fields)
+
+	c.ApplicationType = fields.ApplicationType
+	if c.ApplicationType == "" {
+		c.ApplicationType = "web"
+		if slices.ContainsFunc(fields.RedirectUris, storage.LoopbackRedirect) {
+			c.ApplicationType = "native"
+		}
+	}
+	f.oneOf("/application_type", c.ApplicationType, "web", "native")
+
+	f.setGrantTypes(c, fields)
+	f.setRedirectURIs(c, fields.RedirectUris)
+
+	c.Scope = nil
+	for name := range strings.SplitSeq(fields.Scope, " ") {
+		if name != "" && !slices.Contains(c.Scope, name) {
+			c.Scope = append(c.Scope, name)
+		}
+		if len(c.Scope) > maxClientScopes {
+			break
+		}
+	}
+	if len(c.Scope) > maxClientScopes || slices.ContainsFunc(c.Scope, func(s string) bool { return len(s) > maxScopeName || !storage.IsScopeName(s) }) {
+		f.add("/scope", "must be at most 64 names of at most 128 printable ASCII characters, without quotes and backslashes, separated by single spaces")
+	}
+
+	c.Resources = nil
+	if f.count("/resources", len(fields.Resources), maxResources) {
+		for i, uri := range fields.Resources {
+			canonical, err := storage.CanonicalResourceURI(uri)
+			if err != nil {
+				f.add(at("/resources", i), err.Error())
+			} else if !slices.Contains(c.Resources, canonical) {
+				c.Resources = append(c.Resources, canonical)
+			}
+		}
+	}
+	return f
+}
+
+// setKeys sets the keys of a private_key_jwt client (RFC 7591 §2). The document at
+// a jwks_uri is read when the client first authenticates.
+func (h *handlers) setKeys(f *faults, c *storage.Client, fields api.ClientFields) {
+	c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg = string(fields.JWKS), fields.JWKSURI, fields.TokenEndpointAuthSigningAlg
+	if c.TokenEndpointAuthMethod != storage.AuthMethodPrivateKeyJWT {
+		if c.JWKS != "" || c.JWKSURI != "" || c.TokenEndpointAuthSigningAlg != "" {
+			f.add("/token_endpoint_auth_method", "must be private_key_jwt for a client with jwks, jwks_uri or token_endpoint_auth_signing_alg")
+		}
+		return
+	}
+	if c.TokenEndpointAuthSigningAlg != "" {
+		f.oneOf("/token_endpoint_auth_signing_alg", c.TokenEndpointAuthSigningAlg, clientauth.AssertionAlgorithms()...)
+	}
+	switch {
+	case (c.JWKS == "") == (c.JWKSURI == ""):
+		f.add("/jwks", "a private_key_jwt client needs its public keys, either here or behind jwks_uri")
+	case c.JWKS != "":
+		if _, err := clientauth.ParseJWKS([]byte(c.JWKS)); err != nil {
+			f.add("/jwks", err.Error())
+		}
+	default:
+		if h.checkURL(c.JWKSURI) != nil {
+			f.add("/jwks_uri", "must be an https URL of a public host, without user information, fragment or dot segments; an internal one must be in --outbound-allow")
+		}
+	}
+}
+
+// setGrantTypes sets the grant types and, since only one response type exists,
+// the response types that follow from them.
+func (f *faults) setGrantTypes(c *storage.Client, fields api.ClientFields) {
+	c.GrantTypes = nil
+	if !f.count("/grant_types", len(fields.GrantTypes), maxTypes) || !f.count("/response_types", len(fields.ResponseTypes), maxTypes) {
+		return
+	}
+	for i, grantType := range fields.GrantTypes {
+		f.oneOf(at("/grant_types", i), grantType, storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials)
+		if !slices.Contains(c.GrantTypes, grantType) {
+			c.GrantTypes = append(c.GrantTypes, grantType)
+		}
+	}
+	if len(c.GrantTypes) == 0 {
+		c.GrantTypes = []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken}
+	}
+	if c.Public() && c.MayUse(storage.GrantTypeClientCredentials) {
+		f.add("/grant_types", "must not have client_credentials when token_endpoint_auth_method is none: such a client could not prove who it is")
+	}
+	if !c.MayUse(storage.GrantTypeAuthorizationCode) && !c.MayUse(storage.GrantTypeClientCredentials) {
+		f.add("/grant_types", "must have authorization_code or client_credentials: refresh_token alone has nothing to refresh")
+	}
+
+	for i, responseType := range fields.ResponseTypes {
+		f.oneOf(at("/response_types", i), responseType, "code")
+	}
+	c.ResponseTypes = nil
+	if c.MayUse(storage.GrantTypeAuthorizationCode) {
+		c.ResponseTypes = []string{"code"}
+	}
+}
+
+func (f *faults) setRedirectURIs(c *storage.Client, uris []string) {
+	const pointer = "/redirect_uris"
+	c.RedirectURIs = uris
+	if len(uris) == 0 && c.MayUse(storage.GrantTypeAuthorizationCode) {
+		f.add(pointer, "must have at least one URI, since the client may use authorization_code")
+	}
+	if !f.count(pointer, len(uris), maxRedirectURIs) {
+		return
+	}
+	f.unique(pointer, uris)
+	for i, uri := range uris {
+		err := storage.ValidateRedirectURI(uri)
+		switch {
+		case err == nil:
+		case privateScheme(uri):
+			f.add(at(pointer, i), "must not have a private-use scheme; use https, or http for 127.0.0.1, [::1] or localhost")
+		default:
+			f.add(at(pointer, i), err.Error())
+		}
+	}
+}
+
+// privateScheme reports whether uri is one whose only fault may be its scheme
+// (RFC 8252 §7.1), so that its owner deserves a clearer word.
+func privateScheme(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && u.Scheme != "" && u.Scheme != "https" && u.Scheme != "http"
+}

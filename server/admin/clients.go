@@ -1,0 +1,204 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+
+	"grantd/api"
+	"grantd/server/web"
+	"grantd/storage"
+)
+
+const clientsPath = "/admin/v1/clients/"
+
+func (h *handlers) ListClients(ctx context.Context, request api.ListClientsRequestObject) (api.ListClientsResponseObject, error) {
+	page, err := pageOf(request.Params.Cursor, request.Params.Limit, storage.PrefixClient)
+	if err != nil {
+		return nil, err
+	}
+	clients, err := h.store.Clients(ctx, page)
+	if err != nil {
+		return nil, err
+	}
+	items, next := cut(clients, page, func(c *storage.Client) string { return c.ID }, showClient)
+	return api.ListClients200JSONResponse{Items: items, NextCursor: next}, nil
+}
+
+func (h *handlers) CreateClient(ctx context.Context, request api.CreateClientRequestObject) (api.CreateClientResponseObject, error) {
+	now := h.now()
+	c := &storage.Client{ID: storage.NewID(storage.PrefixClient), Source: storage.SourceRegistered, CreatedAt: now, UpdatedAt: now}
+	c.ClientID = c.ID
+	if err := h.setClient(c, *request.Body).err(); err != nil {
+		return nil, err
+	}
+	var secret string
+	if needsSecret(c) {
+		var kept storage.ClientSecret
+		secret, kept = newSecret(now)
+		c.Secrets = []storage.ClientSecret{kept}
+	}
+	event, _, err := withChanges(h.event(ctx, "client.created", c.ID), api.ClientFields{}, clientFields(c))
+	if err != nil {
+		return nil, err
+	}
+	if err := h.store.CreateClient(ctx, c, event); err != nil {
+		return nil, err
+	}
+	shown := showClient(c)
+	shown.ClientSecret = secret
+	return api.CreateClient201JSONResponse{Body: shown, Headers: api.CreateClient201ResponseHeaders{Location: clientsPath + c.ID}}, nil
+}
+
+func (h *handlers) GetClient(ctx context.Context, request api.GetClientRequestObject) (api.GetClientResponseObject, error) {
+	c, err := h.client(ctx, request.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetClient200JSONResponse(showClient(c)), nil
+}
+
+func (h *handlers) UpdateClient(ctx context.Context, request api.UpdateClientRequestObject) (api.UpdateClientResponseObject, error) {
+	body := request.ApplicationMergePatchPlusJSONBody
+	if body == nil {
+		body = request.JSONBody
+	}
+	sent, err := fieldsOf(body)
+	if err != nil {
+		return nil, err
+	}
+	var c *storage.Client
+	err = retryConflicts(func() error {
+		var err error
+		if c, err = h.client(ctx, request.ID); err != nil {
+			return err
+		}
+		return h.updateClient(ctx, c, sent)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return api.UpdateClient200JSONResponse(showClient(c)), nil
+}
+
+// updateClient changes c by the patch and writes it. A patch that changes
+// nothing writes nothing.
+func (h *handlers) updateClient(ctx context.Context, c *storage.Client, sent patch) error {
+	before, hadNone := clientFields(c), !needsSecret(c)
+	merged, err := applyPatch(before, sent)
+	if err != nil {
+		return err
+	}
+	others := maps.Clone(sent)
+	delete(others, "disabled")
+	if len(others) == 0 {
+		// Whatever else is wrong with a client, it can be stopped.
+		c.Disabled = merged.Disabled
+	} else {
+		if c.Source != storage.SourceRegistered {
+			return notRegistered("Only disabled can be changed: the rest is the client's own word.")
+		}
+		f := h.setClient(c, merged)
+		if hadNone && needsSecret(c) && !h.hasSecret(c) {
+			f.add("/token_endpoint_auth_method", "needs a secret, and the client has none; create one under /secrets first")
+		}
+		if err := f.err(); err != nil {
+			return err
+		}
+	}
+	event, changed, err := withChanges(h.event(ctx, "client.updated", c.ID), before, clientFields(c))
+	if err != nil || !changed {
+		return err
+	}
+	c.UpdatedAt = event.At
+	return h.store.UpdateClient(ctx, c, event)
+}
+
+func (h *handlers) DeleteClient(ctx context.Context, request api.DeleteClientRequestObject) (api.DeleteClientResponseObject, error) {
+	if err := checkID(storage.PrefixClient, request.ID); err != nil {
+		return nil, err
+	}
+	if err := h.store.DeleteClient(ctx, request.ID, h.event(ctx, "client.deleted", request.ID)); err != nil {
+		return nil, err
+	}
+	return api.DeleteClient204Response{}, nil
+}
+
+// client reads a client by its opaque id. ErrNotFound.
+func (h *handlers) client(ctx context.Context, id string) (*storage.Client, error) {
+	if err := checkID(storage.PrefixClient, id); err != nil {
+		return nil, err
+	}
+	return h.store.Client(ctx, id)
+}
+
+// needsSecret reports whether the client authenticates with a secret.
+func needsSecret(c *storage.Client) bool {
+	return !c.Public() && c.TokenEndpointAuthMethod != storage.AuthMethodPrivateKeyJWT
+}
+
+// notRegistered is the 409 for what can only be done to a registered client.
+func notRegistered(message string) error {
+	return &web.Error{
+		Status: http.StatusConflict, Code: "not-registered",
+		Message: "This client was not registered by an admin. " + message,
+	}
+}
+
+// clientFields are what setClient would have to be given to make c.
+func clientFields(c *storage.Client) api.ClientFields {
+	return api.ClientFields{
+		ClientName:              c.ClientName,
+		RedirectUris:            c.RedirectURIs,
+		GrantTypes:              c.GrantTypes,
+		ResponseTypes:           c.ResponseTypes,
+		TokenEndpointAuthMethod: c.TokenEndpointAuthMethod,
+		JWKS:                    json.RawMessage(c.JWKS),
+		JWKSURI:                 c.JWKSURI,
+		ApplicationType:         c.ApplicationType,
+		Scope:                   strings.Join(c.Scope, " "),
+		Resources:               c.Resources,
+		ClientURI:               c.ClientURI,
+		LogoURI:                 c.LogoURI,
+		TosURI:                  c.TosURI,
+		PolicyURI:               c.PolicyURI,
+		Contacts:                c.Contacts,
+		SoftwareID:              c.SoftwareID,
+		SoftwareVersion:         c.SoftwareVersion,
+		Disabled:                c.Disabled,
+
+		TokenEndpointAuthSigningAlg: c.TokenEndpointAuthSigningAlg,
+	}
+}
+
+func showClient(c *storage.Client) api.Client {
+	return api.Client{
+		ID:                      c.ID,
+		ClientID:                c.ClientID,
+		Source:                  string(c.Source),
+		ClientName:              c.ClientName,
+		RedirectUris:            list(c.RedirectURIs),
+		GrantTypes:              list(c.GrantTypes),
+		ResponseTypes:           list(c.ResponseTypes),
+		TokenEndpointAuthMethod: c.TokenEndpointAuthMethod,
+		JWKS:                    json.RawMessage(c.JWKS),
+		JWKSURI:                 c.JWKSURI,
+		ApplicationType:         c.ApplicationType,
+		Scope:                   strings.Join(c.Scope, " "),
+		Resources:               list(c.Resources),
+		ClientURI:               c.ClientURI,
+		LogoURI:                 c.LogoURI,
+		TosURI:                  c.TosURI,
+		PolicyURI:               c.PolicyURI,
+		Contacts:                list(c.Contacts),
+		SoftwareID:              c.SoftwareID,
+		SoftwareVersion:         c.SoftwareVersion,
+		Disabled:                c.Disabled,
+		CreatedAt:               c.CreatedAt.UTC(),
+		UpdatedAt:               c.UpdatedAt.UTC(),
+
+		TokenEndpointAuthSigningAlg: c.TokenEndpointAuthSigningAlg,
+	}
+}

@@ -1,0 +1,201 @@
+package admin
+
+import (
+	"context"
+	"net/mail"
+	"slices"
+
+	"grantd/api"
+	"grantd/storage"
+)
+
+const usersPath = "/admin/v1/users/"
+
+const usernameTaken = "There is a user with this username already."
+
+// The bounds of a user's fields. Passwords are bounded in bytes; there are no
+// rules about what they are made of (NIST SP 800-63B §3.1.1.2).
+const (
+	maxUsername = 128
+	maxEmail    = 254
+	maxGroups   = 100
+	maxGroup    = 128
+	minPassword = 8
+	maxPassword = 1024
+)
+
+func (h *handlers) ListUsers(ctx context.Context, request api.ListUsersRequestObject) (api.ListUsersResponseObject, error) {
+	page, err := pageOf(request.Params.Cursor, request.Params.Limit, storage.PrefixUser)
+	if err != nil {
+		return nil, err
+	}
+	users, err := h.store.Users(ctx, page)
+	if err != nil {
+		return nil, err
+	}
+	items, next := cut(users, page, func(u *storage.User) string { return u.ID }, showUser)
+	return api.ListUsers200JSONResponse{Items: items, NextCursor: next}, nil
+}
+
+func (h *handlers) CreateUser(ctx context.Context, request api.CreateUserRequestObject) (api.CreateUserResponseObject, error) {
+	now := h.now()
+	u := &storage.User{ID: storage.NewID(storage.PrefixUser), CreatedAt: now, UpdatedAt: now}
+	if err := setUser(u, *request.Body).err(); err != nil {
+		return nil, err
+	}
+	if request.Body.Password != nil {
+		hash, err := h.hashPassword(ctx, *request.Body.Password)
+		if err != nil {
+			return nil, err
+		}
+		u.PasswordHash = hash
+	}
+	after := userFields(u)
+	after.Password = request.Body.Password
+	event, _, err := userChanges(h.event(ctx, "user.created", u.ID), api.UserFields{}, after)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.store.CreateUser(ctx, u, event); err != nil {
+		return nil, taken(err, usernameTaken)
+	}
+	return api.CreateUser201JSONResponse{Body: showUser(u), Headers: api.CreateUser201ResponseHeaders{Location: usersPath + u.ID}}, nil
+}
+
+func (h *handlers) GetUser(ctx context.Context, request api.GetUserRequestObject) (api.GetUserResponseObject, error) {
+	u, err := h.user(ctx, request.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetUser200JSONResponse(showUser(u)), nil
+}
+
+func (h *handlers) UpdateUser(ctx context.Context, request api.UpdateUserRequestObject) (api.UpdateUserResponseObject, error) {
+	body := request.ApplicationMergePatchPlusJSONBody
+	if body == nil {
+		body = request.JSONBody
+	}
+	sent, err := fieldsOf(body)
+	if err != nil {
+		return nil, err
+	}
+	var hash string // made once, even when the update is repeated
+	var u *storage.User
+	err = retryConflicts(func() error {
+		var err error
+		if u, err = h.user(ctx, request.ID); err != nil {
+			return err
+		}
+		return h.updateUser(ctx, u, sent, &hash)
+	})
+	if err != nil {
+		return nil, taken(err, usernameTaken)
+	}
+	return api.UpdateUser200JSONResponse(showUser(u)), nil
+}
+
+// updateUser changes u by the patch and writes it. A patch that changes nothing
+// writes nothing; a password is a change even when it is the old one.
+func (h *handlers) updateUser(ctx context.Context, u *storage.User, sent patch, hash *string) error {
+	before := userFields(u)
+	merged, err := applyPatch(before, sent)
+	if err != nil {
+		return err
+	}
+	if err := setUser(u, merged).err(); err != nil {
+		return err
+	}
+	after := userFields(u)
+	if merged.Password != nil {
+		if *hash == "" {
+			if *hash, err = h.hashPassword(ctx, *merged.Password); err != nil {
+				return err
+			}
+		}
+		u.PasswordHash, after.Password = *hash, merged.Password
+	} else if _, cleared := sent["password"]; cleared && u.PasswordHash != "" {
+		u.PasswordHash, after.Password = "", new(string)
+	}
+	event, changed, err := userChanges(h.event(ctx, "user.updated", u.ID), before, after)
+	if err != nil || !changed {
+		return err
+	}
+	u.UpdatedAt = event.At
+	return h.store.UpdateUser(ctx, u, event)
+}
+
+func (h *handlers) DeleteUser(ctx context.Context, request api.DeleteUserRequestObject) (api.DeleteUserResponseObject, error) {
+	if err := checkID(storage.PrefixUser, request.ID); err != nil {
+		return nil, err
+	}
+	if err := h.store.DeleteUser(ctx, request.ID, h.event(ctx, "user.deleted", request.ID)); err != nil {
+		return nil, err
+	}
+	return api.DeleteUser204Response{}, nil
+}
+
+// user reads a user by id. ErrNotFound.
+func (h *handlers) user(ctx context.Context, id string) (*storage.User, error) {
+	if err := checkID(storage.PrefixUser, id); err != nil {
+		return nil, err
+	}
+	return h.store.User(ctx, id)
+}
+
+// setUser sets every field of u that an admin may, except the password, and
+// returns all that is wrong with them, the password included.
+func setUser(u *storage.User, fields api.UserFields) faults {
+	var f faults
+	if fields.Username == "" {
+		f.add("/username", "must not be empty")
+	}
+	f.text("/username", fields.Username, maxUsername)
+	f.text("/name", fields.Name, maxText)
+	f.email("/email", fields.Email)
+	f.texts("/groups", fields.Groups, maxGroups, maxGroup)
+	if p := fields.Password; p != nil && (len(*p) < minPassword || len(*p) > maxPassword) {
+		f.add("/password", "must have 8 to 1024 bytes")
+	}
+	u.Username, u.Name, u.Email, u.Disabled = fields.Username, fields.Name, fields.Email, fields.Disabled
+	u.Groups = slices.Sorted(slices.Values(fields.Groups))
+	return f
+}
+
+// email wants a plausible address, or nothing. Only a message could prove more.
+func (f *faults) email(pointer, value string) {
+	if value == "" {
+		return
+	}
+	address, err := mail.ParseAddress(value)
+	if err != nil || address.Address != value || len(value) > maxEmail {
+		f.add(pointer, "must be an email address")
+		return
+	}
+	f.text(pointer, value, maxEmail)
+}
+
+// userFields are what setUser would have to be given to make u.
+func userFields(u *storage.User) api.UserFields {
+	return api.UserFields{Username: u.Username, Email: u.Email, Name: u.Name, Groups: u.Groups, Disabled: u.Disabled}
+}
+
+// userChanges is withChanges with only the names of the fields that are secret,
+// and of those that are personal and would outlive the user in an append-only
+// log.
+func userChanges(e storage.AuditEvent, before, after api.UserFields) (storage.AuditEvent, bool, error) {
+	return withChanges(e, before, after, "password", "email", "name")
+}
+
+func showUser(u *storage.User) api.User {
+	return api.User{
+		ID:          u.ID,
+		Username:    u.Username,
+		Email:       u.Email,
+		Name:        u.Name,
+		Groups:      list(u.Groups),
+		HasPassword: u.PasswordHash != "",
+		Disabled:    u.Disabled,
+		CreatedAt:   u.CreatedAt.UTC(),
+		UpdatedAt:   u.UpdatedAt.UTC(),
+	}
+}
