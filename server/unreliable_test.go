@@ -1,0 +1,157 @@
+package server_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"grantd/storage"
+)
+
+// unreliable is a Store in front of another one whose calls can be made to go
+// wrong: before they have done anything, or after they have done it all. It also
+// notes which calls are made. Only what requests to the public listener use goes
+// through it.
+type unreliable struct {
+	storage.Store
+
+	mu            sync.Mutex
+	seen          []string
+	before, after func(call string) error
+}
+
+// set makes calls go wrong from now on; nil: they go well.
+func (u *unreliable) set(before, after func(call string) error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.before, u.after, u.seen = before, after, nil
+}
+
+// calls returns which calls were made since set, each once.
+func (u *unreliable) calls() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Compact(slices.Sorted(slices.Values(u.seen)))
+}
+
+func (u *unreliable) hooks(call string) (before, after func(string) error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.seen = append(u.seen, call)
+	before, after = u.before, u.after
+	fine := func(string) error { return nil }
+	if before == nil {
+		before = fine
+	}
+	if after == nil {
+		after = fine
+	}
+	return before, after
+}
+
+// acting runs a call that returns nothing but an error.
+func (u *unreliable) acting(call string, act func() error) error {
+	_, err := reading(u, call, func() (struct{}, error) { return struct{}{}, act() })
+	return err
+}
+
+// reading runs a call that returns something.
+func reading[T any](u *unreliable, call string, read func() (T, error)) (T, error) {
+	before, after := u.hooks(call)
+	var none T
+	if err := before(call); err != nil {
+		return none, err
+	}
+	found, err := read()
+	if afterwards := after(call); afterwards != nil {
+		return none, afterwards
+	}
+	return found, err
+}
+
+func (u *unreliable) Client(ctx context.Context, id string) (*storage.Client, error) {
+	return reading(u, "Client", func() (*storage.Client, error) { return u.Store.Client(ctx, id) })
+}
+
+func (u *unreliable) ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error) {
+	return reading(u, "ClientByClientID", func() (*storage.Client, error) { return u.Store.ClientByClientID(ctx, clientID) })
+}
+
+func (u *unreliable) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
+	return u.acting("CreateDynamicClient", func() error { return u.Store.CreateDynamicClient(ctx, c, maxUnused, event) })
+}
+
+func (u *unreliable) Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error) {
+	return reading(u, "Resources", func() ([]*storage.Resource, error) { return u.Store.Resources(ctx, page) })
+}
+
+func (u *unreliable) UserByUsername(ctx context.Context, username string) (*storage.User, error) {
+	return reading(u, "UserByUsername", func() (*storage.User, error) { return u.Store.UserByUsername(ctx, username) })
+}
+
+func (u *unreliable) CreateSession(ctx context.Context, s *storage.Session, event storage.AuditEvent) error {
+	return u.acting("CreateSession", func() error { return u.Store.CreateSession(ctx, s, event) })
+}
+
+func (u *unreliable) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+	return reading(u, "SignIn", func() (*storage.SignIn, error) { return u.Store.SignIn(ctx, tokenHash, clientID, resourceID, now) })
+}
+
+func (u *unreliable) DeleteSession(ctx context.Context, id string, event storage.AuditEvent) error {
+	return u.acting("DeleteSession", func() error { return u.Store.DeleteSession(ctx, id, event) })
+}
+
+func (u *unreliable) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
+	return u.acting("Approve", func() error { return u.Store.Approve(ctx, a, event) })
+}
+
+func (u *unreliable) CreateCode(ctx context.Context, c *storage.AuthorizationCode, sessionID string) error {
+	return u.acting("CreateCode", func() error { return u.Store.CreateCode(ctx, c, sessionID) })
+}
+
+func (u *unreliable) Code(ctx context.Context, id string) (code *storage.AuthorizationCode, grantScopes []string, err error) {
+	code, err = reading(u, "Code", func() (*storage.AuthorizationCode, error) {
+		var err error
+		code, grantScopes, err = u.Store.Code(ctx, id)
+		return code, err
+	})
+	return code, grantScopes, err
+}
+
+func (u *unreliable) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
+	return u.acting("RedeemCode", func() error { return u.Store.RedeemCode(ctx, codeID, f) })
+}
+
+func (u *unreliable) FailCode(ctx context.Context, codeID string) error {
+	return u.acting("FailCode", func() error { return u.Store.FailCode(ctx, codeID) })
+}
+
+func (u *unreliable) Family(ctx context.Context, id string) (family *storage.Family, grantScopes []string, err error) {
+	family, err = reading(u, "Family", func() (*storage.Family, error) {
+		var err error
+		family, grantScopes, err = u.Store.Family(ctx, id)
+		return family, err
+	})
+	return family, grantScopes, err
+}
+
+func (u *unreliable) RotateFamily(ctx context.Context, r storage.Rotation) error {
+	return u.acting("RotateFamily", func() error { return u.Store.RotateFamily(ctx, r) })
+}
+
+func (u *unreliable) EndFamily(ctx context.Context, id string, event storage.AuditEvent) error {
+	return u.acting("EndFamily", func() error { return u.Store.EndFamily(ctx, id, event) })
+}
+
+func (u *unreliable) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, error) {
+	return reading(u, "AccessTokenLive", func() (bool, error) { return u.Store.AccessTokenLive(ctx, jti, familyID, now) })
+}
+
+func (u *unreliable) RevokeAccessToken(ctx context.Context, jti string, expiresAt time.Time, event storage.AuditEvent) error {
+	return u.acting("RevokeAccessToken", func() error { return u.Store.RevokeAccessToken(ctx, jti, expiresAt, event) })
+}
+
+func (u *unreliable) RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error {
+	return u.acting("RecordAuditEvent", func() error { return u.Store.RecordAuditEvent(ctx, event) })
+}
