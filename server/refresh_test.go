@@ -366,6 +366,18 @@ func TestRefreshAges(t *testing.T) {
 			h.Clock.Advance(time.Second)
 			wantError(t, h.Refresh(h.clientID, got.refresh), http.StatusBadRequest, "invalid_grant")
 		})
+		t.Run("RF-14 a retry does not outlive the 90 days either", func(t *testing.T) {
+			got := first(t)
+			for range 3 {
+				h.Clock.Advance(30*day - 5*time.Second)
+				got = wantTokens(t, h.Refresh(h.clientID, got.refresh))
+			}
+			last := wantTokens(t, h.Refresh(h.clientID, got.refresh))
+			h.Clock.Advance(15 * time.Second)
+			for _, token := range []string{got.refresh, last.refresh} {
+				wantError(t, h.Refresh(h.clientID, token), http.StatusBadRequest, "invalid_grant")
+			}
+		})
 	})
 }
 
