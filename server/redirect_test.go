@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -125,30 +126,28 @@ func TestRedirectURIs(t *testing.T) {
 func TestRegisteringRedirectURIs(t *testing.T) {
 	f := newFront(t)
 	for name, uri := range map[string]string{
-		"AZ-09 fragment":                   "https://app.example/cb#x",
-		"AZ-09 empty fragment":             "https://app.example/cb#",
-		"AZ-11 code":                       "https://app.example/cb?code=x",
-		"AZ-11 state":                      "https://app.example/cb?state=",
-		"AZ-11 iss":                        "https://app.example/cb?iss=https://evil.example",
-		"AZ-11 error":                      "https://app.example/cb?a=1&error=x",
-		"AZ-15 http beyond loopback":       "http://app.example/cb",
-		"AZ-15 http below localhost":       "http://foo.localhost/cb",
-		"AZ-16 user information":           "https://user@app.example/cb",
-		"AZ-16 empty port":                 "http://127.0.0.1:/cb",
-		"AZ-18 backslash":                  `https://app.example\\@evil.example/cb`, // escaped for JSON
-		"AZ-18 not ASCII":                  "https://аpp.example/cb",
-		"AZ-19 javascript":                 "javascript:alert(1)",
-		"AZ-19 data":                       "data:text/html,x",
-		"AZ-19 vbscript":                   "vbscript:x",
-		"AZ-19 file":                       "file:///etc/passwd",
-		"AZ-19 blob":                       "blob:https://app.example/x",
-		"AZ-19 about":                      "about:blank",
-		"AZ-19 intent":                     "intent://x",
-		"AZ-20 private-use scheme":         "com.example.app:/cb",
-		"AZ-20 private-use scheme, no dot": "myapp://cb",
-		"wildcard":                         "https://*.app.example/cb",
-		"relative":                         "/cb",
-		"empty":                            "",
+		"AZ-09 fragment":             "https://app.example/cb#x",
+		"AZ-09 empty fragment":       "https://app.example/cb#",
+		"AZ-11 code":                 "https://app.example/cb?code=x",
+		"AZ-11 state":                "https://app.example/cb?state=",
+		"AZ-11 iss":                  "https://app.example/cb?iss=https://evil.example",
+		"AZ-11 error":                "https://app.example/cb?a=1&error=x",
+		"AZ-15 http beyond loopback": "http://app.example/cb",
+		"AZ-15 http below localhost": "http://foo.localhost/cb",
+		"AZ-16 user information":     "https://user@app.example/cb",
+		"AZ-16 empty port":           "http://127.0.0.1:/cb",
+		"AZ-18 backslash":            `https://app.example\\@evil.example/cb`, // escaped for JSON
+		"AZ-18 not ASCII":            "https://аpp.example/cb",
+		"AZ-19 javascript":           "javascript:alert(1)",
+		"AZ-19 data":                 "data:text/html,x",
+		"AZ-19 vbscript":             "vbscript:x",
+		"AZ-19 file":                 "file:///etc/passwd",
+		"AZ-19 blob":                 "blob:https://app.example/x",
+		"AZ-19 about":                "about:blank",
+		"AZ-19 intent":               "intent://x",
+		"wildcard":                   "https://*.app.example/cb",
+		"relative":                   "/cb",
+		"empty":                      "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.quiet(t, func() {
@@ -166,6 +165,24 @@ func TestRegisteringRedirectURIs(t *testing.T) {
 			if status < 400 || status > 499 {
 				t.Errorf("the admin API answers %d %v", status, problem)
 			}
+		})
+	}
+}
+
+// TestRegisteringPrivateUseRedirects: AZ-20. A private-use scheme that nobody has
+// opened is not registered, but does not sink what is good beside it either:
+// Cursor registers one next to two for a browser.
+func TestRegisteringPrivateUseRedirects(t *testing.T) {
+	f := newFront(t)
+	for _, uri := range []string{"com.example.app:/cb", "myapp://cb", "cursor://somewhere/else"} {
+		t.Run(uri, func(t *testing.T) {
+			answer := f.register(`{"redirect_uris":["https://app.example/good","` + uri + `"]}`)
+			if got := answer.JSON["redirect_uris"]; answer.Status != http.StatusCreated || !reflect.DeepEqual(got, []any{"https://app.example/good"}) {
+				t.Errorf("%d %v", answer.Status, answer.JSON)
+			}
+			f.quiet(t, func() {
+				wantError(t, f.register(`{"redirect_uris":["`+uri+`"]}`), http.StatusBadRequest, "invalid_redirect_uri")
+			})
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"net/url"
 	"slices"
 	"strings"
 
@@ -12,12 +11,9 @@ import (
 
 // The bounds of a client's fields.
 const (
-	maxRedirectURIs = 10
 	maxClientScopes = 64
-	maxContacts     = 10
 	maxResources    = 100
 	maxTypes        = 10
-	maxText         = 200
 )
 
 // setClient sets every field of c that an admin may, applying the defaults, and
@@ -25,10 +21,10 @@ const (
 func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults {
 	var f faults
 
-	f.text("/client_name", fields.ClientName, maxText)
-	f.text("/software_id", fields.SoftwareID, maxText)
-	f.text("/software_version", fields.SoftwareVersion, maxText)
-	f.texts("/contacts", fields.Contacts, maxContacts, maxText)
+	f.text("/client_name", fields.ClientName, storage.MaxText)
+	f.text("/software_id", fields.SoftwareID, storage.MaxText)
+	f.text("/software_version", fields.SoftwareVersion, storage.MaxText)
+	f.texts("/contacts", fields.Contacts, storage.MaxClientContacts, storage.MaxText)
 	f.httpsURI("/client_uri", fields.ClientURI)
 	f.httpsURI("/logo_uri", fields.LogoURI)
 	f.httpsURI("/tos_uri", fields.TosURI)
@@ -148,7 +144,7 @@ func (f *faults) setRedirectURIs(c *storage.Client, uris []string) {
 	if len(uris) == 0 && c.MayUse(storage.GrantTypeAuthorizationCode) {
 		f.add(pointer, "must have at least one URI, since the client may use authorization_code")
 	}
-	if !f.count(pointer, len(uris), maxRedirectURIs) {
+	if !f.count(pointer, len(uris), storage.MaxRedirectURIs) {
 		return
 	}
 	f.unique(pointer, uris)
@@ -156,17 +152,10 @@ func (f *faults) setRedirectURIs(c *storage.Client, uris []string) {
 		err := storage.ValidateRedirectURI(uri)
 		switch {
 		case err == nil:
-		case privateScheme(uri):
+		case storage.PrivateUseRedirect(uri):
 			f.add(at(pointer, i), "must not have a private-use scheme; use https, or http for 127.0.0.1, [::1] or localhost")
 		default:
 			f.add(at(pointer, i), err.Error())
 		}
 	}
-}
-
-// privateScheme reports whether uri is one whose only fault may be its scheme
-// (RFC 8252 §7.1), so that its owner deserves a clearer word.
-func privateScheme(uri string) bool {
-	u, err := url.Parse(uri)
-	return err == nil && u.Scheme != "" && u.Scheme != "https" && u.Scheme != "http"
 }

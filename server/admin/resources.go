@@ -140,7 +140,7 @@ func setResource(r *storage.Resource, fields api.ResourceFields) faults {
 	if fields.Name == "" {
 		f.add("/name", "must not be empty")
 	}
-	f.text("/name", fields.Name, maxText)
+	f.text("/name", fields.Name, storage.MaxText)
 	r.Name = fields.Name
 
 	r.AccessTokenLifetime = storage.DefaultAccessTokenLifetime

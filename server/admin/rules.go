@@ -2,11 +2,9 @@ package admin
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"grantd/storage"
@@ -24,18 +22,11 @@ func (f *faults) text(pointer, value string, limit int) {
 	switch {
 	case utf8.RuneCountInString(value) > limit:
 		f.add(pointer, fmt.Sprintf("must have at most %d characters", limit))
-	case strings.ContainsFunc(value, invisible):
+	case strings.ContainsFunc(value, storage.Invisible):
 		f.add(pointer, "must not have control or invisible characters")
 	case strings.TrimSpace(value) != value:
 		f.add(pointer, "must not begin or end with a space")
 	}
-}
-
-// invisible reports what could make one name look like another: controls, and
-// format characters except the two joiners that scripts and emoji need.
-func invisible(c rune) bool {
-	return unicode.IsControl(c) || unicode.Is(unicode.Zl, c) || unicode.Is(unicode.Zp, c) ||
-		unicode.Is(unicode.Cf, c) && c != '\u200c' && c != '\u200d'
 }
 
 // texts is text for each of at most items values, none of them empty or twice.
@@ -77,13 +68,7 @@ func (f *faults) oneOf(pointer, value string, allowed ...string) {
 
 // httpsURI wants an absolute https URI, or nothing.
 func (f *faults) httpsURI(pointer, value string) {
-	if value == "" {
-		return
-	}
-	u, err := url.Parse(value)
-	odd := func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune("\"<>\\^`{|}", c) }
-	if len(value) > storage.MaxURILength || strings.ContainsFunc(value, odd) ||
-		err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		f.add(pointer, "must be an absolute https URI of at most 2048 bytes, without user information")
+	if err := storage.ValidateWebPage(value); err != nil {
+		f.add(pointer, err.Error())
 	}
 }

@@ -150,7 +150,7 @@ func setUser(u *storage.User, fields api.UserFields) faults {
 		f.add("/username", "must not be empty")
 	}
 	f.text("/username", fields.Username, maxUsername)
-	f.text("/name", fields.Name, maxText)
+	f.text("/name", fields.Name, storage.MaxText)
 	f.email("/email", fields.Email)
 	f.texts("/groups", fields.Groups, maxGroups, maxGroup)
 	if p := fields.Password; p != nil && (len(*p) < minPassword || len(*p) > maxPassword) {

@@ -7,18 +7,11 @@
 package registration
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"grantd/server/web"
 	"grantd/storage"
@@ -30,10 +23,6 @@ const (
 	MaxUnused = 10_000
 	// UnusedLifetime is how long such a client is kept.
 	UnusedLifetime = 24 * time.Hour
-
-	maxRedirectURIs = 10
-	maxNameLength   = 200
-	maxScopeLength  = 2048
 )
 
 // Store keeps the clients.
@@ -47,25 +36,6 @@ type Registration struct {
 	Addresses web.Addresses
 	Limit     *web.FailureLimit // registrations per address
 	Now       func() time.Time
-}
-
-// request is the client metadata that is understood (RFC 7591 §2). Everything
-// else in a request is ignored, as the RFC asks.
-type request struct {
-	RedirectURIs            []string `json:"redirect_uris"`
-	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
-	GrantTypes              []string `json:"grant_types"`
-	ResponseTypes           []string `json:"response_types"`
-	ClientName              string   `json:"client_name"`
-	ClientURI               string   `json:"client_uri"`
-	LogoURI                 string   `json:"logo_uri"`
-	TosURI                  string   `json:"tos_uri"`
-	PolicyURI               string   `json:"policy_uri"`
-	Scope                   string   `json:"scope"`
-	Contacts                []string `json:"contacts"`
-	ApplicationType         string   `json:"application_type"`
-	SoftwareID              string   `json:"software_id"`
-	SoftwareVersion         string   `json:"software_version"`
 }
 
 // response is the client as registered (RFC 7591 §3.2.1). Absent members are
@@ -127,7 +97,7 @@ func (g *Registration) Register(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func read(r *http.Request) (*request, error) {
+func read(r *http.Request) (*Metadata, error) {
 	if mediaType := r.Header.Get("Content-Type"); !strings.HasPrefix(strings.ToLower(mediaType), "application/json") {
 		return nil, invalidMetadata("The content type must be application/json.")
 	}
@@ -135,124 +105,23 @@ func read(r *http.Request) (*request, error) {
 	if err != nil {
 		return nil, web.OAuthFormError(err)
 	}
-	if !utf8.Valid(body) {
-		return nil, invalidMetadata("The body is not UTF-8.")
-	}
-	if err := noDuplicateMembers(body); err != nil {
+	return ParseMetadata(body)
+}
+
+// rules are those of RFC 7591 here: only public clients register themselves.
+var rules = Rules{AuthMethods: []string{storage.AuthMethodNone}, DefaultAuthMethod: storage.AuthMethodNone}
+
+// client turns what was asked into the client that is registered. A client that
+// asks for a secret or a key of its own is registered as a public one, and told.
+func (g *Registration) client(asked *Metadata) (*storage.Client, error) {
+	asked.TokenEndpointAuthMethod = storage.AuthMethodNone
+	client, err := rules.Client(asked)
+	if err != nil {
 		return nil, err
 	}
-	var asked request
-	if err := json.Unmarshal(body, &asked); err != nil {
-		return nil, invalidMetadata("The body is not a JSON object of client metadata.")
-	}
-	return &asked, nil
-}
-
-// noDuplicateMembers refuses a JSON text whose object names a member twice: two
-// readers could then see two clients.
-func noDuplicateMembers(body []byte) error {
-	const maxDepth = 16
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	type level struct {
-		object  bool
-		wantKey bool
-		seen    map[string]bool
-	}
-	var stack []level
-	for {
-		token, err := decoder.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil || len(stack) > maxDepth {
-			return invalidMetadata("The body is not a JSON object of client metadata.")
-		}
-		if delimiter, ok := token.(json.Delim); ok && (delimiter == '}' || delimiter == ']') {
-			stack = stack[:len(stack)-1]
-			continue
-		}
-		if len(stack) > 0 {
-			if top := &stack[len(stack)-1]; top.object {
-				if top.wantKey {
-					name, _ := token.(string)
-					name = strings.ToLower(strings.ToUpper(name)) // json takes any case
-					if top.seen[name] {
-						return invalidMetadata("A member is given twice.")
-					}
-					top.seen[name] = true
-					top.wantKey = false
-					continue
-				}
-				top.wantKey = true
-			}
-		}
-		if delimiter, ok := token.(json.Delim); ok {
-			stack = append(stack, level{object: delimiter == '{', wantKey: true, seen: map[string]bool{}})
-		}
-	}
-}
-
-// client turns what was asked into the client that is registered.
-func (g *Registration) client(asked *request) (*storage.Client, error) {
-	if len(asked.RedirectURIs) == 0 || len(asked.RedirectURIs) > maxRedirectURIs {
-		return nil, web.NewOAuthError("invalid_redirect_uri", "Register between 1 and 10 redirect_uris.")
-	}
-	for _, uri := range asked.RedirectURIs {
-		if storage.ValidateRedirectURI(uri) != nil {
-			return nil, web.NewOAuthError("invalid_redirect_uri", "A redirect URI "+storage.ErrRedirectURI.Error()+".")
-		}
-		if asked.ApplicationType == "web" && storage.LoopbackRedirect(uri) {
-			return nil, web.NewOAuthError("invalid_redirect_uri", "A loopback redirect URI belongs to application_type native, not web.")
-		}
-	}
-	for _, uri := range []string{asked.ClientURI, asked.LogoURI, asked.TosURI, asked.PolicyURI} {
-		if uri != "" && !webPage(uri) {
-			return nil, invalidMetadata("client_uri, logo_uri, tos_uri and policy_uri must be https URLs.")
-		}
-	}
-	if len(asked.ResponseTypes) > 0 && !slices.Contains(asked.ResponseTypes, "code") {
-		return nil, invalidMetadata("This server supports response_type code.")
-	}
-	if len(asked.GrantTypes) > 0 && !slices.Contains(asked.GrantTypes, storage.GrantTypeAuthorizationCode) {
-		return nil, invalidMetadata("A client that registers itself needs grant type authorization_code.")
-	}
-	if len(asked.ClientName) > maxNameLength || len(asked.Scope) > maxScopeLength || hasControls(asked.ClientName) || hasControls(asked.Scope) {
-		return nil, invalidMetadata("client_name or scope is too long or has control characters.")
-	}
-	contacts, software := strings.Join(asked.Contacts, ""), asked.SoftwareID+asked.SoftwareVersion
-	if len(asked.Contacts) > 10 || len(contacts) > 1024 || len(software) > 512 || hasControls(contacts) || hasControls(software) {
-		return nil, invalidMetadata("contacts, software_id or software_version is too long or has control characters.")
-	}
-	now := g.Now()
-	id := storage.NewID(storage.PrefixClient)
-	client := &storage.Client{
-		ID: id, ClientID: id, Source: storage.SourceDynamic,
-		ClientName: asked.ClientName, RedirectURIs: asked.RedirectURIs, ResponseTypes: []string{"code"},
-		GrantTypes:              []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken},
-		TokenEndpointAuthMethod: storage.AuthMethodNone, ApplicationType: applicationType(asked),
-		Scope: strings.Fields(asked.Scope), Resources: []string{}, ClientURI: asked.ClientURI, LogoURI: asked.LogoURI, TosURI: asked.TosURI, PolicyURI: asked.PolicyURI,
-		Contacts: asked.Contacts, SoftwareID: asked.SoftwareID, SoftwareVersion: asked.SoftwareVersion, CreatedAt: now, UpdatedAt: now,
-	}
-	if len(asked.GrantTypes) > 0 {
-		client.GrantTypes = storage.Intersect(client.GrantTypes, asked.GrantTypes)
-	}
+	client.ID = storage.NewID(storage.PrefixClient)
+	client.ClientID, client.Source = client.ID, storage.SourceDynamic
+	client.CreatedAt = g.Now()
+	client.UpdatedAt = client.CreatedAt
 	return client, nil
-}
-
-func applicationType(asked *request) string {
-	if asked.ApplicationType == "native" || slices.ContainsFunc(asked.RedirectURIs, storage.LoopbackRedirect) {
-		return "native"
-	}
-	return "web"
-}
-
-func webPage(uri string) bool {
-	u, err := url.Parse(uri)
-	return err == nil && len(uri) <= storage.MaxURILength && u.Scheme == "https" && u.Host != "" && u.User == nil && !hasControls(uri)
-}
-
-func hasControls(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
-
-func invalidMetadata(description string) error {
-	return web.NewOAuthError("invalid_client_metadata", description)
 }
