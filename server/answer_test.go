@@ -376,6 +376,16 @@ func TestSignInAgain(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a page of a request that asks for less", func(t *testing.T) {
+		for _, pairs := range [][]string{{"prompt", "login"}, {"prompt", "select_account"}, {"max_age", "60"}} {
+			b := f.SignedIn("alice")
+			f.Clock.Advance(2 * time.Minute)
+			form := changed(b.Authorize(f.askDynamic()).Fields(), "decision", "approve")
+			if page := b.Post(f.URL+"/authorize?"+f.askDynamic(pairs...).Encode(), form); !page.IsLogin() {
+				t.Errorf("%s: no sign-in is asked for: %d at %s", pairs, page.Status, page.URL)
+			}
+		}
+	})
 	t.Run("max_age that is kept", func(t *testing.T) {
 		b := f.SignedIn("alice")
 		f.Clock.Advance(time.Minute)

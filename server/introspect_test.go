@@ -102,6 +102,22 @@ func TestIntrospect(t *testing.T) {
 			o.Clock.Advance(90 * time.Second)
 		})
 
+		t.Run("IN-04 rights that were taken away", func(t *testing.T) {
+			resource := "/resources/" + o.find(t, "/resources", "uri", resourceURI)
+			before := o.Must(http.MethodGet, resource, nil)["scopes"].([]any)
+			token := o.tokens(t).access
+			all := strings.Fields(o.introspect(token).JSON.String("scope"))
+			o.Must(http.MethodPatch, resource, servertest.Object{"scopes": before[1:]})
+			if got := o.introspect(token).JSON.String("scope"); len(all) < 2 || got != strings.Join(all[1:], " ") {
+				t.Errorf("of the scopes %q, the first removed, it says %q", all, got)
+			}
+			// What the person approves again is another Grant's affair.
+			o.Must(http.MethodPatch, resource, servertest.Object{"scopes": before})
+			if got := o.introspect(token).JSON.String("scope"); got != strings.Join(all[1:], " ") {
+				t.Errorf("after the scope came back it says %q", got)
+			}
+		})
+
 		t.Run("IN-04 tampered with", func(t *testing.T) {
 			token := o.tokens(t).access
 			parts := strings.Split(token, ".")

@@ -229,6 +229,12 @@ func TestRefreshOfAnotherClient(t *testing.T) {
 	if n := o.audited(t, "family.presented_by_another_client"); n != 4 {
 		t.Errorf("%d audit events, want 4", n)
 	}
+	for range 50 { // it does not fill the audit log
+		wantError(t, o.Refresh(other, second.refresh), http.StatusBadRequest, "invalid_grant")
+	}
+	if n := o.audited(t, "family.presented_by_another_client"); n != 10 {
+		t.Errorf("%d audit events of 54 attempts in an hour, want 10", n)
+	}
 	wantTokens(t, o.Refresh(o.clientID, second.refresh))
 }
 

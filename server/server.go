@@ -156,7 +156,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}),
 		account: &account.Handler{Pages: pages, Sessions: sessions},
 		admin: admin.New(admin.Config{
-			Store: s.store, HashPassword: hasher.Hash, Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check, Now: s.now,
+			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check, Now: s.now,
 		}),
 	}
 	if c.DynamicRegistration {
@@ -166,6 +166,17 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}
 	}
 	return r, nil
+}
+
+// hashing is the hasher for a room that does not know its errors.
+func hashing(h *password.Hasher) func(ctx context.Context, password string) (string, error) {
+	return func(ctx context.Context, plain string) (string, error) {
+		hash, err := h.Hash(ctx, plain)
+		if errors.Is(err, password.ErrBusy) {
+			err = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+		}
+		return hash, err
+	}
 }
 
 const (

@@ -144,8 +144,13 @@ func (u *unreliable) EndFamily(ctx context.Context, id string, event storage.Aud
 	return u.acting("EndFamily", func() error { return u.Store.EndFamily(ctx, id, event) })
 }
 
-func (u *unreliable) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, error) {
-	return reading(u, "AccessTokenLive", func() (bool, error) { return u.Store.AccessTokenLive(ctx, jti, familyID, now) })
+func (u *unreliable) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, grantScopes []string, err error) {
+	live, err = reading(u, "AccessTokenLive", func() (bool, error) {
+		live, scopes, err := u.Store.AccessTokenLive(ctx, jti, familyID, now)
+		grantScopes = scopes
+		return live, err
+	})
+	return live, grantScopes, err
 }
 
 func (u *unreliable) RevokeAccessToken(ctx context.Context, jti string, expiresAt time.Time, event storage.AuditEvent) error {

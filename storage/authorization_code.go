@@ -50,9 +50,11 @@ type AuthorizationCodeStore interface {
 	// (nil when there is no Grant or the user is disabled). ErrNotFound.
 	Code(ctx context.Context, id string) (code *AuthorizationCode, grantScopes []string, err error)
 	// RedeemCode marks the code redeemed and inserts the Family it makes, in one
-	// statement. ErrConsumed: it was redeemed, failed too often, expired by
-	// f.CreatedAt, or its Grant is gone.
+	// statement. f.Scopes loses what was taken from the code since it was read.
+	// ErrConsumed: it was redeemed, failed too often, expired by f.CreatedAt, its
+	// Grant is gone, or no scope is left.
 	RedeemCode(ctx context.Context, codeID string, f *Family) error
-	// FailCode counts a wrong proof by the code's own client.
+	// FailCode counts a wrong proof by the code's own client. ErrNotFound: the code
+	// is gone, redeemed or dead, and there is nothing to count.
 	FailCode(ctx context.Context, codeID string) error
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -32,7 +33,7 @@ func ValidateRedirectURI(uri string, privateSchemes ...string) error {
 	}
 	switch {
 	case slices.Contains(privateSchemes, u.Scheme):
-	case u.Opaque != "" || u.Hostname() == "" || !validPort(u):
+	case u.Opaque != "" || !plainHost(u.Hostname()) || !validPort(u):
 		return ErrRedirectURI
 	case u.Scheme == "https":
 	case u.Scheme == "http" && IsLoopbackHost(u.Hostname()):
@@ -97,6 +98,22 @@ func loopbackRest(uri string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// plainHost reports whether host, as url.Parse has decoded it, is a name of
+// letters, digits and hyphens or an IP address. In any other a browser could read
+// another host than we do: it decodes percent signs and folds Unicode.
+func plainHost(host string) bool {
+	if strings.Contains(host, ":") {
+		_, err := netip.ParseAddr(host)
+		return err == nil && !strings.Contains(host, "%")
+	}
+	for i := range len(host) {
+		if c := host[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return host != ""
 }
 
 func validPort(u *url.URL) bool {

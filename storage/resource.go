@@ -79,7 +79,7 @@ func CanonicalResourceURI(uri string) (string, error) {
 		return "", ErrResourceURI
 	}
 	u, err := url.Parse(uri)
-	if err != nil || u.Opaque != "" || u.Host == "" || u.Hostname() == "" || u.User != nil {
+	if err != nil || u.Opaque != "" || !plainHost(u.Hostname()) || u.User != nil {
 		return "", ErrResourceURI
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !IsLoopbackHost(u.Hostname())) {

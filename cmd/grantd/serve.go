@@ -281,9 +281,13 @@ func (c Config) announce(log *slog.Logger, r *running) {
 	case !c.Issuer.Secure() && len(c.TrustedProxies) == 0 && !strings.HasSuffix(c.Issuer.Origin(), ":"+port):
 		log.Warn("the issuer names another port than the listener has: clients can only reach grantd at the issuer",
 			"issuer", c.Issuer.String(), "listen", r.Public.String())
-	case c.Issuer.Secure() && c.TLSCert == "" && !isLoopback(host) && len(c.TrustedProxies) == 0:
-		log.Warn("plain http on the network: a proxy must do TLS in front; name it with --trusted-proxies, or limits take all callers for one",
-			"listen", r.Public.String())
+	case c.Issuer.Secure() && c.TLSCert == "" && len(c.TrustedProxies) == 0:
+		mend := "name its address with --trusted-proxies"
+		if isLoopback(host) {
+			mend = "if it runs on this machine: --trusted-proxies=127.0.0.1/32,::1/128"
+		}
+		log.Warn("a proxy must do TLS in front, and grantd does not know it: its limits take all callers for one, so that one stranger can keep everybody from signing in",
+			"listen", r.Public.String(), "mend", mend)
 	}
 }
 

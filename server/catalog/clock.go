@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,13 @@ func (c *Clock) observe(databaseTime, asked, answered time.Time) {
 	middle := asked.Add(roundTrip / 2)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.samples = append(c.samples, sample{offset: databaseTime.Sub(middle), roundTrip: roundTrip})
+	newest := sample{offset: databaseTime.Sub(middle), roundTrip: roundTrip}
+	// A difference that the round trips cannot explain means that one of the two
+	// clocks was set: what was read before tells nothing any more.
+	c.samples = slices.DeleteFunc(c.samples, func(s sample) bool {
+		return (s.offset - newest.offset).Abs() > (s.roundTrip+newest.roundTrip)/2+time.Millisecond
+	})
+	c.samples = append(c.samples, newest)
 	if len(c.samples) > keptSamples {
 		c.samples = c.samples[1:]
 	}

@@ -17,6 +17,7 @@ type Fetcher interface {
 	Get(ctx context.Context, url string, kind outbound.Kind) (outbound.Document, error)
 	Renew(ctx context.Context, url string, kind outbound.Kind) (outbound.Document, error)
 	Cached(url string, kind outbound.Kind) (outbound.Document, bool)
+	Check(url string) error
 }
 
 // oldestKeys is how old a copy of a client's keys may be when its host is down: a
@@ -56,7 +57,9 @@ func (k ClientKeys) Keys(ctx context.Context, client *storage.Client, refresh bo
 	}
 	document, err := get(ctx, client.JWKSURI, keySets)
 	switch {
-	case errors.Is(err, outbound.ErrRefused):
+	// Only what the URL itself says is for good: which address a name leads to may
+	// be another one in a moment.
+	case errors.Is(err, outbound.ErrRefused) && k.Fetcher.Check(client.JWKSURI) != nil:
 		return jose.JSONWebKeySet{}, fmt.Errorf("the client's jwks_uri: %w: %w", storage.ErrNotFound, err)
 	case err != nil && !refresh:
 		if copied, ok := k.Fetcher.Cached(client.JWKSURI, keySets); ok && k.Now().Sub(copied.FetchedAt) < oldestKeys {

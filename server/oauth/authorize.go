@@ -81,6 +81,9 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 			Status: http.StatusForbidden, Code: "foreign-approval", Title: "This page belongs to another sign-in",
 			Message: "Nothing was approved. Go back to the application and start again.", Err: err,
 		}
+	case errors.Is(err, consent.ErrStale) && o.mustSignInAgain(request, signIn):
+		// The page may have been that of a request that wants no new sign-in.
+		return o.sendToLogin(w, request)
 	case errors.Is(err, consent.ErrStale):
 		return o.Consent.Show(w, q, http.StatusOK, "This page had become out of date, or what it asks for has changed. Please look again and decide.", "")
 	case errors.Is(err, consent.ErrNothingChosen):
@@ -162,18 +165,24 @@ func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request 
 	} else if err != nil {
 		return err
 	}
-	if arrivedFromLogin(r, o.Issuer) {
-		// The browser is still following the post of the sign-in form, and the
-		// form-action of that page stops it at any other site. A page of our own
-		// in between lets it go on.
-		page := templates.ContinuePage{
-			Base: o.Pages.Base(), Title: "You are signed in", Message: "Taking you back to the application.",
-			URL: target, Host: consent.RedirectHost(request.redirectURI), Automatic: true,
-		}
-		return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Continue(out, page) })
+	return o.leave(w, r, request, target)
+}
+
+// leave sends the browser back to the client, from a page that it came to by a
+// link or by signing in.
+func (o *OAuth) leave(w http.ResponseWriter, r *http.Request, request *authorizationRequest, target string) error {
+	if !arrivedFromLogin(r, o.Issuer) {
+		respond(w, target)
+		return nil
 	}
-	respond(w, target)
-	return nil
+	// The browser is still following the post of the sign-in form, and the
+	// form-action of that page stops it at any other site. A page of our own in
+	// between lets it go on.
+	page := templates.ContinuePage{
+		Base: o.Pages.Base(), Title: "You are signed in", Message: "Taking you back to the application.",
+		URL: target, Host: consent.RedirectHost(request.redirectURI), Automatic: true,
+	}
+	return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Continue(out, page) })
 }
 
 // approve writes the Grant and the code, and answers.
@@ -272,8 +281,7 @@ func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authoriz
 		automatic = err == nil
 	}
 	if automatic {
-		respond(w, target)
-		return nil
+		return o.leave(w, r, request, target)
 	}
 	o.Pages.ErrorPage(w, r, templates.ErrorPage{
 		Status: http.StatusBadRequest, Title: "The application asked for something that cannot be done",
@@ -307,8 +315,12 @@ func prefetch(r *http.Request) bool {
 }
 
 // arrivedFromLogin reports whether the browser says that it comes from the
-// sign-in page.
+// sign-in page. Of grantd's pages only that one leads here by GET, so where the
+// Referer is taken away, coming from the same origin says as much.
 func arrivedFromLogin(r *http.Request, issuer web.Issuer) bool {
+	if r.Header.Get("Sec-Fetch-Site") == "same-origin" {
+		return true
+	}
 	referer, err := url.Parse(r.Header.Get("Referer"))
 	return err == nil && referer.Scheme+"://"+referer.Host == issuer.Origin() && referer.Path == issuer.Root()+"/login"
 }

@@ -145,6 +145,12 @@ func (g *codeGrant) PopulateTokenEndpointResponse(ctx context.Context, r fosite.
 	case err != nil:
 		return err
 	}
+	if len(family.Scopes) < len(session.scopes) { // a scope was removed this very moment
+		session.scopes = family.Scopes
+		if token, err = (accessTokens{g.OAuth}).sign(client, session); err != nil {
+			return err
+		}
+	}
 	response.SetAccessToken(token)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 
 	"grantd/server/clientauth"
 	"grantd/server/keys"
@@ -87,15 +88,20 @@ func (o *OAuth) introspect(r *http.Request, caller *storage.Client, token string
 	} else if err != nil {
 		return nil, err
 	}
-	live, err := o.Store.AccessTokenLive(ctx, c.TokenID, c.FamilyID, now)
+	live, grantScopes, err := o.Store.AccessTokenLive(ctx, c.TokenID, c.FamilyID, now)
 	if err != nil {
 		return nil, err
 	}
-	if !live {
+	// What was taken away since the token was signed counts no longer.
+	scopes := client.Within(storage.Intersect(strings.Fields(c.Scope), resource.ScopeNames()))
+	if c.FamilyID != "" {
+		scopes = storage.Intersect(scopes, grantScopes)
+	}
+	if !live || len(scopes) == 0 || !client.MayReach(resource) {
 		return inactive, nil
 	}
 	return introspection{
-		Active: true, Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience, ClientID: c.ClientID, Scope: c.Scope,
+		Active: true, Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience, ClientID: c.ClientID, Scope: strings.Join(scopes, " "),
 		Expiry: c.Expiry, IssuedAt: c.IssuedAt, TokenID: c.TokenID, TokenType: "Bearer",
 	}, nil
 }

@@ -56,11 +56,16 @@ type OAuth struct {
 	Config
 	values values
 	engine fosite.OAuth2Provider
+	// noted bounds the audit events that somebody could cause at will.
+	noted *web.FailureLimit
 }
+
+// notedPerHour is how many such events of one kind, or of one family, are written.
+const notedPerHour = 10
 
 // New builds the engine room.
 func New(c Config) *OAuth {
-	o := &OAuth{Config: c, values: values{root: c.Root}}
+	o := &OAuth{Config: c, values: values{root: c.Root}, noted: &web.FailureLimit{Failures: notedPerHour, Window: time.Hour, Now: c.Now}}
 	o.engine = newEngine(o)
 	return o
 }

@@ -56,21 +56,19 @@ func (o *OAuth) readForm(r *http.Request, repeatable ...string) (web.Parameters,
 	return form, nil
 }
 
-// auditSecretInURL tells the administrator that a known client's secret has been
-// where proxies and histories keep it. It counts as a failed authentication, so
-// that repeating it does not fill the audit log.
+// auditSecretInURL tells the administrator that what may be a known client's secret
+// has been where proxies and histories keep it. Nobody has proved anything, so it is
+// no act of the client's, and it is written down only so often.
 func (o *OAuth) auditSecretInURL(r *http.Request, clientID string) {
-	limit := o.ClientAuth.Failures
-	key := "secret in URL " + o.ClientAuth.Addresses.Key(r)
-	if limit.Blocked(key) > 0 {
+	const key = "secret in URL"
+	if o.noted.Take(key) > 0 {
 		return
 	}
-	limit.Fail(key)
 	client, err := o.Catalog.Client(r.Context(), clientID)
 	if err != nil {
 		return
 	}
-	event := storage.NewAuditEvent(o.Now(), "client:"+client.ClientID, "client.secret_in_url", client.ID)
+	event := storage.NewAuditEvent(o.Now(), "system", "client.secret_in_url", client.ID)
 	if err := o.Store.RecordAuditEvent(r.Context(), event); err != nil {
 		slog.ErrorContext(r.Context(), "an audit event could not be written", "action", event.Action, "error", err.Error())
 	}

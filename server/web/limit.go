@@ -35,9 +35,12 @@ const maxLimitKeys = 1 << 16
 // Blocked returns how long the key must wait, rounded up to whole seconds; 0
 // means that it may go on.
 func (l *FailureLimit) Blocked(key string) (retryAfterSeconds int) {
-	id := keyOf(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.blocked(keyOf(key))
+}
+
+func (l *FailureLimit) blocked(id limitKey) int {
 	f := l.keys[id]
 	if f == nil || f.count < l.Failures {
 		return 0
@@ -52,9 +55,12 @@ func (l *FailureLimit) Blocked(key string) (retryAfterSeconds int) {
 
 // Fail counts one failure of the key.
 func (l *FailureLimit) Fail(key string) {
-	id := keyOf(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.fail(keyOf(key))
+}
+
+func (l *FailureLimit) fail(id limitKey) {
 	now := l.Now()
 	if l.keys == nil {
 		l.keys = make(map[limitKey]*failures)
@@ -68,6 +74,20 @@ func (l *FailureLimit) Fail(key string) {
 		return
 	}
 	f.count++
+}
+
+// Take is Blocked and Fail in one: it counts one use of the key if it may go on,
+// and returns 0; else it counts nothing and returns how long to wait, in whole
+// seconds. Callers that come at once cannot take more than there is.
+func (l *FailureLimit) Take(key string) (retryAfterSeconds int) {
+	id := keyOf(key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if wait := l.blocked(id); wait > 0 {
+		return wait
+	}
+	l.fail(id)
+	return 0
 }
 
 // Forgive forgets the key's failures.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,6 +98,31 @@ func TestFailureLimitIsBounded(t *testing.T) {
 	limit.Fail(long + "a")
 	if limit.Blocked(long+"a") == 0 || limit.Blocked(long+"b") != 0 {
 		t.Error("long keys are mistaken for one another")
+	}
+}
+
+// RG-08: those who come at once cannot take more than there is.
+func TestFailureLimitTake(t *testing.T) {
+	limit, clock := newLimit(20, time.Hour)
+	var taken atomic.Int32
+	var all sync.WaitGroup
+	for range 150 {
+		all.Go(func() {
+			if limit.Take("a") == 0 {
+				taken.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if got := taken.Load(); got != 20 {
+		t.Errorf("%d were let through, want 20", got)
+	}
+	if wait := limit.Take("a"); wait != 3600 || limit.Take("b") != 0 {
+		t.Errorf("the key that is used up waits %d s, and another must not", wait)
+	}
+	clock.now = clock.now.Add(time.Hour)
+	if limit.Take("a") != 0 {
+		t.Error("after the window it is still refused")
 	}
 }
 

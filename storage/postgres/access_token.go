@@ -20,16 +20,18 @@ WITH revoked AS (
 }
 
 // AccessTokenLive implements storage.AccessTokenStore.
-func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, error) {
+func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, grantScopes []string, err error) {
 	const sql = `
 SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1)
-	AND ($2::text = '' OR EXISTS (
-		SELECT 1
-		FROM families f
-		JOIN grants g ON g.id = f.grant_id
-		JOIN users u ON u.id = g.user_id
-		WHERE f.id = $2 AND f.expires_at > $3 AND f.rotated_at > $4 AND NOT u.disabled))`
-	var live bool
-	err := s.row(ctx, "look up an access token", sql, []any{jti, familyID, now, now.Add(-storage.FamilyIdle)}, &live)
-	return live, err
+	AND ($2::text = '' OR held.scopes IS NOT NULL), held.scopes
+FROM (SELECT 1) AS one
+LEFT JOIN (
+	SELECT g.scopes
+	FROM families f
+	JOIN grants g ON g.id = f.grant_id
+	JOIN users u ON u.id = g.user_id
+	WHERE f.id = $2 AND f.expires_at > $3 AND f.rotated_at > $4 AND NOT u.disabled
+) AS held ON true`
+	err = s.row(ctx, "look up an access token", sql, []any{jti, familyID, now, now.Add(-storage.FamilyIdle)}, &live, &grantScopes)
+	return live, grantScopes, err
 }

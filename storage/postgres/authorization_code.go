@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5/pgtype/zeronull"
 
@@ -81,13 +83,26 @@ INSERT INTO families (id, grant_id, user_id, client_id, resource_id, scopes, gen
 SELECT $5::text, grant_id, user_id, client_id, resource_id,
 	ARRAY(SELECT name FROM unnest($4::text[]) WITH ORDINALITY AS asked (name, n) WHERE name = ANY (redeemed.scopes) ORDER BY n),
 	$6::bigint, $7::bytea, $8::timestamptz, $2::timestamptz, $9::timestamptz
-FROM redeemed`
-	return s.act(ctx, "redeem a code", storage.ErrConsumed, sql, codeID, f.CreatedAt, storage.MaxFailedProofs,
-		list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt)
+FROM redeemed
+RETURNING scopes`
+	var scopes []string
+	err := s.row(ctx, "redeem a code", sql, []any{
+		codeID, f.CreatedAt, storage.MaxFailedProofs, list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt,
+	}, &scopes)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return fmt.Errorf("redeem a code: %w", storage.ErrConsumed)
+	case err != nil:
+		return err
+	}
+	f.Scopes = scopes
+	return nil
 }
 
 // FailCode implements storage.AuthorizationCodeStore.
 func (s *Store) FailCode(ctx context.Context, codeID string) error {
-	const sql = `UPDATE authorization_codes SET failed_proofs = failed_proofs + 1 WHERE id = $1`
-	return s.act(ctx, "count a failed proof", storage.ErrNotFound, sql, codeID)
+	const sql = `
+UPDATE authorization_codes SET failed_proofs = failed_proofs + 1
+WHERE id = $1 AND redeemed_at IS NULL AND failed_proofs < $2`
+	return s.act(ctx, "count a failed proof", storage.ErrNotFound, sql, codeID, storage.MaxFailedProofs)
 }

@@ -60,14 +60,17 @@ func TestBudgets(t *testing.T) {
 		{"Approve", true, func(ctx context.Context) error { return s.Approve(ctx, page, event("grant.approved", "")) }},
 		{"CreateCode", true, func(ctx context.Context) error { return s.CreateCode(ctx, remembered, f.Session.ID) }},
 		{"Code", false, func(ctx context.Context) error { _, _, err := s.Code(ctx, f.Code.ID); return err }},
+		{"FailCode", true, func(ctx context.Context) error { return s.FailCode(ctx, f.Code.ID) }},
 		{"RedeemCode", true, func(ctx context.Context) error {
 			return s.RedeemCode(ctx, f.Code.ID, storagetest.NewFamily(f.Code))
 		}},
-		{"FailCode", true, func(ctx context.Context) error { return s.FailCode(ctx, f.Code.ID) }},
 		{"Family", false, func(ctx context.Context) error { _, _, err := s.Family(ctx, family.ID); return err }},
 		{"RotateFamily", true, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }},
 		{"RotateFamily for the loser of a race", true, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }},
-		{"AccessTokenLive", false, func(ctx context.Context) error { _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now); return err }},
+		{"AccessTokenLive", false, func(ctx context.Context) error {
+			_, _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now)
+			return err
+		}},
 		{"RevokeAccessToken", true, func(ctx context.Context) error {
 			return s.RevokeAccessToken(ctx, "tok_a", now.Add(time.Minute), event("token.revoked", ""))
 		}},

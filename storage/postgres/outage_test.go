@@ -42,7 +42,7 @@ func TestOutage(t *testing.T) {
 		},
 		"EndFamily": func() error { return s.EndFamily(t.Context(), family.ID, event("family.ended", "")) },
 		"AccessTokenLive": func() error {
-			_, err := s.AccessTokenLive(t.Context(), "tok_a", family.ID, storagetest.Now)
+			_, _, err := s.AccessTokenLive(t.Context(), "tok_a", family.ID, storagetest.Now)
 			return err
 		},
 		"UpdateUser": func() error { return s.UpdateUser(t.Context(), f.User, event("user.updated", "")) },

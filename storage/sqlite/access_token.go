@@ -25,19 +25,21 @@ func (s *Store) RevokeAccessToken(ctx context.Context, jti string, expiresAt tim
 
 const selectAccessTokenLive = `SELECT
 	NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = @jti)
-	AND (@family = '' OR EXISTS (
-		SELECT 1 FROM families f
+	AND (@family = '' OR held.scopes IS NOT NULL), held.scopes
+	FROM (SELECT 1)
+	LEFT JOIN (
+		SELECT g.scopes FROM families f
 		JOIN grants g ON g.id = f.grant_id
 		JOIN users u ON u.id = g.user_id
-		WHERE f.id = @family AND NOT u.disabled AND ` + liveFamily + `))`
+		WHERE f.id = @family AND NOT u.disabled AND ` + liveFamily + `) AS held`
 
 // AccessTokenLive implements storage.AccessTokenStore.
-func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, err error) {
+func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, grantScopes []string, err error) {
 	err = s.readRow(ctx, selectAccessTokenLive, []any{
 		sql.Named("jti", jti),
 		sql.Named("family", familyID),
 		sql.Named("now", micros(now)),
 		sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
-	}, &live)
-	return live, err
+	}, &live, intoList{&grantScopes})
+	return live, grantScopes, err
 }

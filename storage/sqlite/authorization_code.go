@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"grantd/storage"
 )
@@ -63,7 +64,8 @@ func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode
 // redeemCode needs no look at the user: one who is disabled has no Grant.
 const redeemCode = `UPDATE authorization_codes SET redeemed_at = @now
 	WHERE id = @id AND grant_id = @grant AND redeemed_at IS NULL
-	  AND failed_proofs < @max_failed_proofs AND expires_at > @now`
+	  AND failed_proofs < @max_failed_proofs AND expires_at > @now
+	RETURNING scopes`
 
 const insertFamily = `INSERT INTO families
 	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at)
@@ -71,29 +73,39 @@ const insertFamily = `INSERT INTO families
 
 // RedeemCode implements storage.AuthorizationCodeStore.
 func (s *Store) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
-	return s.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(redeemCode,
+	var scopes []string
+	err := s.write(ctx, func(tx *tx) error {
+		var kept []string
+		err := tx.row(redeemCode, []any{
 			sql.Named("id", codeID),
 			sql.Named("grant", f.GrantID),
 			sql.Named("now", micros(f.CreatedAt)),
-			sql.Named("max_failed_proofs", storage.MaxFailedProofs))
-		if err != nil {
+			sql.Named("max_failed_proofs", storage.MaxFailedProofs),
+		}, intoList{&kept})
+		if errors.Is(err, sql.ErrNoRows) {
+			return storage.ErrConsumed
+		} else if err != nil {
 			return err
 		}
-		if n == 0 {
+		if scopes = storage.Intersect(f.Scopes, kept); len(scopes) == 0 && len(f.Scopes) > 0 {
 			return storage.ErrConsumed
 		}
-		_, err = tx.exec(insertFamily, f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(f.Scopes),
+		_, err = tx.exec(insertFamily, f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(scopes),
 			f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt))
 		return consumedIfTaken(err)
 	})
+	if err == nil {
+		f.Scopes = scopes
+	}
+	return err
 }
 
-const failCode = `UPDATE authorization_codes SET failed_proofs = failed_proofs + 1 WHERE id = ?`
+const failCode = `UPDATE authorization_codes SET failed_proofs = failed_proofs + 1
+	WHERE id = ? AND redeemed_at IS NULL AND failed_proofs < ?`
 
 // FailCode implements storage.AuthorizationCodeStore. ErrNotFound.
 func (s *Store) FailCode(ctx context.Context, codeID string) error {
-	return s.write(ctx, func(tx *tx) error { return tx.mustExec(failCode, codeID) })
+	return s.write(ctx, func(tx *tx) error { return tx.mustExec(failCode, codeID, storage.MaxFailedProofs) })
 }
 
 // codeArgs returns the values of codeValues.

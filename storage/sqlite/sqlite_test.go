@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -290,7 +291,7 @@ func TestBudget(t *testing.T) {
 		{"Code", 1, 0, func(ctx context.Context) error { _, _, err := s.Code(ctx, code.ID); return err }, nil},
 		{"Family", 1, 0, func(ctx context.Context) error { _, _, err := s.Family(ctx, family.ID); return err }, nil},
 		{"AccessTokenLive", 1, 0, func(ctx context.Context) error {
-			_, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now)
+			_, _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now)
 			return err
 		}, nil},
 		{"Heartbeat", 1, 0, func(ctx context.Context) error { _, _, err := s.Heartbeat(ctx); return err }, nil},
@@ -337,6 +338,35 @@ func newFile(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	must(t, migrations.Up(t.Context(), "sqlite:"+path))
 	return path
+}
+
+// TestPanicInsideAWrite: TK-31. What went wrong in one request must not keep the
+// only connection from all others.
+func TestPanicInsideAWrite(t *testing.T) {
+	var armed atomic.Bool
+	path := filepath.Join(t.TempDir(), "grantd.db")
+	must(t, migrations.Up(t.Context(), "sqlite:"+path))
+	s := open(t, path, sqlite.WithObserver(func(_ context.Context, statement string) {
+		if strings.HasPrefix(statement, "INSERT INTO users") && armed.CompareAndSwap(true, false) {
+			panic("while a user is written")
+		}
+	}))
+	create := func() error {
+		u := storagetest.NewUser()
+		return s.CreateUser(t.Context(), u, storagetest.Event("user.created", u.ID))
+	}
+	armed.Store(true)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("nothing panicked")
+			}
+		}()
+		_ = create()
+	}()
+	if err := create(); err != nil {
+		t.Errorf("the next write: %v", err)
+	}
 }
 
 func open(t *testing.T, path string, options ...sqlite.Option) *sqlite.Store {

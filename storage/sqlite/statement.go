@@ -94,12 +94,13 @@ func (s *Store) transact(ctx context.Context, act func(*tx) error) (err error) {
 	if err != nil {
 		return err
 	}
+	// Without effect after Commit. A panic in act must not keep the only connection.
+	defer func() { _ = sqlTx.Rollback() }()
 	t := &tx{ctx: ctx, store: s, tx: sqlTx}
 	if err := act(t); err != nil {
 		s.observe(ctx, "ROLLBACK")
 		// What act found is the answer. If there is nothing to roll back, SQLite
 		// has done so itself, as on a full disk.
-		_ = sqlTx.Rollback()
 		return err
 	}
 	s.observe(ctx, "COMMIT")

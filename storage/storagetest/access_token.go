@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"grantd/storage"
 )
 
@@ -53,6 +55,17 @@ func accessTokenFamily(t *testing.T, s storage.Store) {
 			wantLive(t, s, "tok_a", others.ID, Now, true)
 		})
 	}
+	t.Run("a scope is removed", func(t *testing.T) {
+		f := NewFixture(t, s)
+		family := f.Redeem(t, f.Code)
+		f.Resource.Scopes = f.Resource.Scopes[1:]
+		want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", f.Resource.ID)), nil)
+		live, scopes, err := s.AccessTokenLive(t.Context(), "tok_a", family.ID, Now)
+		want(t, err, nil)
+		if diff := cmp.Diff([]string{"files:write"}, scopes); !live || diff != "" {
+			t.Errorf("live: %t; scopes (-want +got):\n%s", live, diff)
+		}
+	})
 	t.Run("the family expired", func(t *testing.T) {
 		// Swept already or not makes no difference.
 		f := NewFixture(t, s)
@@ -65,9 +78,12 @@ func accessTokenFamily(t *testing.T, s storage.Store) {
 
 func wantLive(t testing.TB, s storage.Store, jti, familyID string, now time.Time, live bool) {
 	t.Helper()
-	got, err := s.AccessTokenLive(t.Context(), jti, familyID, now)
+	got, scopes, err := s.AccessTokenLive(t.Context(), jti, familyID, now)
 	want(t, err, nil)
 	if got != live {
 		t.Errorf("AccessTokenLive(%q, %q) = %t, want %t", jti, familyID, got, live)
+	}
+	if live && (familyID != "") != (len(scopes) > 0) {
+		t.Errorf("AccessTokenLive(%q, %q) has the scopes %q", jti, familyID, scopes)
 	}
 }

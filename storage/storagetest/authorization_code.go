@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ var authorizationCodeContracts = []contract{
 	{"a code is redeemed once and makes a family", codeRedeemed},
 	{"a code expires", codeExpires},
 	{"a code dies of wrong proofs", codeFailed},
+	{"a scope removed since the code was read is not redeemed", codeRedeemedAfterRemoval},
 }
 
 func codeRoundTrip(t *testing.T, s storage.Store) {
@@ -155,6 +157,29 @@ func codeRedeemed(t *testing.T, s storage.Store) {
 	want(t, s.EndFamily(t.Context(), family.ID, Event("family.ended", family.ID)), nil)
 	codeDead(t, s, f.Code)
 	familyGone(t, s, family.ID)
+}
+
+func codeRedeemedAfterRemoval(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := NewFamily(f.Code) // as whoever has read the code makes it
+	remove := func(name string) {
+		t.Helper()
+		f.Resource.Scopes = slices.DeleteFunc(f.Resource.Scopes, func(scope storage.Scope) bool { return scope.Name == name })
+		want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", f.Resource.ID)), nil)
+	}
+	remove("files:read")
+	want(t, s.RedeemCode(t.Context(), f.Code.ID, family), nil)
+	got, _, err := s.Family(t.Context(), family.ID)
+	want(t, err, nil)
+	for _, scopes := range [][]string{family.Scopes, got.Scopes} {
+		if diff := cmp.Diff([]string{"files:write"}, scopes); diff != "" {
+			t.Errorf("scopes of the family (-want +got):\n%s", diff)
+		}
+	}
+
+	last := f.Approve(t, "files:write")
+	remove("files:write")
+	want(t, s.RedeemCode(t.Context(), last.ID, NewFamily(last)), storage.ErrConsumed)
 }
 
 func codeExpires(t *testing.T, s storage.Store) {

@@ -169,11 +169,11 @@ func raceCreate(t *testing.T, s storage.Store) {
 
 func raceFail(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
-	wantWinners(t, race(racers, func(int) error { return s.FailCode(t.Context(), f.Code.ID) }), racers, nil)
+	wantWinners(t, race(racers, func(int) error { return s.FailCode(t.Context(), f.Code.ID) }), storage.MaxFailedProofs, storage.ErrNotFound)
 	code, _, err := s.Code(t.Context(), f.Code.ID)
 	want(t, err, nil)
-	if code.FailedProofs != racers {
-		t.Errorf("%d wrong proofs counted, want %d", code.FailedProofs, racers)
+	if code.FailedProofs != storage.MaxFailedProofs {
+		t.Errorf("%d wrong proofs counted, want %d", code.FailedProofs, storage.MaxFailedProofs)
 	}
 }
 

@@ -190,7 +190,7 @@ func (r *recorder) RevokeAccessToken(ctx context.Context, jti string, expiresAt 
 	return r.Store.RevokeAccessToken(ctx, jti, expiresAt, event)
 }
 
-func (r *recorder) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, error) {
+func (r *recorder) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, []string, error) {
 	r.seen.call("AccessTokenLive")
 	return r.Store.AccessTokenLive(ctx, jti, familyID, now)
 }

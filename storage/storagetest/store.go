@@ -274,7 +274,7 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"FailCode":        func() error { return s.FailCode(ctx, f.Code.ID) },
 		"Family":          func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
 		"RotateFamily":    func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
-		"AccessTokenLive": func() error { _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
+		"AccessTokenLive": func() error { _, _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
 		"SigningKeys":     func() error { _, err := s.SigningKeys(ctx); return err },
 		"AuditEvents":     func() error { _, err := s.AuditEvents(ctx, page); return err },
 		"Heartbeat":       func() error { _, _, err := s.Heartbeat(ctx); return err },

@@ -237,7 +237,7 @@ func wantNothingLeft(t testing.TB, f *Fixture, family *storage.Family, code *sto
 	wantNoGrant(t, f)
 	familyGone(t, f.Store, family.ID)
 	codeDead(t, f.Store, code)
-	live, err := f.Store.AccessTokenLive(t.Context(), "tok_any", family.ID, Now)
+	live, _, err := f.Store.AccessTokenLive(t.Context(), "tok_any", family.ID, Now)
 	want(t, err, nil)
 	if live {
 		t.Error("an access token of the family is still live")

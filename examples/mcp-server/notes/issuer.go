@@ -13,14 +13,17 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
 	// A key that was withdrawn is taken no longer than this.
 	keysMaxAge = 5 * time.Minute
 	// A key that is not known is looked for no more often than this, so that
-	// made-up key ids cannot be turned into a flood of requests.
-	keysMinAge = 10 * time.Second
+	// made-up key ids cannot be turned into a flood of requests; after a failure,
+	// no more often than the second.
+	keysMinAge  = 10 * time.Second
+	keysRetryIn = time.Second
 	// The issuer's documents are not larger than this, in bytes.
 	maxDocument = 256 << 10
 	// A request to the issuer is not cut short by the client that caused it:
@@ -36,7 +39,15 @@ type issuer struct {
 	client       *http.Client
 	now          func() time.Time
 
-	mu        sync.Mutex
+	fetching singleflight.Group
+
+	mu       sync.Mutex
+	held     documents
+	failedAt time.Time // of the last fetch; zero: it succeeded
+}
+
+// documents are the issuer's, as fetched at one time.
+type documents struct {
 	metadata  issuerMetadata
 	keys      jose.JSONWebKeySet
 	fetchedAt time.Time // zero: never
@@ -65,25 +76,24 @@ func (i *issuer) key(ctx context.Context, kid, algorithm string) (*jose.JSONWebK
 	if kid == "" {
 		return nil, errInvalid
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if err := i.refresh(ctx, keysMaxAge); err != nil {
+	held, err := i.documents(ctx, keysMaxAge)
+	if err != nil {
 		return nil, err
 	}
-	if key := i.find(kid, algorithm); key != nil {
+	if key := held.find(kid, algorithm); key != nil {
 		return key, nil
 	}
-	if err := i.refresh(ctx, keysMinAge); err != nil {
+	if held, err = i.documents(ctx, keysMinAge); err != nil {
 		return nil, err
 	}
-	if key := i.find(kid, algorithm); key != nil {
+	if key := held.find(kid, algorithm); key != nil {
 		return key, nil
 	}
 	return nil, errInvalid
 }
 
-func (i *issuer) find(kid, algorithm string) *jose.JSONWebKey {
-	for _, key := range i.keys.Key(kid) {
+func (d *documents) find(kid, algorithm string) *jose.JSONWebKey {
+	for _, key := range d.keys.Key(kid) {
 		if key.Algorithm == algorithm && (key.Use == "" || key.Use == "sig") && key.IsPublic() && key.Valid() {
 			return &key
 		}
@@ -91,24 +101,53 @@ func (i *issuer) find(kid, algorithm string) *jose.JSONWebKey {
 	return nil
 }
 
-// refresh reads metadata and keys anew unless they are younger than maxAge. The
-// caller holds mu.
-func (i *issuer) refresh(ctx context.Context, maxAge time.Duration) error {
-	if !i.fetchedAt.IsZero() && i.now().Sub(i.fetchedAt) < maxAge {
-		return nil
+// documents are metadata and keys no older than maxAge. Whoever can be answered
+// from those at hand does not wait for a fetch, and a fetch is everybody's: a
+// caller who leaves does not cut it short.
+func (i *issuer) documents(ctx context.Context, maxAge time.Duration) (*documents, error) {
+	i.mu.Lock()
+	held, failedAt, now := i.held, i.failedAt, i.now()
+	i.mu.Unlock()
+	switch {
+	case !held.fetchedAt.IsZero() && now.Sub(held.fetchedAt) < maxAge:
+		return &held, nil
+	case !failedAt.IsZero() && now.Sub(failedAt) < keysRetryIn:
+		return nil, errUnavailable
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-	defer cancel()
+	answer := i.fetching.DoChan("documents", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+		defer cancel()
+		fetched, err := i.fetch(ctx)
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if err != nil {
+			i.failedAt = i.now()
+			return nil, err
+		}
+		i.held, i.failedAt = *fetched, time.Time{}
+		return fetched, nil
+	})
+	select {
+	case result := <-answer:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		return result.Val.(*documents), nil
+	case <-ctx.Done():
+		return nil, errUnavailable
+	}
+}
+
+func (i *issuer) fetch(ctx context.Context) (*documents, error) {
 	metadata, err := i.discover(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var keys jose.JSONWebKeySet
 	if err := i.getJSON(ctx, metadata.JWKSURI, &keys); err != nil {
-		return err
+		return nil, err
 	}
-	i.metadata, i.keys, i.fetchedAt = metadata, keys, i.now()
-	return nil
+	return &documents{metadata: metadata, keys: keys, fetchedAt: i.now()}, nil
 }
 
 // discover finds the metadata in the order MCP clients look for it.
@@ -135,7 +174,7 @@ func (i *issuer) introspect(ctx context.Context, token string) error {
 		return nil
 	}
 	i.mu.Lock()
-	endpoint := i.metadata.IntrospectionEndpoint
+	endpoint := i.held.metadata.IntrospectionEndpoint
 	i.mu.Unlock()
 	if !usableURL(endpoint) {
 		return fmt.Errorf("%w: it offers no introspection", errUnavailable)

@@ -37,6 +37,7 @@ type fakeIssuer struct {
 	silent    bool   // introspection answers 200 without "active"
 	names     string // what the metadata says the issuer is; "": the truth
 	jwksReads int
+	hang      chan struct{} // the keys are not answered before this is closed; nil: at once
 }
 
 func newFakeIssuer(t *testing.T) *fakeIssuer {
@@ -53,10 +54,18 @@ func newFakeIssuer(t *testing.T) *fakeIssuer {
 			"introspection_endpoint": f.URL + "/introspect",
 		})
 	})
-	mux.HandleFunc("GET /jwks", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /jwks", func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.jwksReads++
+		if hang := f.hang; hang != nil {
+			f.mu.Unlock()
+			select {
+			case <-hang:
+			case <-r.Context().Done():
+			}
+			f.mu.Lock()
+		}
 		writeJSON(w, f.published)
 	})
 	mux.HandleFunc("POST /introspect", f.introspect)

@@ -13,6 +13,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -361,6 +362,36 @@ func TestMadeUpKeyIDsCauseNoFlood(t *testing.T) {
 	}
 	if got := f.reads(); got != 1 {
 		t.Errorf("%d reads of the keys", got)
+	}
+}
+
+// While the issuer hangs, made-up key ids must not keep tokens waiting whose key
+// is known.
+func TestMadeUpKeyIDsKeepNobodyWaiting(t *testing.T) {
+	f := newFixture(t, false)
+	good := f.good()
+	if got := f.post(t, good, listNotes); got.status != http.StatusOK {
+		t.Fatalf("status %d", got.status)
+	}
+	hang := make(chan struct{})
+	f.set(func(i *fakeIssuer) { i.hang = hang })
+	f.advance(15 * time.Second)
+	forged := f.good(header("kid", "made-up"))
+	var waiting sync.WaitGroup
+	for range 4 {
+		waiting.Go(func() { f.post(t, forged, listNotes) })
+	}
+	for f.reads() < 2 { // until the keys are being asked for again
+		runtime.Gosched()
+	}
+	// It would hang with the forged ones, which are answered after this.
+	if got := f.post(t, good, listNotes); got.status != http.StatusOK {
+		t.Errorf("status %d: %s", got.status, got.body)
+	}
+	close(hang)
+	waiting.Wait()
+	if got := f.reads(); got != 2 {
+		t.Errorf("%d reads of the keys, want 2", got)
 	}
 }
 

@@ -1,0 +1,45 @@
+package clientauth_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"grantd/server/clientauth"
+	"grantd/server/outbound"
+	"grantd/storage"
+)
+
+// leadsTo resolves every name to one address.
+type leadsTo string
+
+func (a leadsTo) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr(string(a))}, nil
+}
+
+// TestJWKSURIRefused: HR-8. Only what the URL itself says is the client's fault.
+// A name that leads inward for a while is an outage, which must not cost a client
+// its credentials.
+func TestJWKSURIRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		url  string
+		want error
+	}{
+		"a name that resolves to 0.0.0.0": {"https://keys.example/jwks.json", storage.ErrUnavailable},
+		"an address":                      {"https://0.0.0.0/jwks.json", storage.ErrNotFound},
+		"an internal name":                {"https://keys.internal/jwks.json", storage.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fetcher := outbound.New(outbound.Config{Resolver: leadsTo("0.0.0.0")})
+			keys := clientauth.ClientKeys{Fetcher: fetcher, Now: time.Now}
+			_, err := keys.Keys(t.Context(), &storage.Client{JWKSURI: c.url}, false)
+			for _, sentinel := range []error{storage.ErrUnavailable, storage.ErrNotFound} {
+				if errors.Is(err, sentinel) != (sentinel == c.want) {
+					t.Errorf("the error is %v, want %v", err, c.want)
+				}
+			}
+		})
+	}
+}
