@@ -164,7 +164,7 @@ func (o *OAuth) openPushed(ctx context.Context, request *authorizationRequest, f
 		return web.Parameters{}, pageError("This request was answered before", "The application has its answer already, and a request is answered only once.",
 			"If the application is still waiting, go back to it and start again.")
 	case !opened.Before(pushed.ExpiresAt):
-		return web.Parameters{}, pageError("This request has expired", "The application prepared it in advance, and it was not opened in time. Nothing was done.",
+		return web.Parameters{}, pageError("This request has expired", "The application prepared it in advance, and too much time has passed since. Nothing was done.",
 			"Go back to the application and start again.")
 	}
 	request.pushed = pushed
