@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -500,7 +501,8 @@ func TestPushingRequired(t *testing.T) {
 // TestPushingLimits: whoever knows a public client's id may push, so that has bounds.
 // A client that has proved itself is not held up by them.
 func TestPushingLimits(t *testing.T) {
-	f := newFront(t, servertest.WithTrustedProxies(netip.MustParsePrefix("127.0.0.0/8")))
+	path := t.TempDir() + "/grantd.db"
+	f := newFront(t, servertest.WithStore(servertest.SQLiteFile(t, path)), servertest.WithTrustedProxies(netip.MustParsePrefix("127.0.0.0/8")))
 	from := func(address string, request url.Values, basic string) *servertest.Answer {
 		header := http.Header{"Content-Type": {formType}, "X-Forwarded-For": {address}}
 		if basic != "" {
@@ -534,19 +536,9 @@ func TestPushingLimits(t *testing.T) {
 	wantPushed(t, from("192.0.2.1", public, ""))
 
 	t.Run("rows", func(t *testing.T) {
-		client, err := f.Store.ClientByClientID(t.Context(), f.clientID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			now := f.Clock.Now()
-			err := f.Store.CreatePushedRequest(t.Context(), &storage.PushedRequest{
-				ID: storage.NewID(storage.PrefixPushedRequest), ClientID: client.ID, CreatedAt: now, ExpiresAt: now.Add(storage.PushedRequestLifetime),
-			}, 1000)
-			if err != nil {
-				break
-			}
-		}
+		f.Clock.Advance(storage.PushedRequestLifetime + storage.PushedRequestGrace) // what was pushed above counts no more
+		pushedBehind(t, path, f.clientID, f.Clock.Now(), 4999)
+		wantPushed(t, from("192.0.2.4", public, ""))
 		answer := from("192.0.2.3", public, "")
 		wantError(t, answer, http.StatusTooManyRequests, "temporarily_unavailable")
 		if answer.Header.Get("Retry-After") != "60" {
@@ -556,6 +548,23 @@ func TestPushingLimits(t *testing.T) {
 		f.Clock.Advance(storage.PushedRequestLifetime + storage.PushedRequestGrace)
 		wantPushed(t, from("192.0.2.3", public, ""))
 	})
+}
+
+// pushedBehind makes n pushed requests of a client behind the server's back.
+func pushedBehind(t testing.TB, path, clientID string, now time.Time, n int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?_busy_timeout=5000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(t.Context(), `WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
+		INSERT INTO pushed_requests (id, client_id, query, created_at, expires_at)
+		SELECT 'par_' || n, c.id, '', ?, ? FROM numbers JOIN clients c ON c.client_id = ?`,
+		n, now.UnixMicro(), now.Add(storage.PushedRequestLifetime).UnixMicro(), clientID)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // ST-01: the kept parameters have nothing that authenticated the client.

@@ -16,7 +16,7 @@ import (
 // The most pushed requests that are kept of one client. Whoever knows the
 // client_id of a public client may push, and who describes itself is anybody.
 const (
-	maxPushedByStrangers = 1_000
+	maxPushedByStrangers = 5_000
 	maxPushedByProven    = 10_000
 	// pushedFullRetry is how long a client waits that has too many, in seconds.
 	pushedFullRetry = 60
