@@ -68,6 +68,9 @@ type Client struct {
 	PolicyURI    string          `json:"policy_uri,omitempty"`
 	RedirectUris []string        `json:"redirect_uris"`
 
+	// RequirePushedAuthorizationRequests Absent means `false`.
+	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests,omitempty"`
+
 	// Resources Empty means every resource.
 	Resources     []string `json:"resources"`
 	ResponseTypes []string `json:"response_types"`
@@ -123,6 +126,9 @@ type ClientFields struct {
 	// those hosts, are refused.
 	RedirectUris []string `json:"redirect_uris,omitempty"`
 
+	// RequirePushedAuthorizationRequests Its authorization requests count only when it has pushed them to `/par` first (RFC 9126 §6). Default `false`.
+	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests,omitempty"`
+
 	// Resources The URIs of the resources its tokens may be for. Empty means every resource.
 	Resources []string `json:"resources,omitempty"`
 
@@ -159,22 +165,23 @@ type ClientList struct {
 // ClientPatch Any fields of a new client; `null` sets a field back to its default.
 type ClientPatch struct {
 	// ApplicationType `web` or `native`.
-	ApplicationType nullable.Nullable[string]                 `json:"application_type,omitempty"`
-	ClientName      nullable.Nullable[string]                 `json:"client_name,omitempty"`
-	ClientURI       nullable.Nullable[string]                 `json:"client_uri,omitempty"`
-	Contacts        nullable.Nullable[[]string]               `json:"contacts,omitempty"`
-	Disabled        nullable.Nullable[bool]                   `json:"disabled,omitempty"`
-	GrantTypes      nullable.Nullable[[]string]               `json:"grant_types,omitempty"`
-	Jwks            nullable.Nullable[map[string]interface{}] `json:"jwks,omitempty"`
-	JwksURI         nullable.Nullable[string]                 `json:"jwks_uri,omitempty"`
-	LogoURI         nullable.Nullable[string]                 `json:"logo_uri,omitempty"`
-	PolicyURI       nullable.Nullable[string]                 `json:"policy_uri,omitempty"`
-	RedirectUris    nullable.Nullable[[]string]               `json:"redirect_uris,omitempty"`
-	Resources       nullable.Nullable[[]string]               `json:"resources,omitempty"`
-	ResponseTypes   nullable.Nullable[[]string]               `json:"response_types,omitempty"`
-	Scope           nullable.Nullable[string]                 `json:"scope,omitempty"`
-	SoftwareID      nullable.Nullable[string]                 `json:"software_id,omitempty"`
-	SoftwareVersion nullable.Nullable[string]                 `json:"software_version,omitempty"`
+	ApplicationType                    nullable.Nullable[string]                 `json:"application_type,omitempty"`
+	ClientName                         nullable.Nullable[string]                 `json:"client_name,omitempty"`
+	ClientURI                          nullable.Nullable[string]                 `json:"client_uri,omitempty"`
+	Contacts                           nullable.Nullable[[]string]               `json:"contacts,omitempty"`
+	Disabled                           nullable.Nullable[bool]                   `json:"disabled,omitempty"`
+	GrantTypes                         nullable.Nullable[[]string]               `json:"grant_types,omitempty"`
+	Jwks                               nullable.Nullable[map[string]interface{}] `json:"jwks,omitempty"`
+	JwksURI                            nullable.Nullable[string]                 `json:"jwks_uri,omitempty"`
+	LogoURI                            nullable.Nullable[string]                 `json:"logo_uri,omitempty"`
+	PolicyURI                          nullable.Nullable[string]                 `json:"policy_uri,omitempty"`
+	RedirectUris                       nullable.Nullable[[]string]               `json:"redirect_uris,omitempty"`
+	RequirePushedAuthorizationRequests nullable.Nullable[bool]                   `json:"require_pushed_authorization_requests,omitempty"`
+	Resources                          nullable.Nullable[[]string]               `json:"resources,omitempty"`
+	ResponseTypes                      nullable.Nullable[[]string]               `json:"response_types,omitempty"`
+	Scope                              nullable.Nullable[string]                 `json:"scope,omitempty"`
+	SoftwareID                         nullable.Nullable[string]                 `json:"software_id,omitempty"`
+	SoftwareVersion                    nullable.Nullable[string]                 `json:"software_version,omitempty"`
 
 	// TokenEndpointAuthMethod `none`, `client_secret_basic`, `client_secret_post` or `private_key_jwt`.
 	TokenEndpointAuthMethod nullable.Nullable[string] `json:"token_endpoint_auth_method,omitempty"`

@@ -131,7 +131,7 @@ func TestAZ47Methods(t *testing.T) {
 				t.Errorf("POST of %s: %d, Allow %q", name, answer.Status, answer.Header.Get("Allow"))
 			}
 		}
-		for _, path := range []string{"/token", "/revoke", "/introspect", "/register", "/jwks", "/.well-known/oauth-authorization-server", "/login", "/logout", "/account", "/healthz", "/"} {
+		for _, path := range []string{"/token", "/revoke", "/introspect", "/par", "/register", "/jwks", "/.well-known/oauth-authorization-server", "/login", "/logout", "/account", "/healthz", "/"} {
 			answer := f.alice.Send(http.MethodDelete, path, "", nil)
 			if answer.Status != http.StatusMethodNotAllowed || answer.Header.Get("Allow") == "" {
 				t.Errorf("DELETE %s: %d, Allow %q", path, answer.Status, answer.Header.Get("Allow"))

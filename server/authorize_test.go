@@ -113,6 +113,20 @@ func TestAuthorizationRequests(t *testing.T) {
 			get := func(b *servertest.Browser, q url.Values) *servertest.Page {
 				return b.Get(f.URL + "/authorize?" + q.Encode() + c.more)
 			}
+			// One parser judges both: what /authorize would say, /par says.
+			pushed := f.Do(f.Request(http.MethodPost, "/par", request.Encode()+c.more, http.Header{
+				"Content-Type": {formType}, "Authorization": {basicHeader(f.web + ":" + f.secret)},
+			}))
+			switch c.want {
+			case "consent":
+				if page := f.alice.Authorize(pushedAs(f.web, wantPushed(t, pushed))); !page.IsConsent() {
+					t.Errorf("pushed: %d at %s, left for %v\n%s", page.Status, page.URL, page.Left, page.Body)
+				}
+			case "page":
+				wantError(t, pushed, http.StatusBadRequest, "invalid_request")
+			default:
+				wantError(t, pushed, http.StatusBadRequest, c.want)
+			}
 			f.quiet(t, func() {
 				switch c.want {
 				case "consent":

@@ -132,6 +132,35 @@ var deeds = []deed{
 		target := o.URL + "/authorize?" + servertest.AuthorizationRequest(o.web.id, webCallback, resourceURI).Encode()
 		return func() *servertest.Answer { return o.alice.Send(http.MethodGet, target, "", nil) }
 	}, hasCode},
+	{"push a request", func(o *office, _ *testing.T) func() *servertest.Answer {
+		form := servertest.AuthorizationRequest(o.web.id, webCallback, resourceURI)
+		return func() *servertest.Answer { return o.Post("/par", form, o.web.basic()) }
+	}, func(a *servertest.Answer) bool { return a.Status == http.StatusCreated }},
+	{"ask for an approval of a pushed request", func(o *office, t *testing.T) func() *servertest.Answer {
+		target := o.URL + "/authorize?" + o.pushedByWeb(t, "prompt", "consent").Encode()
+		return func() *servertest.Answer { return o.alice.Send(http.MethodGet, target, "", nil) }
+	}, isOK},
+	{"approve a pushed request", func(o *office, t *testing.T) func() *servertest.Answer {
+		page := o.alice.Authorize(o.pushedByWeb(t, "prompt", "consent"))
+		form := changed(page.Fields(), "decision", "approve")
+		return func() *servertest.Answer {
+			return o.alice.Send(http.MethodPost, page.Action(), form.Encode(), http.Header{"Content-Type": {formType}, "Origin": {o.Origin}})
+		}
+	}, hasCode},
+	{"authorize a pushed request under a remembered approval", func(o *office, t *testing.T) func() *servertest.Answer {
+		o.webCode(t)
+		target := o.URL + "/authorize?" + o.pushedByWeb(t).Encode()
+		return func() *servertest.Answer { return o.alice.Send(http.MethodGet, target, "", nil) }
+	}, hasCode},
+	{"deny a pushed request", func(o *office, t *testing.T) func() *servertest.Answer {
+		page := o.alice.Authorize(o.pushedByWeb(t, "prompt", "consent"))
+		form := changed(page.Fields(), "decision", "deny")
+		return func() *servertest.Answer {
+			return o.alice.Send(http.MethodPost, page.Action(), form.Encode(), http.Header{"Content-Type": {formType}, "Origin": {o.Origin}})
+		}
+	}, func(a *servertest.Answer) bool {
+		return isSeeOther(a) && strings.Contains(a.Header.Get("Location"), "error=access_denied")
+	}},
 	{"sign in", func(o *office, _ *testing.T) func() *servertest.Answer {
 		browser := o.Browser()
 		form := servertest.Form("username", "alice", "password", servertest.Password)
@@ -253,6 +282,13 @@ func TestUnknownOutcome(t *testing.T) {
 			t.Errorf("again: %d %s", answer.Status, answer.Body)
 		}
 		o.wantGone(t, got.refresh)
+	})
+	t.Run("deny a pushed request", func(t *testing.T) {
+		page := o.alice.Authorize(o.pushedByWeb(t))
+		form := changed(page.Fields(), "decision", "deny")
+		send := func() *servertest.Page { return o.alice.Post(page.Action(), form) }
+		wantOutage(t, lost("DenyPushedRequest", func() *servertest.Answer { return send().Answer }))
+		wantRefusalPage(t, send())
 	})
 	t.Run("approve", func(t *testing.T) {
 		page := o.alice.Authorize(servertest.AuthorizationRequest(o.clientID, loopback, resourceURI))

@@ -23,6 +23,7 @@ type front struct {
 	store   *quietStore
 	alice   *servertest.Browser
 	web     string // client_id; its redirect URI is webCallback
+	secret  string // of web
 	dynamic string // client_id; its redirect URI is dynamicCallback
 }
 
@@ -30,7 +31,8 @@ func newFront(t testing.TB, opts ...servertest.Option) *front {
 	t.Helper()
 	store := &quietStore{Store: servertest.SQLite(t)}
 	h := newHouse(t, append([]servertest.Option{servertest.WithDynamicRegistration(), servertest.WithStore(store)}, opts...)...)
-	f := &front{house: h, t: t, store: store, alice: h.SignedIn("alice"), web: h.SecretClient(webCallback).String("client_id")}
+	web := credentialsOf(h.SecretClient(webCallback))
+	f := &front{house: h, t: t, store: store, alice: h.SignedIn("alice"), web: web.id, secret: web.secret}
 	f.dynamic = f.registered(t, `{"client_name":"Dynamic","redirect_uris":["`+dynamicCallback+`"]}`).String("client_id")
 	return f
 }
@@ -190,6 +192,16 @@ func (s *quietStore) CreateCode(ctx context.Context, c *storage.AuthorizationCod
 func (s *quietStore) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
 	s.writes.Add(1)
 	return s.Store.Approve(ctx, a, event)
+}
+
+func (s *quietStore) CreatePushedRequest(ctx context.Context, p *storage.PushedRequest, maxKept int) error {
+	s.writes.Add(1)
+	return s.Store.CreatePushedRequest(ctx, p, maxKept)
+}
+
+func (s *quietStore) DenyPushedRequest(ctx context.Context, denied *storage.AuthorizationCode) error {
+	s.writes.Add(1)
+	return s.Store.DenyPushedRequest(ctx, denied)
 }
 
 func (s *quietStore) RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error {

@@ -119,6 +119,16 @@ func (o *office) consentFlows(t *testing.T, seen canaries) {
 	}
 	o.alice.Get(o.URL + "/authorize?" + request.Encode() + "&state=%zz")
 	o.alice.Deny(o.alice.Authorize(request))
+	seen["request_uri"], seen["denied request_uri"] = o.push(t, request, ""), o.push(t, request, "")
+	seen["secret pushed"], seen["secret in the URL of a push"] = "cs_canary-pushed-secret", "cs_canary-pushed-in-url"
+	o.Post("/par", changed(request, "client_id", o.web.id, "client_secret", seen["secret pushed"]), "")
+	o.Post("/par?client_id="+o.web.id+"&client_secret="+seen["secret in the URL of a push"], request, "")
+	o.alice.Authorize(pushedAs(o.web.id, seen["request_uri"])) // another's
+	o.alice.Authorize(pushedAs(o.clientID, forged(seen["request_uri"])))
+	page = o.alice.Authorize(pushedAs(o.clientID, seen["request_uri"]))
+	seen["code of a pushed request"] = wantCode(t, o.alice.Approve(page))
+	o.alice.Approve(page)
+	o.alice.Deny(o.alice.Authorize(pushedAs(o.clientID, seen["denied request_uri"])))
 }
 
 // tokenFlows uses every endpoint of clients, well and badly.
@@ -325,7 +335,7 @@ func TestHT04Limits(t *testing.T) {
 		})
 	}
 	t.Run("body", func(t *testing.T) {
-		for _, path := range []string{"/authorize?" + f.ask().Encode(), "/login", "/token", "/revoke", "/introspect"} {
+		for _, path := range []string{"/authorize?" + f.ask().Encode(), "/login", "/token", "/revoke", "/introspect", "/par"} {
 			form := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 			answer := f.alice.Send(http.MethodPost, f.URL+path, "a="+strings.Repeat("x", 1<<20), form)
 			if answer.Status != http.StatusRequestEntityTooLarge && answer.Status != http.StatusBadRequest {

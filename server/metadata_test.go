@@ -112,6 +112,9 @@ func TestMD03Members(t *testing.T) {
 		if list, _ := document["code_challenge_methods_supported"].([]any); len(list) != 1 || list[0] != "S256" {
 			t.Errorf("code_challenge_methods_supported is %v", list)
 		}
+		if document["pushed_authorization_request_endpoint"] != h.URL+"/par" || document["require_pushed_authorization_requests"] != false {
+			t.Errorf("pushed requests: %v, required: %v", document["pushed_authorization_request_endpoint"], document["require_pushed_authorization_requests"])
+		}
 		if document["authorization_response_iss_parameter_supported"] != true || has("introspection_endpoint_auth_methods_supported", "none") || has("scopes_supported", "offline_access") {
 			t.Errorf("the document is %v", document)
 		}

@@ -21,6 +21,7 @@ type outage struct {
 	tokens       issued
 	page         *servertest.Page // a consent page, not answered
 	machineToken string
+	pushed       url.Values
 }
 
 func newOutage(t *testing.T, store storage.Store) *outage {
@@ -29,6 +30,7 @@ func newOutage(t *testing.T, store storage.Store) *outage {
 	return &outage{
 		office: o, tokens: o.tokens(t), code: o.code(t),
 		page:         o.alice.Authorize(servertest.AuthorizationRequest(o.clientID, loopback, resourceURI)),
+		pushed:       o.pushedByWeb(t),
 		machineToken: wantTokens(t, o.Post("/token", servertest.Form("grant_type", "client_credentials"), o.machine.basic())).access,
 	}
 }
@@ -50,9 +52,13 @@ func (o *outage) during(t *testing.T) {
 		"RV-05 access token":   func() *servertest.Answer { return o.Post("/revoke", servertest.Form("token", o.tokens.access), "") },
 		"authorize":            alice(http.MethodGet, o.page.URL.String(), ""),
 		"approve":              alice(http.MethodPost, o.page.Action(), approval),
-		"sign in":              alice(http.MethodPost, o.URL+"/login", servertest.Form("username", "alice", "password", servertest.Password).Encode()),
-		"sign out":             alice(http.MethodPost, o.URL+"/logout", ""),
-		"account":              alice(http.MethodGet, o.URL+"/account", ""),
+		"push a request": func() *servertest.Answer {
+			return o.Post("/par", servertest.AuthorizationRequest(o.web.id, webCallback, resourceURI), o.web.basic())
+		},
+		"pushed request": alice(http.MethodGet, o.URL+"/authorize?"+o.pushed.Encode(), ""),
+		"sign in":        alice(http.MethodPost, o.URL+"/login", servertest.Form("username", "alice", "password", servertest.Password).Encode()),
+		"sign out":       alice(http.MethodPost, o.URL+"/logout", ""),
+		"account":        alice(http.MethodGet, o.URL+"/account", ""),
 		"register": func() *servertest.Answer {
 			return o.Do(o.Request(http.MethodPost, "/register", `{"redirect_uris":["http://localhost/cb"]}`, http.Header{"Content-Type": {"application/json"}}))
 		},

@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -290,6 +291,73 @@ func TestApprovalRace(t *testing.T) {
 			t.Fatalf("%d codes of one page", len(codes))
 		}
 		wantTokens(t, r.Redeem(r.clientID, codes[0]))
+	})
+}
+
+// TestPushedRequestRace: PR-03. However many pages of one pushed request are answered
+// at one moment, and however, there is one decision.
+func TestPushedRequestRace(t *testing.T) {
+	onReplicas(t, func(t *testing.T, r *replicas) {
+		send := func(i int, page *servertest.Page, decision string) *servertest.Answer {
+			form := changed(page.Fields(), "decision", decision)
+			target := r.of(i).URL + "/authorize?" + strings.SplitN(page.Action(), "?", 2)[1]
+			return r.alice.Send(http.MethodPost, target, form.Encode(), http.Header{"Content-Type": {formType}, "Origin": {r.Origin}})
+		}
+		// decided counts what was decided; whoever came too late learns so.
+		decided := func(t *testing.T, answers []*servertest.Answer) (codes []string, denials int) {
+			t.Helper()
+			for _, answer := range answers {
+				code := codeIn(t, answer)
+				switch {
+				case code != "":
+					codes = append(codes, code)
+				case strings.Contains(answer.Header.Get("Location"), "error=access_denied"):
+					denials++
+				case answer.Status != http.StatusConflict && answer.Status != http.StatusBadRequest, answer.Header.Get("Location") != "":
+					t.Errorf("%d to %q: %s", answer.Status, answer.Header.Get("Location"), answer.Body)
+				}
+			}
+			return codes, denials
+		}
+		redeem := func(t *testing.T, code string) {
+			t.Helper()
+			wantTokens(t, r.Post("/token", r.redemption(code, "client_id", ""), r.web.basic()))
+		}
+		t.Run("16 approvals of two pages", func(t *testing.T) {
+			request := r.pushedByWeb(t)
+			pages := []*servertest.Page{r.alice.Authorize(request), r.alice.Authorize(request)}
+			answers := make([]*servertest.Answer, 16)
+			race(len(answers), func(i int) { answers[i] = send(i/2, pages[i%2], "approve") })
+			codes, _ := decided(t, answers)
+			if len(codes) != 1 {
+				t.Fatalf("%d codes of one pushed request", len(codes))
+			}
+			redeem(t, codes[0])
+		})
+		t.Run("approvals and denials", func(t *testing.T) {
+			for range 5 {
+				request := r.pushedByWeb(t, "prompt", "consent")
+				pages := []*servertest.Page{r.alice.Authorize(request), r.alice.Authorize(request)}
+				answers := make([]*servertest.Answer, 8)
+				race(len(answers), func(i int) { answers[i] = send(i/2, pages[i%2], []string{"approve", "deny"}[i%2]) })
+				if codes, denials := decided(t, answers); len(codes)+denials != 1 {
+					t.Fatalf("%d codes and %d denials of one pushed request", len(codes), denials)
+				}
+			}
+		})
+		t.Run("16 visits under a remembered approval", func(t *testing.T) {
+			r.webCode(t)
+			request := r.pushedByWeb(t)
+			answers := make([]*servertest.Answer, 16)
+			race(len(answers), func(i int) {
+				answers[i] = r.alice.Send(http.MethodGet, r.of(i).URL+"/authorize?"+request.Encode(), "", nil)
+			})
+			codes, _ := decided(t, answers)
+			if len(codes) != 1 {
+				t.Fatalf("%d codes of one pushed request", len(codes))
+			}
+			redeem(t, codes[0])
+		})
 	})
 }
 

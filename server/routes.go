@@ -46,6 +46,9 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 		documents(root+"/.well-known/openid-configuration", r.metadata.OpenIDConfiguration)
 	}
 
+	// What clients call from where no browser is.
+	handle("/par", byMethod{http.MethodPost: oauth(r.oauth.Push)})
+
 	// What only resource servers call.
 	handle("/introspect", byMethod{http.MethodPost: oauth(r.oauth.Introspect)})
 

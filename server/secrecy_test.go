@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"grantd/migrations"
@@ -40,7 +41,10 @@ func TestST01NothingStoredIsUsable(t *testing.T) {
 	if revoked.Status != http.StatusOK {
 		t.Fatalf("revoke: %d %s", revoked.Status, revoked.Body)
 	}
+	web := s.SecretClient(webCallback)
+	pushed := wantPushed(t, s.Post("/par", changed(servertest.AuthorizationRequest(web.String("client_id"), webCallback, resourceURI), "client_secret", web.String("client_secret")), ""))
 	secrets := map[string]string{
+		"the request_uri": pushed, "what makes the request_uri": strings.TrimPrefix(pushed, requestURIPrefix), "the secret that was pushed": web.String("client_secret"),
 		"the code": code, "the first refresh token": first.JSON.String("refresh_token"), "the second refresh token": second.JSON.String("refresh_token"),
 		"a person's access token": second.JSON.String("access_token"), "a machine's access token": own.JSON.String("access_token"),
 		"the client secret": machine.String("client_secret"), "the password": servertest.Password, "the admin key": servertest.AdminKey,

@@ -115,6 +115,7 @@ const (
 	clientFailures       = 20
 	clientFailureWindow  = time.Minute
 	registrationsPerHour = 20
+	pushesPerMinute      = 60
 )
 
 func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
@@ -130,6 +131,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	engine := oauth.New(oauth.Config{
 		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
 		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now},
+		Pushes:  &web.FailureLimit{Failures: pushesPerMinute, Window: time.Minute, Now: s.now},
 		ClientAuth: &clientauth.Authenticator{
 			Clients: s.catalog, Addresses: addresses, Now: s.now,
 			Assertions: &clientauth.Assertions{Issuer: c.Issuer.String(), Keys: clientauth.ClientKeys{Fetcher: fetcher, Now: s.now}, Used: s.store, Now: s.now},

@@ -110,6 +110,18 @@ func (u *unreliable) CreateCode(ctx context.Context, c *storage.AuthorizationCod
 	return u.acting("CreateCode", func() error { return u.Store.CreateCode(ctx, c, sessionID) })
 }
 
+func (u *unreliable) CreatePushedRequest(ctx context.Context, p *storage.PushedRequest, maxKept int) error {
+	return u.acting("CreatePushedRequest", func() error { return u.Store.CreatePushedRequest(ctx, p, maxKept) })
+}
+
+func (u *unreliable) PushedRequest(ctx context.Context, id string) (*storage.PushedRequest, error) {
+	return reading(u, "PushedRequest", func() (*storage.PushedRequest, error) { return u.Store.PushedRequest(ctx, id) })
+}
+
+func (u *unreliable) DenyPushedRequest(ctx context.Context, denied *storage.AuthorizationCode) error {
+	return u.acting("DenyPushedRequest", func() error { return u.Store.DenyPushedRequest(ctx, denied) })
+}
+
 func (u *unreliable) Code(ctx context.Context, id string) (code *storage.AuthorizationCode, grantScopes []string, err error) {
 	code, err = reading(u, "Code", func() (*storage.AuthorizationCode, error) {
 		var err error

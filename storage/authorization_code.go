@@ -16,7 +16,7 @@ const (
 
 // AuthorizationCode is short-lived, single use, and belongs to a Grant.
 type AuthorizationCode struct {
-	ID            string // PrefixCode; the nonce of the page that approved it
+	ID            string // PrefixCode; the nonce of the page that approved it, or PushedRequest.CodeID
 	GrantID       string // empty once the Grant is gone: then it can never be redeemed
 	UserID        string
 	ClientID      string // the Client's opaque id

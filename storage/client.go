@@ -64,6 +64,10 @@ type Client struct {
 	JWKSURI                     string
 	TokenEndpointAuthSigningAlg string // JWS alg; empty: any that is supported
 
+	// RequirePushedAuthorizationRequests: its authorization requests count only
+	// when they were pushed (RFC 9126 §6).
+	RequirePushedAuthorizationRequests bool
+
 	Disabled  bool
 	Secrets   []ClientSecret // oldest first, expired ones included
 	CreatedAt time.Time

@@ -11,16 +11,17 @@ import (
 // The prefixes of the ids that grantd gives. They keep a client's id from ever
 // equalling a user's (RFC 9700 §4.15) and tell a reader of a log what an id is.
 const (
-	PrefixClient       = "cl_"
-	PrefixClientSecret = "sec_"
-	PrefixResource     = "res_"
-	PrefixUser         = "usr_"
-	PrefixSession      = "ses_"
-	PrefixGrant        = "grt_"
-	PrefixCode         = "cod_"
-	PrefixFamily       = "fam_"
-	PrefixToken        = "tok_"
-	PrefixAuditEvent   = "evt_"
+	PrefixClient        = "cl_"
+	PrefixClientSecret  = "sec_"
+	PrefixResource      = "res_"
+	PrefixUser          = "usr_"
+	PrefixSession       = "ses_"
+	PrefixGrant         = "grt_"
+	PrefixCode          = "cod_"
+	PrefixFamily        = "fam_"
+	PrefixPushedRequest = "par_"
+	PrefixToken         = "tok_"
+	PrefixAuditEvent    = "evt_"
 )
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

@@ -20,6 +20,7 @@ type Store interface {
 	SessionStore
 	GrantStore
 	AuthorizationCodeStore
+	PushedRequestStore
 	FamilyStore
 	AccessTokenStore
 	ClientAssertionStore
@@ -32,9 +33,9 @@ type Store interface {
 	// caches that a client is absent.
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
-	// codes past CodeRetention, expired Families, Sessions and revoked access
-	// tokens, and dynamic Clients older than unusedClientLifetime that have no
-	// Grant. It returns how many rows it deleted.
+	// codes past CodeRetention, pushed requests past PushedRequestGrace, expired
+	// Families, Sessions and revoked access tokens, and dynamic Clients older than
+	// unusedClientLifetime that have no Grant. It returns how many rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
 	// Close releases the database.
 	Close() error

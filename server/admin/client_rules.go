@@ -31,7 +31,7 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 	f.httpsURI("/policy_uri", fields.PolicyURI)
 	c.ClientName, c.SoftwareID, c.SoftwareVersion, c.Contacts = fields.ClientName, fields.SoftwareID, fields.SoftwareVersion, fields.Contacts
 	c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI = fields.ClientURI, fields.LogoURI, fields.TosURI, fields.PolicyURI
-	c.Disabled = fields.Disabled
+	c.Disabled, c.RequirePushedAuthorizationRequests = fields.Disabled, fields.RequirePushedAuthorizationRequests
 
 	c.TokenEndpointAuthMethod = fields.TokenEndpointAuthMethod
 	if c.TokenEndpointAuthMethod == "" {

@@ -169,7 +169,8 @@ func clientFields(c *storage.Client) api.ClientFields {
 		SoftwareVersion:         c.SoftwareVersion,
 		Disabled:                c.Disabled,
 
-		TokenEndpointAuthSigningAlg: c.TokenEndpointAuthSigningAlg,
+		TokenEndpointAuthSigningAlg:        c.TokenEndpointAuthSigningAlg,
+		RequirePushedAuthorizationRequests: c.RequirePushedAuthorizationRequests,
 	}
 }
 
@@ -199,6 +200,7 @@ func showClient(c *storage.Client) api.Client {
 		CreatedAt:               c.CreatedAt.UTC(),
 		UpdatedAt:               c.UpdatedAt.UTC(),
 
-		TokenEndpointAuthSigningAlg: c.TokenEndpointAuthSigningAlg,
+		TokenEndpointAuthSigningAlg:        c.TokenEndpointAuthSigningAlg,
+		RequirePushedAuthorizationRequests: c.RequirePushedAuthorizationRequests,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,9 +50,9 @@ type UsedAssertions interface {
 // Assertions verifies the assertions of private_key_jwt clients (RFC 7523 §3,
 // OpenID Connect Core §9). It is safe for concurrent use.
 type Assertions struct {
-	// Issuer is the issuer of this server: the audience of an assertion is it or
-	// its token endpoint. The update of RFC 7523 wants the issuer alone, but clients
-	// written before it send the endpoint.
+	// Issuer is the issuer of this server: the audience of an assertion is it, its
+	// token endpoint, or its PAR endpoint (RFC 9126 §2). The update of RFC 7523 wants
+	// the issuer alone, but clients written before it send an endpoint.
 	Issuer string
 	Keys   KeySource
 	Used   UsedAssertions
@@ -209,7 +210,7 @@ func (a *Assertions) check(client *storage.Client, said *claims, now time.Time) 
 	switch {
 	case said.Issuer != client.ClientID || said.Subject != client.ClientID:
 		return refuse("The iss and sub of the client assertion must both be the client_id.")
-	case len(said.Audience) != 1 || (said.Audience[0] != a.Issuer && said.Audience[0] != a.Issuer+"/token"):
+	case len(said.Audience) != 1 || !slices.Contains([]string{a.Issuer, a.Issuer + "/token", a.Issuer + "/par"}, said.Audience[0]):
 		return refuse("The aud of the client assertion must be this server's issuer, and nothing else.")
 	case said.ExpiresAt == nil:
 		return refuse("The client assertion has no exp.")

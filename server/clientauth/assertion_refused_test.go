@@ -103,7 +103,7 @@ func TestAssertionRefused(t *testing.T) {
 		{"aud is an object", claim("aud", object{issuer: 1})},
 		{"another server", claim("aud", "https://else.example")},
 		{"issuer and a slash", claim("aud", issuer+"/")},
-		{"another endpoint", claim("aud", issuer+"/par")},
+		{"another endpoint", claim("aud", issuer+"/revoke")},
 		{"issuer without its path", claim("aud", "https://auth.example")},
 		{"issuer in other case", claim("aud", strings.ToUpper(issuer))},
 		{"prefix of the issuer", claim("aud", issuer[:len(issuer)-1])},

@@ -49,6 +49,8 @@ var (
 // resource?
 type Question struct {
 	Query       string // the authorization request, raw, as in the URL
+	Pushed      string // what the client pushed of it (RFC 9126), encoded; empty: nothing
+	Step        string // what the page's URLs remember beyond Query
 	Client      *storage.Client
 	RedirectURI string
 	Resource    *storage.Resource
@@ -138,14 +140,14 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 	root := c.Pages.Issuer.Root()
 	page := templates.ConsentPage{
 		Base:   c.Pages.Base(),
-		Action: root + "/authorize?" + q.Query,
+		Action: root + "/authorize?" + q.Query + q.Step,
 		Client: templates.ConsentClient{
 			Name: q.Client.ClientName, Host: authority(q.Client.ClientID), RedirectHost: RedirectHost(q.RedirectURI),
 			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Source: string(q.Client.Source),
 		},
 		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
-		SwitchAccountURL: root + "/login?" + q.Query,
+		SwitchAccountURL: root + "/login?" + q.Query + q.Step,
 	}
 	if page.Client.Name == "" {
 		page.Client.Name = q.Client.ClientID
@@ -174,7 +176,8 @@ func digest(q Question, page templates.ConsentPage) []byte {
 	shown, err := json.Marshal(struct {
 		Query, ClientID, RedirectURI, ResourceID string
 		Page                                     templates.ConsentPage
-	}{web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID, page})
+		Pushed                                   string `json:",omitempty"`
+	}{web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID, page, q.Pushed})
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}

@@ -32,6 +32,8 @@ type document struct {
 	RegistrationEndpoint                       string   `json:"registration_endpoint,omitempty"`
 	RevocationEndpoint                         string   `json:"revocation_endpoint"`
 	IntrospectionEndpoint                      string   `json:"introspection_endpoint"`
+	PushedAuthorizationRequestEndpoint         string   `json:"pushed_authorization_request_endpoint"`
+	RequirePushedAuthorizationRequests         bool     `json:"require_pushed_authorization_requests"`
 	ResponseTypesSupported                     []string `json:"response_types_supported"`
 	ResponseModesSupported                     []string `json:"response_modes_supported"`
 	GrantTypesSupported                        []string `json:"grant_types_supported"`
@@ -71,6 +73,7 @@ func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, e
 		JWKSURI:                                   issuer.URL("/jwks"),
 		RevocationEndpoint:                        issuer.URL("/revoke"),
 		IntrospectionEndpoint:                     issuer.URL("/introspect"),
+		PushedAuthorizationRequestEndpoint:        issuer.URL("/par"),
 		ResponseTypesSupported:                    []string{"code"},
 		ResponseModesSupported:                    []string{"query"},
 		GrantTypesSupported:                       []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials},

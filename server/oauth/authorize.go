@@ -48,7 +48,7 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	case request.prompt("none"):
 		return o.refuse(w, r, request, web.NewOAuthError("consent_required", "The person must approve."))
 	}
-	return o.Consent.Show(w, question(request, signIn), http.StatusOK, "", "")
+	return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
 }
 
 // Decide serves POST /authorize: the answer to a consent page.
@@ -73,7 +73,7 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	q := question(request, signIn)
+	q := o.question(request, signIn)
 	decision, err := o.Consent.Judge(q, form)
 	switch {
 	case errors.Is(err, consent.ErrForeign):
@@ -91,7 +91,7 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case !decision.Approved:
-		return o.deny(w, request)
+		return o.deny(w, r, request, signIn)
 	}
 	return o.approve(w, r, request, signIn, decision)
 }
@@ -123,11 +123,16 @@ func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error
 	return form, nil
 }
 
-func question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
-	return consent.Question{
+func (o *OAuth) question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
+	q := consent.Question{
 		Query: request.query, Client: request.client, RedirectURI: request.redirectURI,
 		Resource: request.resource, Scopes: request.scopes, SignIn: signIn,
 	}
+	if request.pushed != nil {
+		// Who opened it in time may take their time.
+		q.Pushed, q.Step = request.pushed.Query, o.step(request)
+	}
+	return q
 }
 
 // mustSignInAgain reports whether the request asks for a newer sign-in than the
@@ -156,12 +161,14 @@ func remembered(request *authorizationRequest, signIn *storage.SignIn) bool {
 
 // issueRemembered answers with a code under an earlier approval.
 func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
-	code := o.newCode(request, signIn, storage.NewID(storage.PrefixCode), request.scopes)
+	code := o.newCode(request, signIn, request.codeID(storage.NewID(storage.PrefixCode)), request.scopes)
 	code.GrantID = signIn.Grant.ID
 	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID})
 	if errors.Is(err, storage.ErrNotFound) {
 		// The approval was withdrawn this very moment: ask.
-		return o.Consent.Show(w, question(request, signIn), http.StatusOK, "", "")
+		return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
+	} else if errors.Is(err, storage.ErrConsumed) {
+		return answeredBefore(err)
 	} else if err != nil {
 		return err
 	}
@@ -187,18 +194,15 @@ func (o *OAuth) leave(w http.ResponseWriter, r *http.Request, request *authoriza
 
 // approve writes the Grant and the code, and answers.
 func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, decision consent.Decision) error {
-	code := o.newCode(request, signIn, decision.Nonce, decision.Scopes)
+	code := o.newCode(request, signIn, request.codeID(decision.Nonce), decision.Scopes)
 	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: &storage.Approval{
 		Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName,
 	}})
 	switch {
 	case errors.Is(err, storage.ErrConsumed):
-		return &web.Error{
-			Status: http.StatusConflict, Code: "already-decided", Title: "This page was answered before",
-			Message: "The application has its answer already. If it is still waiting, go back to it and start again.", Err: err,
-		}
+		return answeredBefore(err)
 	case errors.Is(err, storage.ErrNotFound):
-		return o.Consent.Show(w, question(request, signIn), http.StatusOK, "What this page asks for has just changed. Please look again and decide.", "")
+		return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "What this page asks for has just changed. Please look again and decide.", "")
 	case err != nil:
 		return err
 	}
@@ -206,9 +210,22 @@ func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authori
 	return nil
 }
 
+// answeredBefore is the answer to whoever decides what was decided.
+func answeredBefore(err error) error {
+	return &web.Error{
+		Status: http.StatusConflict, Code: "already-decided", Title: "This page was answered before",
+		Message: "The application has its answer already. If it is still waiting, go back to it and start again.", Err: err,
+	}
+}
+
 // deny tells the client. A self-asserted client's address is not followed
 // without the person's click.
-func (o *OAuth) deny(w http.ResponseWriter, request *authorizationRequest) error {
+func (o *OAuth) deny(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
+	if err := o.denyPushed(r.Context(), request, signIn); errors.Is(err, storage.ErrConsumed) {
+		return answeredBefore(err)
+	} else if err != nil {
+		return err
+	}
 	target := o.redirectTarget(request, errorValues(web.NewOAuthError("access_denied", "The person denied the request.")))
 	if !request.client.SelfAsserted() {
 		respond(w, target)
@@ -256,8 +273,8 @@ func (o *OAuth) issue(r *http.Request, request *authorizationRequest, session *a
 // must be remembered on the way travels sealed in the URL.
 func (o *OAuth) sendToLogin(w http.ResponseWriter, request *authorizationRequest) error {
 	query := request.query
-	if request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 {
-		query = o.withStep(request)
+	if request.pushed != nil || request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 {
+		query += o.step(request)
 	}
 	web.SeeOther(w, o.Issuer.Root()+"/login?"+query)
 	return nil

@@ -18,7 +18,8 @@ import (
 )
 
 // stepParameter is the one parameter grantd adds to an authorization request: a
-// sealed note of when the request first arrived, for prompt=login and max_age.
+// sealed note of when the request first arrived, for prompt=login and max_age, and
+// for a pushed request, which must arrive in time.
 const stepParameter = "grantd_step"
 
 const (
@@ -33,9 +34,11 @@ const (
 )
 
 // authorizationRequest is a parsed and checked authorization request
-// (OAuth 2.1 §4.1.1). It is kept nowhere: the request in the URL is the state.
+// (OAuth 2.1 §4.1.1). It is kept nowhere, unless the client pushed it: the request
+// in the URL is the state.
 type authorizationRequest struct {
-	query         string // raw, without the step
+	query         string                 // raw, without the step
+	pushed        *storage.PushedRequest // nil: the query is all there is
 	client        *storage.Client
 	redirectURI   string
 	state         string // sent back byte for byte; empty: none was sent
@@ -69,15 +72,27 @@ func (o *OAuth) parseAuthorizationRequest(ctx context.Context, rawQuery string) 
 		return nil, pageError("This link is damaged", "The address that brought you here is malformed, so nothing was done.",
 			"Go back to the application and start again.")
 	}
+	request := &authorizationRequest{query: withoutStep(rawQuery), maxAge: -1}
+	if err := o.readStep(request, parameters.Get(stepParameter)); err != nil {
+		return nil, err
+	}
+	if isPushed(parameters) {
+		if parameters, err = o.openPushed(ctx, request, parameters); err != nil {
+			return nil, err
+		}
+	}
+	return o.checkAuthorizationRequest(ctx, request, parameters)
+}
+
+// checkAuthorizationRequest judges the parameters of an authorization request and
+// fills request with them, wherever they came from. Its results are those of
+// parseAuthorizationRequest.
+func (o *OAuth) checkAuthorizationRequest(ctx context.Context, request *authorizationRequest, parameters web.Parameters) (*authorizationRequest, error) {
 	if oversize(parameters) {
 		return nil, pageError("This link is too long", "The application sent more than this server takes, so nothing was done.",
 			"Go back to the application and start again. If this keeps happening, tell whoever makes it.")
 	}
-	request := &authorizationRequest{query: withoutStep(rawQuery), maxAge: -1}
 	if err := o.identify(ctx, request, parameters); err != nil {
-		return nil, err
-	}
-	if err := o.readStep(request, parameters.Get(stepParameter)); err != nil {
 		return nil, err
 	}
 	return request, o.fill(ctx, request, parameters)
@@ -114,7 +129,7 @@ func (o *OAuth) identify(ctx context.Context, request *authorizationRequest, par
 		return pageError("Where should the answer go?", "The request does not say where to return to (redirect_uri), and the application registered more than one address.",
 			"Go back to the application and start again.")
 	case !client.MatchRedirectURI(redirectURI):
-		return pageError("This return address is not registered", "The application asked to return to an address that is not registered for it, so nothing was done. This protects you from being sent to a stranger.",
+		return pageError("This return address is not registered", "The application asked to return to an address (redirect_uri) that is not registered for it, so nothing was done. This protects you from being sent to a stranger.",
 			"If you run this application: register exactly the redirect_uri it sends.")
 	}
 	request.client, request.redirectURI = client, redirectURI
@@ -133,6 +148,8 @@ func (o *OAuth) fill(ctx context.Context, request *authorizationRequest, paramet
 		return invalidRequest("A parameter is sent more than once.")
 	}
 	switch {
+	case request.pushed == nil && request.client.RequirePushedAuthorizationRequests:
+		return invalidRequest("This client must push its authorization requests (RFC 9126).")
 	case parameters.Has("request"):
 		return web.NewOAuthError("request_not_supported", "Request objects are not supported.")
 	case parameters.Has("request_uri"):
@@ -215,14 +232,14 @@ func (o *OAuth) readStep(request *authorizationRequest, sealed string) error {
 	return nil
 }
 
-// withStep adds the note of the first arrival to the request's query.
-func (o *OAuth) withStep(request *authorizationRequest) string {
+// step is the note of the first arrival, as the end of the request's query.
+func (o *OAuth) step(request *authorizationRequest) string {
 	arrived := request.arrivedAt
 	if arrived.IsZero() {
 		arrived = o.Now()
 	}
 	sealed := o.Root.Seal(stepPurpose, arrived.AppendFormat(stepOf(request), time.RFC3339Nano))
-	return request.query + "&" + stepParameter + "=" + sealed
+	return "&" + stepParameter + "=" + sealed
 }
 
 // stepOf is the beginning of every note of this request, however a browser spells

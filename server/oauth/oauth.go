@@ -17,6 +17,7 @@ import (
 // Store is what the engine room asks of the database.
 type Store interface {
 	storage.AuthorizationCodeStore
+	storage.PushedRequestStore
 	storage.FamilyStore
 	storage.AccessTokenStore
 	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
@@ -46,6 +47,7 @@ type Config struct {
 	Consent    *consent.Consent
 	Pages      *web.Pages
 	ClientAuth *clientauth.Authenticator
+	Pushes     *web.FailureLimit // pushed requests of strangers, per address
 	Signing    *keys.Signing
 	Root       *keys.Root
 	Now        func() time.Time

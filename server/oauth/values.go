@@ -17,11 +17,15 @@ const (
 	refreshPrefix = "rt_"
 )
 
+// requestURIPrefix is the beginning of the request_uri of a pushed request
+// (RFC 9126 §2.2).
+const requestURIPrefix = "urn:ietf:params:oauth:request_uri:"
+
 // errNotOurs: not a value that grantd made. Nothing may follow from it.
 var errNotOurs = errors.New("not a value of this server")
 
-// values makes and reads authorization codes and refresh tokens. Each is the id
-// of its row under a MAC of the root key: nothing usable is stored, and a guess
+// values makes and reads authorization codes, refresh tokens and the request_uri of
+// pushed requests. Each is the id of its row under a MAC of the root key: nothing usable is stored, and a guess
 // never reaches the database.
 //
 // Layout, base64url after the prefix: root key id (4), row id (16), for a refresh
@@ -31,6 +35,7 @@ type values struct{ root *keys.Root }
 const (
 	codePurpose    = "authorization code"
 	refreshPurpose = "refresh token"
+	pushedPurpose  = "pushed authorization request"
 	rowIDSize      = 16
 	generationSize = 8
 )
@@ -72,6 +77,24 @@ func (v values) readRefreshToken(value string) (familyID string, generation int6
 		return "", 0, errNotOurs
 	}
 	return storage.IDFromBytes(storage.PrefixFamily, [rowIDSize]byte(message[:rowIDSize])), int64(counted), nil
+}
+
+func (v values) requestURI(id string) (string, error) {
+	raw, err := storage.IDBytes(storage.PrefixPushedRequest, id)
+	if err != nil {
+		return "", err
+	}
+	return requestURIPrefix + v.seal(pushedPurpose, raw[:]), nil
+}
+
+// readRequestURI returns the id of the pushed request's row. errNotOurs,
+// keys.ErrUnknownKey.
+func (v values) readRequestURI(value string) (id string, err error) {
+	message, err := v.open(pushedPurpose, requestURIPrefix, value, rowIDSize)
+	if err != nil {
+		return "", err
+	}
+	return storage.IDFromBytes(storage.PrefixPushedRequest, [rowIDSize]byte(message)), nil
 }
 
 func (v values) seal(purpose string, message []byte) string {

@@ -41,6 +41,7 @@ func TestBudgets(t *testing.T) {
 	remembered := f.NewCode("files:read")
 	remembered.GrantID = f.Grant.ID
 	page := f.NewApproval("files:read")
+	pushed := f.NewPushedRequest()
 	rotation := storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: now}
 
 	for _, test := range []struct {
@@ -67,6 +68,9 @@ func TestBudgets(t *testing.T) {
 		{"Family", false, func(ctx context.Context) error { _, _, err := s.Family(ctx, family.ID); return err }},
 		{"RotateFamily", true, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }},
 		{"RotateFamily for the loser of a race", true, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }},
+		{"CreatePushedRequest", true, func(ctx context.Context) error { return s.CreatePushedRequest(ctx, pushed, 10) }},
+		{"PushedRequest", false, func(ctx context.Context) error { _, err := s.PushedRequest(ctx, pushed.ID); return err }},
+		{"DenyPushedRequest", true, func(ctx context.Context) error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) }},
 		{"AccessTokenLive", false, func(ctx context.Context) error {
 			_, _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now)
 			return err

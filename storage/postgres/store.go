@@ -126,6 +126,14 @@ WITH doomed AS (
 )
 DELETE FROM authorization_codes USING doomed WHERE authorization_codes.id = doomed.id`
 
+	sweepPushedRequests = `
+WITH doomed AS (
+	SELECT id FROM pushed_requests
+	WHERE expires_at <= $1
+	ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pushed_requests USING doomed WHERE pushed_requests.id = doomed.id`
+
 	// An idle family was created at least that long ago, which is indexed.
 	sweepFamilies = `
 WITH doomed AS (
@@ -169,6 +177,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 		args       []any
 	}{
 		{"sweep codes", sweepCodes, []any{now.Add(-storage.CodeRetention), limit}},
+		{"sweep pushed requests", sweepPushedRequests, []any{now.Add(-storage.PushedRequestGrace), limit}},
 		{"sweep families", sweepFamilies, []any{now, now.Add(-storage.FamilyIdle), limit}},
 		{"sweep sessions", sweepSessions, []any{now.Add(-storage.SessionLifetime), now.Add(-storage.SessionIdle), limit}},
 		{"sweep revoked access tokens", sweepRevokedAccessTokens, []any{now, limit}},

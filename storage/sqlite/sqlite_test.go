@@ -216,6 +216,7 @@ func TestBudget(t *testing.T) {
 	approval, again := f.NewApproval("files:read"), f.NewApproval("files:read")
 	again.Code.ID = f.Code.ID
 	event := func() storage.AuditEvent { return storagetest.Event("test.counted", "") }
+	pushed := f.NewPushedRequest()
 	rotation := storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: storagetest.Now}
 	now := storagetest.Now
 
@@ -267,6 +268,9 @@ func TestBudget(t *testing.T) {
 		{"UseClientAssertion", 6, 1, func(ctx context.Context) error {
 			return s.UseClientAssertion(ctx, f.Client.ID, "jti", now.Add(time.Minute), now)
 		}, nil},
+		{"CreatePushedRequest", 1, 1, func(ctx context.Context) error { return s.CreatePushedRequest(ctx, pushed, 10) }, nil},
+		{"PushedRequest", 1, 0, func(ctx context.Context) error { _, err := s.PushedRequest(ctx, pushed.ID); return err }, nil},
+		{"DenyPushedRequest", 1, 1, func(ctx context.Context) error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) }, nil},
 		{"ActivateSigningKey", 6, 1, func(ctx context.Context) error { return s.ActivateSigningKey(ctx, key, "", event()) }, nil},
 		{"ActivateSigningKey, another", 6, 1, func(ctx context.Context) error {
 			return s.ActivateSigningKey(ctx, next, key.KID, event())
@@ -298,7 +302,8 @@ func TestBudget(t *testing.T) {
 
 		{"EndFamily", 6, 1, func(ctx context.Context) error { return s.EndFamily(ctx, family.ID, event()) }, nil},
 		{"DeleteGrant", 6, 1, func(ctx context.Context) error { return s.DeleteGrant(ctx, f.Grant.ID, event()) }, nil},
-		{"Sweep", 6, 1, func(ctx context.Context) error {
+		// One for each kind of row, and one for the version that caches follow.
+		{"Sweep", 7, 1, func(ctx context.Context) error {
 			n, err := s.Sweep(ctx, now.Add(storage.FamilyLifetime), time.Hour, 100)
 			if n == 0 {
 				t.Error("there was nothing to sweep")

@@ -113,6 +113,9 @@ var sweeps = []string{
 	`DELETE FROM authorization_codes WHERE id IN (
 		SELECT id FROM authorization_codes WHERE created_at <= @now - @code_retention
 		ORDER BY created_at LIMIT @limit)`,
+	`DELETE FROM pushed_requests WHERE id IN (
+		SELECT id FROM pushed_requests WHERE expires_at <= @now - @pushed_request_grace
+		ORDER BY expires_at LIMIT @limit)`,
 	`DELETE FROM families WHERE id IN (
 		SELECT id FROM families WHERE expires_at <= @now
 			OR (created_at <= @now - @family_idle AND rotated_at <= @now - @family_idle)
@@ -140,6 +143,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			sql.Named("now", micros(now)),
 			sql.Named("limit", limit),
 			sql.Named("code_retention", storage.CodeRetention.Microseconds()),
+			sql.Named("pushed_request_grace", storage.PushedRequestGrace.Microseconds()),
 			sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
 			sql.Named("session_lifetime", storage.SessionLifetime.Microseconds()),
 			sql.Named("session_idle", storage.SessionIdle.Microseconds()),

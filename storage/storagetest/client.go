@@ -86,6 +86,7 @@ func clientUpdate(t *testing.T, s storage.Store) {
 	after.UpdatedAt = before.UpdatedAt.Add(2 * time.Hour)
 	after.ApplicationType, after.TokenEndpointAuthMethod = "native", storage.AuthMethodClientSecretPost
 	after.Contacts = []string{}
+	after.RequirePushedAuthorizationRequests = false
 	want(t, s.UpdateClient(t.Context(), after, Event("client.updated", before.ID)), nil)
 	if after.Version <= before.Version {
 		t.Errorf("version %d after an update of version %d", after.Version, before.Version)
@@ -251,6 +252,7 @@ func fullClient() *storage.Client {
 	c.JWKS = `{"keys":[]}`
 	c.JWKSURI = "https://client.example/jwks"
 	c.TokenEndpointAuthSigningAlg = "ES256"
+	c.RequirePushedAuthorizationRequests = true
 	c.Secrets = []storage.ClientSecret{old, current}
 	c.UpdatedAt = Now.Add(time.Second)
 	return c

@@ -85,6 +85,26 @@ func (f *Fixture) NewCode(scopes ...string) *storage.AuthorizationCode {
 	}
 }
 
+// NewPushedRequest returns a request that the fixture's client pushes at Now; it is
+// not stored.
+func (f *Fixture) NewPushedRequest() *storage.PushedRequest {
+	return &storage.PushedRequest{
+		ID:        storage.NewID(storage.PrefixPushedRequest),
+		ClientID:  f.Client.ID,
+		Query:     "client_id=" + f.Client.ClientID + "&response_type=code&state=%C3%A9+%26",
+		CreatedAt: Now,
+		ExpiresAt: Now.Add(storage.PushedRequestLifetime),
+	}
+}
+
+// NewDenial returns what DenyPushedRequest takes when the fixture's person says no
+// to the request at Now.
+func (f *Fixture) NewDenial(p *storage.PushedRequest) *storage.AuthorizationCode {
+	denied := f.NewCode()
+	denied.ID, denied.ExpiresAt = p.CodeID(), Now
+	return denied
+}
+
 // NewUser returns an enabled user who is not stored.
 func NewUser() *storage.User {
 	return &storage.User{

@@ -215,6 +215,21 @@ func (r *recorder) AuditEvents(ctx context.Context, page storage.Page) ([]*stora
 	return r.Store.AuditEvents(ctx, page)
 }
 
+func (r *recorder) CreatePushedRequest(ctx context.Context, p *storage.PushedRequest, maxKept int) error {
+	r.seen.call("CreatePushedRequest")
+	return r.Store.CreatePushedRequest(ctx, p, maxKept)
+}
+
+func (r *recorder) PushedRequest(ctx context.Context, id string) (*storage.PushedRequest, error) {
+	r.seen.call("PushedRequest")
+	return r.Store.PushedRequest(ctx, id)
+}
+
+func (r *recorder) DenyPushedRequest(ctx context.Context, denied *storage.AuthorizationCode) error {
+	r.seen.call("DenyPushedRequest")
+	return r.Store.DenyPushedRequest(ctx, denied)
+}
+
 func (r *recorder) Heartbeat(ctx context.Context) (int64, time.Time, error) {
 	r.seen.call("Heartbeat")
 	return r.Store.Heartbeat(ctx)

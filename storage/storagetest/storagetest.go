@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Session", sessionContracts},
 		{"Grant", grantContracts},
 		{"AuthorizationCode", authorizationCodeContracts},
+		{"PushedRequest", pushedRequestContracts},
 		{"Family", familyContracts},
 		{"AccessToken", accessTokenContracts},
 		{"ClientAssertion", clientAssertionContracts},

@@ -81,6 +81,9 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	check("Approve", s.Approve(ctx, f.NewApproval("files:read"), Event("grant.approved", "")))
 	check("RedeemCode", s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)))
 	check("RotateFamily", s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Presented: 1, Request: []byte("r"), Now: Now}))
+	pushed := f.NewPushedRequest()
+	check("CreatePushedRequest", s.CreatePushedRequest(ctx, pushed, 1))
+	check("DenyPushedRequest", s.DenyPushedRequest(ctx, f.NewDenial(pushed)))
 	check("DeleteGrant", s.DeleteGrant(ctx, f.Grant.ID, Event("grant.deleted", "")))
 	check("RevokeAccessToken", s.RevokeAccessToken(ctx, "tok_a", Now, Event("token.revoked", "")))
 	_, err := s.Sweep(ctx, Now, unused, 100)
@@ -142,10 +145,18 @@ func sweepBoundaries(t *testing.T, s storage.Store) {
 	idle := family(now.Add(-storage.FamilyIdle), now.Add(time.Hour))
 	active := family(now.Add(-storage.FamilyIdle+step), now.Add(step))
 
+	pushed := func(expires time.Time) *storage.PushedRequest {
+		p := f.NewPushedRequest()
+		p.ExpiresAt = expires
+		want(t, s.CreatePushedRequest(t.Context(), p, 100), nil)
+		return p
+	}
+	past, graced := pushed(now.Add(-storage.PushedRequestGrace)), pushed(now.Add(-storage.PushedRequestGrace+step))
+
 	want(t, s.RevokeAccessToken(t.Context(), "tok_past", now, Event("token.revoked", "")), nil)
 	want(t, s.RevokeAccessToken(t.Context(), "tok_live", now.Add(step), Event("token.revoked", "")), nil)
 
-	sweep(2 + 1 + 2 + 1)
+	sweep(2 + 1 + 1 + 2 + 1)
 	for _, s2 := range []*storage.Session{live, young, seen} {
 		if _, err := s.SignIn(t.Context(), s2.TokenHash, "", "", now); err != nil {
 			t.Errorf("a live session: %v", err)
@@ -154,6 +165,10 @@ func sweepBoundaries(t *testing.T, s storage.Store) {
 	_, _, err := s.Code(t.Context(), spent.ID)
 	want(t, err, storage.ErrNotFound)
 	_, _, err = s.Code(t.Context(), retained.ID)
+	want(t, err, nil)
+	_, err = s.PushedRequest(t.Context(), past.ID)
+	want(t, err, storage.ErrNotFound)
+	_, err = s.PushedRequest(t.Context(), graced.ID)
 	want(t, err, nil)
 	familyGone(t, s, expired.ID)
 	familyGone(t, s, idle.ID)
@@ -254,6 +269,7 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 	s, page := f.Store, storage.Page{Limit: 1}
 	code := f.NewCode("files:read")
 	code.GrantID = f.Grant.ID
+	pushed := f.NewPushedRequest()
 	for name, call := range map[string]func() error{
 		"Client":           func() error { _, err := s.Client(ctx, f.Client.ID); return err },
 		"ClientByClientID": func() error { _, err := s.ClientByClientID(ctx, f.Client.ClientID); return err },
@@ -267,18 +283,21 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
 			return err
 		},
-		"Grants":          func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
-		"CreateCode":      func() error { return s.CreateCode(ctx, code, f.Session.ID) },
-		"Code":            func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
-		"RedeemCode":      func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
-		"FailCode":        func() error { return s.FailCode(ctx, f.Code.ID) },
-		"Family":          func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
-		"RotateFamily":    func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
-		"AccessTokenLive": func() error { _, _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
-		"SigningKeys":     func() error { _, err := s.SigningKeys(ctx); return err },
-		"AuditEvents":     func() error { _, err := s.AuditEvents(ctx, page); return err },
-		"Heartbeat":       func() error { _, _, err := s.Heartbeat(ctx); return err },
-		"Sweep":           func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
+		"Grants":              func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
+		"CreateCode":          func() error { return s.CreateCode(ctx, code, f.Session.ID) },
+		"Code":                func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
+		"RedeemCode":          func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
+		"FailCode":            func() error { return s.FailCode(ctx, f.Code.ID) },
+		"Family":              func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
+		"RotateFamily":        func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
+		"CreatePushedRequest": func() error { return s.CreatePushedRequest(ctx, pushed, 1) },
+		"PushedRequest":       func() error { _, err := s.PushedRequest(ctx, pushed.ID); return err },
+		"DenyPushedRequest":   func() error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) },
+		"AccessTokenLive":     func() error { _, _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
+		"SigningKeys":         func() error { _, err := s.SigningKeys(ctx); return err },
+		"AuditEvents":         func() error { _, err := s.AuditEvents(ctx, page); return err },
+		"Heartbeat":           func() error { _, _, err := s.Heartbeat(ctx); return err },
+		"Sweep":               func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)

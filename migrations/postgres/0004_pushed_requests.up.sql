@@ -1,0 +1,16 @@
+-- Authorization requests that clients push before a browser opens them (RFC 9126).
+-- A row is decided when authorization_codes has the row that its id leads to.
+CREATE TABLE pushed_requests (
+    id         text COLLATE "C" NOT NULL PRIMARY KEY,
+    client_id  text COLLATE "C" NOT NULL REFERENCES clients (id) ON DELETE CASCADE,
+    query      text             NOT NULL,
+    created_at timestamptz      NOT NULL,
+    expires_at timestamptz      NOT NULL
+);
+
+-- For the cap on each client's requests, and for the sweep.
+CREATE INDEX pushed_requests_client_id ON pushed_requests (client_id, expires_at);
+CREATE INDEX pushed_requests_expires_at ON pushed_requests (expires_at);
+
+-- The default serves the program before this one, which does not know the column.
+ALTER TABLE clients ADD COLUMN require_pushed_authorization_requests boolean NOT NULL DEFAULT false;
