@@ -19,6 +19,7 @@ const (
 	PrefixGrant        = "grt_"
 	PrefixCode         = "cod_"
 	PrefixFamily       = "fam_"
+	PrefixDevice       = "dev_"
 	PrefixToken        = "tok_"
 	PrefixAuditEvent   = "evt_"
 )

@@ -21,6 +21,7 @@ type Store interface {
 	GrantStore
 	AuthorizationCodeStore
 	FamilyStore
+	DeviceAuthorizationStore
 	AccessTokenStore
 	ClientAssertionStore
 	SigningKeyStore
@@ -32,7 +33,8 @@ type Store interface {
 	// caches that a client is absent.
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
-	// codes past CodeRetention, expired Families, Sessions and revoked access
+	// codes past CodeRetention, DeviceAuthorizations that expired (redeemed ones past
+	// DeviceRetention), expired Families, Sessions and revoked access
 	// tokens, and dynamic Clients older than unusedClientLifetime that have no
 	// Grant. It returns how many rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)

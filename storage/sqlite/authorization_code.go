@@ -69,6 +69,13 @@ const insertFamily = `INSERT INTO families
 	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
+func familyArgs(f *storage.Family) []any {
+	return []any{
+		f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(f.Scopes),
+		f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt),
+	}
+}
+
 // RedeemCode implements storage.AuthorizationCodeStore.
 func (s *Store) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
 	return s.write(ctx, func(tx *tx) error {
@@ -83,8 +90,7 @@ func (s *Store) RedeemCode(ctx context.Context, codeID string, f *storage.Family
 		if n == 0 {
 			return storage.ErrConsumed
 		}
-		_, err = tx.exec(insertFamily, f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(f.Scopes),
-			f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt))
+		_, err = tx.exec(insertFamily, familyArgs(f)...)
 		return consumedIfTaken(err)
 	})
 }

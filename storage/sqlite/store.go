@@ -113,6 +113,10 @@ var sweeps = []string{
 	`DELETE FROM authorization_codes WHERE id IN (
 		SELECT id FROM authorization_codes WHERE created_at <= @now - @code_retention
 		ORDER BY created_at LIMIT @limit)`,
+	`DELETE FROM device_authorizations WHERE id IN (
+		SELECT id FROM device_authorizations
+		WHERE expires_at <= @now AND (state <> 'redeemed' OR expires_at <= @now - @device_retention)
+		ORDER BY expires_at LIMIT @limit)`,
 	`DELETE FROM families WHERE id IN (
 		SELECT id FROM families WHERE expires_at <= @now
 			OR (created_at <= @now - @family_idle AND rotated_at <= @now - @family_idle)
@@ -140,6 +144,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			sql.Named("now", micros(now)),
 			sql.Named("limit", limit),
 			sql.Named("code_retention", storage.CodeRetention.Microseconds()),
+			sql.Named("device_retention", storage.DeviceRetention.Microseconds()),
 			sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
 			sql.Named("session_lifetime", storage.SessionLifetime.Microseconds()),
 			sql.Named("session_idle", storage.SessionIdle.Microseconds()),

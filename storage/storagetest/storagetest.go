@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Grant", grantContracts},
 		{"AuthorizationCode", authorizationCodeContracts},
 		{"Family", familyContracts},
+		{"DeviceAuthorization", deviceAuthorizationContracts},
 		{"AccessToken", accessTokenContracts},
 		{"ClientAssertion", clientAssertionContracts},
 		{"SigningKey", signingKeyContracts},
