@@ -32,6 +32,7 @@ type document struct {
 	RegistrationEndpoint                       string   `json:"registration_endpoint,omitempty"`
 	RevocationEndpoint                         string   `json:"revocation_endpoint"`
 	IntrospectionEndpoint                      string   `json:"introspection_endpoint"`
+	DeviceAuthorizationEndpoint                string   `json:"device_authorization_endpoint"`
 	ResponseTypesSupported                     []string `json:"response_types_supported"`
 	ResponseModesSupported                     []string `json:"response_modes_supported"`
 	GrantTypesSupported                        []string `json:"grant_types_supported"`
@@ -71,9 +72,10 @@ func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, e
 		JWKSURI:                                   issuer.URL("/jwks"),
 		RevocationEndpoint:                        issuer.URL("/revoke"),
 		IntrospectionEndpoint:                     issuer.URL("/introspect"),
+		DeviceAuthorizationEndpoint:               issuer.URL("/device_authorization"),
 		ResponseTypesSupported:                    []string{"code"},
 		ResponseModesSupported:                    []string{"query"},
-		GrantTypesSupported:                       []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials},
+		GrantTypesSupported:                       []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials, storage.GrantTypeDeviceCode},
 		CodeChallengeMethodsSupported:             []string{"S256"},
 		TokenEndpointAuthMethodsSupported:         withNone,
 		RevocationEndpointAuthMethodsSupported:    withNone,

@@ -18,6 +18,7 @@ import (
 type Store interface {
 	storage.AuthorizationCodeStore
 	storage.FamilyStore
+	storage.DeviceAuthorizationStore
 	storage.AccessTokenStore
 	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
@@ -56,11 +57,18 @@ type OAuth struct {
 	Config
 	values values
 	engine fosite.OAuth2Provider
+
+	deviceRequests, wrongCodesOfUser, wrongCodesOfAddress *web.FailureLimit
 }
 
 // New builds the engine room.
 func New(c Config) *OAuth {
-	o := &OAuth{Config: c, values: values{root: c.Root}}
+	o := &OAuth{
+		Config: c, values: values{root: c.Root},
+		deviceRequests:      c.failureLimit(deviceRequests, deviceRequestsWindow),
+		wrongCodesOfUser:    c.failureLimit(wrongCodesOfUser, wrongCodesWindow),
+		wrongCodesOfAddress: c.failureLimit(wrongCodesOfAddress, wrongCodesWindow),
+	}
 	o.engine = newEngine(o)
 	return o
 }

@@ -15,12 +15,13 @@ import (
 const (
 	codePrefix    = "ac_"
 	refreshPrefix = "rt_"
+	devicePrefix  = "dc_"
 )
 
 // errNotOurs: not a value that grantd made. Nothing may follow from it.
 var errNotOurs = errors.New("not a value of this server")
 
-// values makes and reads authorization codes and refresh tokens. Each is the id
+// values makes and reads authorization codes, refresh tokens and device codes. Each is the id
 // of its row under a MAC of the root key: nothing usable is stored, and a guess
 // never reaches the database.
 //
@@ -31,6 +32,7 @@ type values struct{ root *keys.Root }
 const (
 	codePurpose    = "authorization code"
 	refreshPurpose = "refresh token"
+	devicePurpose  = "device code"
 	rowIDSize      = 16
 	generationSize = 8
 )
@@ -50,6 +52,24 @@ func (v values) readCode(value string) (id string, err error) {
 		return "", err
 	}
 	return storage.IDFromBytes(storage.PrefixCode, [rowIDSize]byte(message)), nil
+}
+
+func (v values) deviceCode(id string) (string, error) {
+	raw, err := storage.IDBytes(storage.PrefixDevice, id)
+	if err != nil {
+		return "", err
+	}
+	return devicePrefix + v.seal(devicePurpose, raw[:]), nil
+}
+
+// readDeviceCode returns the id of the device authorization. errNotOurs,
+// keys.ErrUnknownKey.
+func (v values) readDeviceCode(value string) (id string, err error) {
+	message, err := v.open(devicePurpose, devicePrefix, value, rowIDSize)
+	if err != nil {
+		return "", err
+	}
+	return storage.IDFromBytes(storage.PrefixDevice, [rowIDSize]byte(message)), nil
 }
 
 func (v values) refreshToken(familyID string, generation int64) (string, error) {

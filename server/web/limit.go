@@ -38,6 +38,10 @@ func (l *FailureLimit) Blocked(key string) (retryAfterSeconds int) {
 	id := keyOf(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.blocked(id)
+}
+
+func (l *FailureLimit) blocked(id limitKey) (retryAfterSeconds int) {
 	f := l.keys[id]
 	if f == nil || f.count < l.Failures {
 		return 0
@@ -55,6 +59,10 @@ func (l *FailureLimit) Fail(key string) {
 	id := keyOf(key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.fail(id)
+}
+
+func (l *FailureLimit) fail(id limitKey) {
 	now := l.Now()
 	if l.keys == nil {
 		l.keys = make(map[limitKey]*failures)
@@ -68,6 +76,30 @@ func (l *FailureLimit) Fail(key string) {
 		return
 	}
 	f.count++
+}
+
+// Take counts an attempt as a failure before it is made, so that many made at once
+// do not all pass Blocked. It returns 0, or how long the key must wait: then the
+// attempt must not be made, and is not counted.
+func (l *FailureLimit) Take(key string) (retryAfterSeconds int) {
+	id := keyOf(key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if wait := l.blocked(id); wait > 0 {
+		return wait
+	}
+	l.fail(id)
+	return 0
+}
+
+// Give takes back one failure of the key that Take counted: the attempt was good.
+func (l *FailureLimit) Give(key string) {
+	id := keyOf(key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.keys[id]; f != nil && f.count > 0 {
+		f.count--
+	}
 }
 
 // Forgive forgets the key's failures.
