@@ -95,6 +95,13 @@ var budgets = []budget{
 	{"code exchange, replay", "replay a code", 2, 1},
 	{"refresh", "refresh", 2, 1},
 	{"refresh, reuse", "reuse a refresh token", 2, 1},
+	{"ask for a device code", "ask for a device code", 6, 1},
+	// The commit of a poll does not wait for the disk on Postgres.
+	{"poll for a device", "poll for a device", 2, 1},
+	{"redeem a device code", "redeem a device code", 2, 1},
+	{"replay a device code", "replay a device code", 2, 1},
+	{"enter a user code", "enter a user code", 3, 0},
+	{"approve a device", "approve a device", 4, 1},
 	{"introspect", "introspect", 1, 0},
 	{"revoke a refresh token", "revoke a refresh token", 2, 1},
 	{"revoke an access token", "revoke an access token", 2, 1},
