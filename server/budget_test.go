@@ -101,7 +101,7 @@ var budgets = []budget{
 	{"redeem a device code", "redeem a device code", 2, 1},
 	{"replay a device code", "replay a device code", 2, 1},
 	{"enter a user code", "enter a user code", 3, 0},
-	{"approve a device", "approve a device", 4, 1},
+	{"approve a device", "approve a device", 3, 1},
 	{"introspect", "introspect", 1, 0},
 	{"revoke a refresh token", "revoke a refresh token", 2, 1},
 	{"revoke an access token", "revoke an access token", 2, 1},
@@ -171,7 +171,8 @@ func TestBudgetSQLite(t *testing.T) {
 	for _, b := range budgets {
 		t.Run(b.name, func(t *testing.T) {
 			list := measure(t, o, s, b)
-			allowed := 6
+			// An answer about a device looks its code up besides.
+			allowed := max(6, b.statements+4)
 			if b.commits == 0 {
 				allowed = b.statements
 			}

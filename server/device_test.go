@@ -24,13 +24,19 @@ func newKiosk(t testing.TB, opts ...servertest.Option) *kiosk {
 	return &kiosk{office: o, device: o.DeviceClient().String("client_id")}
 }
 
-// kioskOf is an office with one more client for devices.
+// kioskOf is an office with its client for devices, when no limit is reached and
+// alice was just seen.
 func kioskOf(o *office, t testing.TB) *kiosk {
 	t.Helper()
-	if o.alice.Get(o.URL + "/account").IsLogin() { // a test has let much time pass
+	o.Clock.Advance(storage.DeviceLifetime)
+	if o.alice.Get(o.URL + "/account").IsLogin() {
 		o.alice = o.SignedIn("alice")
 	}
-	o.Clock.Advance(storage.DeviceLifetime) // beyond the limits
+	for _, client := range o.list(t, "/clients") {
+		if client["client_name"] == "Device" {
+			return &kiosk{office: o, device: client.String("client_id")}
+		}
+	}
 	return &kiosk{office: o, device: o.DeviceClient().String("client_id")}
 }
 

@@ -132,12 +132,9 @@ var deeds = []deed{
 		target := o.URL + "/authorize?" + servertest.AuthorizationRequest(o.web.id, webCallback, resourceURI).Encode()
 		return func() *servertest.Answer { return o.alice.Send(http.MethodGet, target, "", nil) }
 	}, hasCode},
-	{"ask for a device code", func(o *office, _ *testing.T) func() *servertest.Answer {
-		client := o.DeviceClient().String("client_id")
-		return func() *servertest.Answer {
-			o.Clock.Advance(time.Hour) // beyond the limit on device codes
-			return o.DeviceAuthorization(client)
-		}
+	{"ask for a device code", func(o *office, t *testing.T) func() *servertest.Answer {
+		k := kioskOf(o, t)
+		return func() *servertest.Answer { return o.DeviceAuthorization(k.device) }
 	}, func(a *servertest.Answer) bool { return isOK(a) && a.JSON.String("device_code") != "" }},
 	{"poll for a device", func(o *office, t *testing.T) func() *servertest.Answer {
 		k := kioskOf(o, t)

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -74,16 +75,26 @@ func (o *OAuth) ConnectDevice(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	q, err := o.deviceQuestion(r, d, code)
-	if errors.Is(err, storage.ErrNotFound) {
-		return o.signInForDevice(w, typed)
-	} else if err != nil {
+	q, err := o.deviceQuestion(r.Context(), d, signIn, code)
+	if err != nil {
 		return err
 	}
 	if !form.Has(consent.FieldDecision) {
-		return o.Consent.Show(w, q, http.StatusOK, "", "")
+		return o.showDevice(w, r, q, "", "")
 	}
 	return o.decideDevice(w, r, q, form)
+}
+
+// showDevice shows what a device asks for, and what of it was allowed before.
+func (o *OAuth) showDevice(w http.ResponseWriter, r *http.Request, q consent.Question, notice, problem string) error {
+	signIn, err := o.Sessions.SignIn(r, q.Client.ID, q.Resource.ID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return o.signInForDevice(w, q.UserCode)
+	} else if err != nil {
+		return err
+	}
+	q.SignIn = signIn
+	return o.Consent.Show(w, q, http.StatusOK, notice, problem)
 }
 
 // decideDevice carries out the answer to a page.
@@ -96,9 +107,9 @@ func (o *OAuth) decideDevice(w http.ResponseWriter, r *http.Request, q consent.Q
 			Message: "Nothing was approved. Enter the code of your device again.", Err: err,
 		}
 	case errors.Is(err, consent.ErrStale):
-		return o.Consent.Show(w, q, http.StatusOK, "This page had become out of date, or what it asks for has changed. Please look again and decide.", "")
+		return o.showDevice(w, r, q, "This page had become out of date, or what it asks for has changed. Please look again and decide.", "")
 	case errors.Is(err, consent.ErrNothingChosen):
-		return o.Consent.Show(w, q, http.StatusOK, "", "Choose at least one permission to allow, or deny the request.")
+		return o.showDevice(w, r, q, "", "Choose at least one permission to allow, or deny the request.")
 	case err != nil:
 		return err
 	}
@@ -121,7 +132,7 @@ func (o *OAuth) decideDevice(w http.ResponseWriter, r *http.Request, q consent.Q
 			Message: "The device has its answer already. If it is still waiting, start again on the device.", Err: err,
 		}
 	case errors.Is(err, storage.ErrNotFound):
-		return o.Consent.Show(w, q, http.StatusOK, "What this page asks for has just changed. Please look again and decide.", "")
+		return o.showDevice(w, r, q, "What this page asks for has just changed. Please look again and decide.", "")
 	case err != nil:
 		return err
 	}
@@ -169,20 +180,19 @@ func (o *OAuth) reportWrongCode(r *http.Request, user, address string) {
 }
 
 // deviceQuestion is what a person is asked about a device: what it asks for, as
-// far as that can still be granted. storage.ErrNotFound: nobody is signed in any
-// more.
-func (o *OAuth) deviceQuestion(r *http.Request, d *storage.DeviceAuthorization, code string) (consent.Question, error) {
+// far as that can still be granted.
+func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorization, signIn *storage.SignIn, code string) (consent.Question, error) {
 	impossible := &web.Error{
 		Status: http.StatusBadRequest, Code: "device-not-allowed", Title: "This device cannot be connected",
 		Message: "What it asks for is not available any more, or not to this application. Nothing was approved. Start again on the device, or ask your administrator.",
 	}
-	client, err := o.Catalog.ClientByID(r.Context(), d.ClientID)
+	client, err := o.Catalog.ClientByID(ctx, d.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return consent.Question{}, impossible
 	} else if err != nil {
 		return consent.Question{}, err
 	}
-	resource, err := o.resourceByID(r.Context(), d.ResourceID)
+	resource, err := o.resourceByID(ctx, d.ResourceID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return consent.Question{}, impossible
 	} else if err != nil {
@@ -191,10 +201,6 @@ func (o *OAuth) deviceQuestion(r *http.Request, d *storage.DeviceAuthorization, 
 	scopes := client.Within(storage.Intersect(resource.ScopeNames(), d.Scopes))
 	if client.Disabled || !client.MayUse(storage.GrantTypeDeviceCode) || !client.MayReach(resource) || len(scopes) == 0 {
 		return consent.Question{}, impossible
-	}
-	signIn, err := o.Sessions.SignIn(r, client.ID, resource.ID)
-	if err != nil {
-		return consent.Question{}, err
 	}
 	return consent.Question{Client: client, Resource: resource, Scopes: scopes, SignIn: signIn, Device: d, UserCode: showUserCode(code)}, nil
 }

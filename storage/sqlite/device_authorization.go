@@ -22,18 +22,9 @@ const insertDevice = `INSERT INTO device_authorizations
 			WHERE expires_at > @now AND state = 'pending' LIMIT @in_all)
 	) < @in_all`
 
-const parentsOfDevice = `SELECT count(*) FROM clients, resources WHERE clients.id = ? AND resources.id = ?`
-
 // CreateDeviceAuthorization implements storage.DeviceAuthorizationStore.
 func (s *Store) CreateDeviceAuthorization(ctx context.Context, d *storage.DeviceAuthorization, caps storage.DeviceCaps) error {
 	return s.write(ctx, func(tx *tx) error {
-		var parents int
-		if err := tx.row(parentsOfDevice, []any{d.ClientID, d.ResourceID}, &parents); err != nil {
-			return err
-		}
-		if parents == 0 {
-			return storage.ErrNotFound
-		}
 		n, err := tx.exec(insertDevice,
 			sql.Named("id", d.ID),
 			sql.Named("user_code_hash", blob(d.UserCodeHash)),
@@ -46,7 +37,10 @@ func (s *Store) CreateDeviceAuthorization(ctx context.Context, d *storage.Device
 			sql.Named("expires_at", micros(d.ExpiresAt)),
 			sql.Named("per_client", caps.PerClient),
 			sql.Named("in_all", caps.InAll))
-		if err == nil && n == 0 {
+		switch {
+		case isOrphan(err):
+			return storage.ErrNotFound
+		case err == nil && n == 0:
 			return storage.ErrFull
 		}
 		return err
