@@ -66,7 +66,7 @@ func (o *OAuth) ConnectDevice(w http.ResponseWriter, r *http.Request) error {
 	}
 	code, ok := readUserCode(typed)
 	if !ok {
-		return o.askForCode(w, signIn, http.StatusBadRequest, typed, "A code has eight letters, like WDJB-MJHT. Look at your device and enter it again.")
+		return o.askForCode(w, signIn, http.StatusBadRequest, typed, "A code has eight letters, like WDJB\u2011MJHT. Look at your device and enter it again.")
 	}
 	d, err := o.findDevice(r, signIn, code)
 	if errors.Is(err, storage.ErrNotFound) {
