@@ -161,6 +161,50 @@ var deeds = []deed{
 	}, func(a *servertest.Answer) bool {
 		return isSeeOther(a) && strings.Contains(a.Header.Get("Location"), "error=access_denied")
 	}},
+	{"ask for a device code", func(o *office, t *testing.T) func() *servertest.Answer {
+		k := kioskOf(o, t)
+		return func() *servertest.Answer { return o.DeviceAuthorization(k.device) }
+	}, func(a *servertest.Answer) bool { return isOK(a) && a.JSON.String("device_code") != "" }},
+	{"poll for a device", func(o *office, t *testing.T) func() *servertest.Answer {
+		k := kioskOf(o, t)
+		c := k.ask(t)
+		return func() *servertest.Answer { return k.poll(c.device) }
+	}, func(a *servertest.Answer) bool {
+		return a.Status == http.StatusBadRequest && a.JSON["error"] == "authorization_pending"
+	}},
+	{"redeem a device code", func(o *office, t *testing.T) func() *servertest.Answer {
+		k := kioskOf(o, t)
+		code := k.approved(t)
+		return func() *servertest.Answer { return k.poll(code) }
+	}, isTokens},
+	{"replay a device code", func(o *office, t *testing.T) func() *servertest.Answer {
+		k := kioskOf(o, t)
+		code := k.approved(t)
+		wantTokens(t, k.poll(code))
+		o.Clock.Advance(time.Minute)
+		return func() *servertest.Answer { return k.poll(code) }
+	}, isInvalidGrant},
+	{"enter a user code", func(o *office, t *testing.T) func() *servertest.Answer {
+		k := kioskOf(o, t)
+		form := servertest.Form("user_code", k.ask(t).user)
+		return func() *servertest.Answer {
+			return o.alice.Send(http.MethodPost, o.URL+"/device", form.Encode(), http.Header{"Content-Type": {formType}, "Origin": {o.Origin}})
+		}
+	}, isOK},
+	{"approve a device", func(o *office, t *testing.T) func() *servertest.Answer {
+		k := kioskOf(o, t)
+		form := approval(o.alice.Device(k.ask(t).page))
+		return func() *servertest.Answer {
+			return o.alice.Send(http.MethodPost, o.URL+"/device", form.Encode(), http.Header{"Content-Type": {formType}, "Origin": {o.Origin}})
+		}
+	}, isOK},
+	{"deny a device", func(o *office, t *testing.T) func() *servertest.Answer {
+		k := kioskOf(o, t)
+		form := changed(o.alice.Device(k.ask(t).page).Fields(), "decision", "deny")
+		return func() *servertest.Answer {
+			return o.alice.Send(http.MethodPost, o.URL+"/device", form.Encode(), http.Header{"Content-Type": {formType}, "Origin": {o.Origin}})
+		}
+	}, isOK},
 	{"sign in", func(o *office, _ *testing.T) func() *servertest.Answer {
 		browser := o.Browser()
 		form := servertest.Form("username", "alice", "password", servertest.Password)

@@ -98,7 +98,7 @@ func TestMD03Members(t *testing.T) {
 		for member, values := range map[string][]string{
 			"response_types_supported":                      {"code"},
 			"response_modes_supported":                      {"query"},
-			"grant_types_supported":                         {"authorization_code", "refresh_token", "client_credentials"},
+			"grant_types_supported":                         {"authorization_code", "refresh_token", "client_credentials", servertest.DeviceGrantType},
 			"token_endpoint_auth_methods_supported":         {"none", "client_secret_basic", "client_secret_post"},
 			"revocation_endpoint_auth_methods_supported":    {"none", "client_secret_basic", "client_secret_post"},
 			"introspection_endpoint_auth_methods_supported": {"client_secret_basic", "client_secret_post"},

@@ -48,6 +48,8 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 
 	// What clients call from where no browser is.
 	handle("/par", byMethod{http.MethodPost: oauth(r.oauth.Push)})
+	// What devices without a browser call.
+	handle("/device_authorization", byMethod{http.MethodPost: oauth(r.oauth.DeviceAuthorization)})
 
 	// What only resource servers call.
 	handle("/introspect", byMethod{http.MethodPost: oauth(r.oauth.Introspect)})
@@ -55,6 +57,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	// What people see.
 	page := r.pages.Handle
 	handle("/authorize", byMethod{http.MethodGet: page(r.oauth.Authorize), http.MethodPost: page(r.oauth.Decide), http.MethodHead: page(nothing)})
+	handle("/device", byMethod{http.MethodGet: page(r.oauth.Device), http.MethodPost: page(r.oauth.ConnectDevice), http.MethodHead: page(nothing)})
 	handle("/login", byMethod{http.MethodGet: r.login.Login(), http.MethodHead: r.login.Login(), http.MethodPost: r.login.Login()})
 	handle("/logout", byMethod{http.MethodGet: r.login.Logout(), http.MethodHead: r.login.Logout(), http.MethodPost: r.login.Logout()})
 	handle("/account", get(r.account.Account()))

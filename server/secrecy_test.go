@@ -88,3 +88,17 @@ func TestMD02ForgedHost(t *testing.T) {
 		}
 	}
 }
+
+// wantNotStored checks that a text is nowhere in the bytes of a SQLite database.
+func wantNotStored(t testing.TB, path, text string) {
+	t.Helper()
+	for _, file := range []string{path, path + "-wal"} {
+		stored, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(stored, []byte(text)) {
+			t.Errorf("%q stands in %s", text, filepath.Base(file))
+		}
+	}
+}

@@ -169,6 +169,41 @@ func (u *unreliable) RevokeAccessToken(ctx context.Context, jti string, expiresA
 	return u.acting("RevokeAccessToken", func() error { return u.Store.RevokeAccessToken(ctx, jti, expiresAt, event) })
 }
 
+func (u *unreliable) CreateDeviceAuthorization(ctx context.Context, d *storage.DeviceAuthorization, caps storage.DeviceCaps) error {
+	return u.acting("CreateDeviceAuthorization", func() error { return u.Store.CreateDeviceAuthorization(ctx, d, caps) })
+}
+
+func (u *unreliable) DeviceAuthorization(ctx context.Context, id string) (d *storage.DeviceAuthorization, grantScopes []string, err error) {
+	d, err = reading(u, "DeviceAuthorization", func() (*storage.DeviceAuthorization, error) {
+		var err error
+		d, grantScopes, err = u.Store.DeviceAuthorization(ctx, id)
+		return d, err
+	})
+	return d, grantScopes, err
+}
+
+func (u *unreliable) PendingDeviceAuthorization(ctx context.Context, userCodeHashes [][]byte, now time.Time) (*storage.DeviceAuthorization, error) {
+	return reading(u, "PendingDeviceAuthorization", func() (*storage.DeviceAuthorization, error) {
+		return u.Store.PendingDeviceAuthorization(ctx, userCodeHashes, now)
+	})
+}
+
+func (u *unreliable) PollDeviceAuthorization(ctx context.Context, p storage.DevicePoll) error {
+	return u.acting("PollDeviceAuthorization", func() error { return u.Store.PollDeviceAuthorization(ctx, p) })
+}
+
+func (u *unreliable) ApproveDeviceAuthorization(ctx context.Context, a *storage.DeviceApproval, event storage.AuditEvent) error {
+	return u.acting("ApproveDeviceAuthorization", func() error { return u.Store.ApproveDeviceAuthorization(ctx, a, event) })
+}
+
+func (u *unreliable) DenyDeviceAuthorization(ctx context.Context, id, sessionID string, now time.Time, event storage.AuditEvent) error {
+	return u.acting("DenyDeviceAuthorization", func() error { return u.Store.DenyDeviceAuthorization(ctx, id, sessionID, now, event) })
+}
+
+func (u *unreliable) RedeemDeviceAuthorization(ctx context.Context, id string, f *storage.Family) error {
+	return u.acting("RedeemDeviceAuthorization", func() error { return u.Store.RedeemDeviceAuthorization(ctx, id, f) })
+}
+
 func (u *unreliable) RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error {
 	return u.acting("RecordAuditEvent", func() error { return u.Store.RecordAuditEvent(ctx, event) })
 }

@@ -22,6 +22,7 @@ const (
 	PrefixPushedRequest = "par_"
 	PrefixToken         = "tok_"
 	PrefixAuditEvent    = "evt_"
+	PrefixDevice        = "dev_"
 )
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

@@ -22,6 +22,7 @@ type Store interface {
 	AuthorizationCodeStore
 	PushedRequestStore
 	FamilyStore
+	DeviceAuthorizationStore
 	AccessTokenStore
 	ClientAssertionStore
 	SigningKeyStore
@@ -34,8 +35,9 @@ type Store interface {
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
 	// codes past CodeRetention, pushed requests past PushedRequestGrace, expired
-	// Families, Sessions and revoked access tokens, and dynamic Clients older than
-	// unusedClientLifetime that have no Grant. It returns how many rows it deleted.
+	// DeviceAuthorizations (redeemed ones past DeviceRetention), Families, Sessions
+	// and revoked access tokens, and dynamic Clients older than unusedClientLifetime
+	// that have no Grant. It returns how many rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
 	// Close releases the database.
 	Close() error

@@ -49,6 +49,37 @@ func TestConsentForm(t *testing.T) {
 	}
 }
 
+// TestDeviceForms: DV-05. The code comes along with the answer, and no page of a
+// device is sent by one key or click: the field has the focus, the code is no button.
+func TestDeviceForms(t *testing.T) {
+	names := func(page *node) []string {
+		var names []string
+		for _, e := range only(t, "form", page.find("form", "method=post", "action=/device")).all() {
+			if name, ok := e.attrs["name"]; ok {
+				names = append(names, name+"="+e.attrs["value"])
+			}
+		}
+		return names
+	}
+	want := []string{
+		"approval=sealed_AbC-123", "user_code=WDJB-MJHT", "scope=notes:read", "scope=notes:write", "scope=notes:delete",
+		"decision=deny", "decision=approve",
+	}
+	if diff := cmp.Diff(want, names(renderConsent(t, consentDevice()))); diff != "" {
+		t.Errorf("fields of the decision (-want +got):\n%s", diff)
+	}
+	var b bytes.Buffer
+	if err := newSet(t).Device(&b, templates.DevicePage{Action: "/device", UserCode: "WDJB-MJHT"}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"user_code=WDJB-MJHT"}, names(parse(t, b.String()))); diff != "" {
+		t.Errorf("fields of the code (-want +got):\n%s", diff)
+	}
+	if n := len(renderConsent(t, consentVerified()).find("input", "name=user_code")); n != 0 {
+		t.Errorf("%d user codes on the page of a request", n)
+	}
+}
+
 // What OAuth 2.1 and the MCP guidance want a person to see before deciding.
 func TestConsentSays(t *testing.T) {
 	verified, unverified, loopback := consentVerified(), consentUnverified(), consentLoopback()
@@ -74,6 +105,12 @@ func TestConsentSays(t *testing.T) {
 			"127.0.0.1:33418", "any program here could be asking", "Continue only if you started this sign-in yourself", "Once, for some minutes.",
 		}, []string{"Up to"}},
 		{"private scheme", private, []string{"the app on this device that opens “cursor:” links", "Up to 1 day."}, nil},
+		{"device", consentDevice(), []string{
+			"You are connecting another device", "Team Assistant asks to use Field Notes", "WDJB-MJHT",
+			"Only continue if you started this on your own device just now.", "If somebody sent you this code or a link to this page, deny.",
+			"Does your device show this code?", "It must be exactly the same.", "Access goes to the device that shows the code",
+			"https://notes.corp.example/mcp", "Read your notes and search in them", "Alice", "Deny", "Allow",
+		}, []string{"start this yourself", "on this computer"}},
 		{"again", again, []string{
 			"Tick at least one permission, or deny.", "The request has changed", "Read your notes and search in them Already allowed",
 			"Delete notes for good New", "Up to 2 years.",
@@ -116,7 +153,7 @@ func TestUnverifiedNameIsSmall(t *testing.T) {
 }
 
 func TestProblemsAreAnnounced(t *testing.T) {
-	for _, name := range []string{"login_problem", "consent_again"} {
+	for _, name := range []string{"login_problem", "consent_again", "device_problem"} {
 		page := renderFixture(t, name)
 		problem := only(t, "alert", page.find("div", "role=alert"))
 		if !strings.HasPrefix(only(t, "title", page.find("title")).words(), "Problem: ") {

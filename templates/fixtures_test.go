@@ -27,6 +27,12 @@ func fixtures() []fixture {
 	failed := func(p templates.ErrorPage) func(*templates.Set, io.Writer) error {
 		return func(s *templates.Set, w io.Writer) error { return s.Error(w, p) }
 	}
+	device := func(p templates.DevicePage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.Device(w, p) }
+	}
+	done := func(p templates.DeviceDonePage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.DeviceDone(w, p) }
+	}
 	return []fixture{
 		{"login", login(templates.LoginPage{Action: authorizeAs("/login")})},
 		{"login_for_client", login(templates.LoginPage{
@@ -46,6 +52,14 @@ func fixtures() []fixture {
 		{"consent_forty_scopes", consent(consentForty())},
 		{"consent_hostile", consent(consentHostile())},
 		{"consent_bare", consent(templates.ConsentPage{Client: templates.ConsentClient{RedirectHost: "app.example"}})},
+		{"consent_device", consent(consentDevice())},
+		{"device", device(templates.DevicePage{Action: "/device", Account: alice, SwitchAccountURL: "/login?user_code="})},
+		{"device_problem", device(templates.DevicePage{
+			Base: templates.Base{Root: "/auth"}, Action: "/auth/device", UserCode: `<script>alert("wdjb")`, Account: alice,
+			Problem: "A code has eight letters, like WDJB-MJHT. Look at your device and enter it again.",
+		})},
+		{"device_connected", done(templates.DeviceDonePage{Connected: true, AccountURL: "/account"})},
+		{"device_denied", done(templates.DeviceDonePage{})},
 		{"continue", continues(templates.ContinuePage{
 			Title: "You said no", Message: "Nothing was shared. You can go back and tell the app.",
 			URL: "https://claude.ai/api/mcp/auth_callback?error=access_denied&state=a%2Bb", Host: "claude.ai",
@@ -113,6 +127,13 @@ func consentPrivateScheme() templates.ConsentPage {
 	p := consentVerified()
 	p.Client = templates.ConsentClient{Name: "Cursor", Host: "cursor.com", RedirectHost: "cursor:", Source: "metadata_document"}
 	p.RefreshLifetimeDays = 1
+	return p
+}
+
+func consentDevice() templates.ConsentPage {
+	p := consentVerified()
+	p.Action, p.UserCode, p.SwitchAccountURL = "/device", "WDJB-MJHT", "/login?user_code=WDJB-MJHT"
+	p.Client = templates.ConsentClient{Name: "Team Assistant", Device: true, Verified: true, Source: "registered"}
 	return p
 }
 

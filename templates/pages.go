@@ -38,6 +38,7 @@ type ConsentPage struct {
 	Base
 	Action              string // relative URL with its raw query
 	Approval            string // the sealed page, returned as it is
+	UserCode            string // of the device to be connected, WDJB-MJHT, returned as "user_code"; "" for none
 	Notice              string // why the page is shown again, "" for none
 	Client              ConsentClient
 	Resource            ConsentResource
@@ -55,6 +56,7 @@ type ConsentClient struct {
 	Host         string // host of the client id, in punycode; "" if it has none
 	RedirectHost string // host[:port] in punycode, or the scheme of a private-use one
 	Loopback     bool   // the answer goes to a program on this computer
+	Device       bool   // the answer goes to the device that asked
 	Verified     bool   // registered by an admin
 	Source       string // "registered", "dynamic" or "metadata_document"
 }
@@ -78,6 +80,34 @@ type ConsentScope struct {
 // Consent writes the consent page. It returns ErrUnsafeURL when Action or
 // SwitchAccountURL leaves this server.
 func (s *Set) Consent(w io.Writer, p ConsentPage) error { return s.render(w, "consent.html", p) }
+
+// A DevicePage asks for the code that another device shows. Its form posts
+// "user_code".
+type DevicePage struct {
+	Base
+	Action           string // relative URL
+	UserCode         string // filled in already, "" for none
+	Problem          string // one sentence above the form, "" for none
+	Account          Account
+	SwitchAccountURL string // relative URL, "" for none
+}
+
+// Device writes the page that asks for a code. It returns ErrUnsafeURL when Action
+// or SwitchAccountURL leaves this server.
+func (s *Set) Device(w io.Writer, p DevicePage) error { return s.render(w, "device.html", p) }
+
+// A DeviceDonePage says that the device has its answer.
+type DeviceDonePage struct {
+	Base
+	Connected  bool   // else the person said no
+	AccountURL string // relative URL, "" for none
+}
+
+// DeviceDone writes the page after a device was connected, or not. It returns
+// ErrUnsafeURL when AccountURL leaves this server.
+func (s *Set) DeviceDone(w io.Writer, p DeviceDonePage) error {
+	return s.render(w, "device_done.html", p)
+}
 
 // A ContinuePage names a host and links there. With Automatic the browser also
 // goes by itself, which is the one way from a form to a client that a

@@ -45,12 +45,14 @@ var htmlFiles embed.FS
 var (
 	sharedFiles = []string{"layout.html", "parts.html"}
 	claimed     = map[string]any{
-		"login.html":    LoginPage{},
-		"consent.html":  ConsentPage{},
-		"continue.html": ContinuePage{URL: "/"},
-		"error.html":    ErrorPage{},
-		"logout.html":   LogoutPage{},
-		"account.html":  AccountPage{},
+		"login.html":       LoginPage{},
+		"consent.html":     ConsentPage{},
+		"continue.html":    ContinuePage{URL: "/"},
+		"device.html":      DevicePage{},
+		"device_done.html": DeviceDonePage{},
+		"error.html":       ErrorPage{},
+		"logout.html":      LogoutPage{},
+		"account.html":     AccountPage{},
 	}
 )
 

@@ -146,6 +146,7 @@ func TestHostileStrings(t *testing.T) {
 	}{
 		"login":    {&templates.LoginPage{}, func(p any, b *bytes.Buffer) error { return set.Login(b, *p.(*templates.LoginPage)) }},
 		"consent":  {&consent, func(p any, b *bytes.Buffer) error { return set.Consent(b, *p.(*templates.ConsentPage)) }},
+		"device":   {&templates.DevicePage{}, func(p any, b *bytes.Buffer) error { return set.Device(b, *p.(*templates.DevicePage)) }},
 		"continue": {&templates.ContinuePage{URL: "/"}, func(p any, b *bytes.Buffer) error { return set.Continue(b, *p.(*templates.ContinuePage)) }},
 		"error":    {&templates.ErrorPage{}, func(p any, b *bytes.Buffer) error { return set.Error(b, *p.(*templates.ErrorPage)) }},
 		"logout":   {&templates.LogoutPage{}, func(p any, b *bytes.Buffer) error { return set.Logout(b, *p.(*templates.LogoutPage)) }},
@@ -208,6 +209,7 @@ func TestFormActions(t *testing.T) {
 	forms := map[string]func(string, *bytes.Buffer) error{
 		"login":   func(u string, b *bytes.Buffer) error { return set.Login(b, templates.LoginPage{Action: u}) },
 		"consent": func(u string, b *bytes.Buffer) error { return set.Consent(b, templates.ConsentPage{Action: u}) },
+		"device":  func(u string, b *bytes.Buffer) error { return set.Device(b, templates.DevicePage{Action: u}) },
 		"logout":  func(u string, b *bytes.Buffer) error { return set.Logout(b, templates.LogoutPage{Action: u}) },
 		"account": func(u string, b *bytes.Buffer) error {
 			return set.Account(b, templates.AccountPage{LogoutAction: u})

@@ -114,7 +114,7 @@ func (f *faults) setGrantTypes(c *storage.Client, fields api.ClientFields) {
 		return
 	}
 	for i, grantType := range fields.GrantTypes {
-		f.oneOf(at("/grant_types", i), grantType, storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials)
+		f.oneOf(at("/grant_types", i), grantType, storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials, storage.GrantTypeDeviceCode)
 		if !slices.Contains(c.GrantTypes, grantType) {
 			c.GrantTypes = append(c.GrantTypes, grantType)
 		}
@@ -125,8 +125,8 @@ func (f *faults) setGrantTypes(c *storage.Client, fields api.ClientFields) {
 	if c.Public() && c.MayUse(storage.GrantTypeClientCredentials) {
 		f.add("/grant_types", "must not have client_credentials when token_endpoint_auth_method is none: such a client could not prove who it is")
 	}
-	if !c.MayUse(storage.GrantTypeAuthorizationCode) && !c.MayUse(storage.GrantTypeClientCredentials) {
-		f.add("/grant_types", "must have authorization_code or client_credentials: refresh_token alone has nothing to refresh")
+	if !c.MayUse(storage.GrantTypeAuthorizationCode) && !c.MayUse(storage.GrantTypeClientCredentials) && !c.MayUse(storage.GrantTypeDeviceCode) {
+		f.add("/grant_types", "must have authorization_code, client_credentials or the device_code grant: refresh_token alone has nothing to refresh")
 	}
 
 	for i, responseType := range fields.ResponseTypes {

@@ -56,6 +56,10 @@ type Question struct {
 	Resource    *storage.Resource
 	Scopes      []string
 	SignIn      *storage.SignIn
+	// Device asks instead of an authorization request (RFC 8628 §3.3), which then
+	// has no Query and no RedirectURI. UserCode is its code as people see it.
+	Device   *storage.DeviceAuthorization
+	UserCode string
 }
 
 // Decision is a person's answer.
@@ -94,7 +98,11 @@ func (c *Consent) Show(w http.ResponseWriter, q Question, status int, notice, pr
 	}
 	page.Approval = c.Root.Seal(sealPurpose, sealed)
 	page.Notice, page.Problem = notice, problem
-	return c.Pages.Write(w, status, web.AnyForm, func(out io.Writer) error { return c.Pages.Templates.Consent(out, page) })
+	forms := web.AnyForm
+	if q.Device != nil { // no client waits behind this form
+		forms = web.OwnForms
+	}
+	return c.Pages.Write(w, status, forms, func(out io.Writer) error { return c.Pages.Templates.Consent(out, page) })
 }
 
 // Judge reads the answer to a page. ErrForeign, ErrStale, ErrNothingChosen, a
@@ -149,6 +157,11 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
 		SwitchAccountURL: root + "/login?" + q.Query + q.Step,
 	}
+	if q.Device != nil {
+		page.UserCode, page.Action = q.UserCode, root+"/device"
+		page.SwitchAccountURL = root + "/login?user_code=" + url.QueryEscape(q.UserCode)
+		page.Client.RedirectHost, page.Client.Loopback, page.Client.Device = "", false, true
+	}
 	if page.Client.Name == "" {
 		page.Client.Name = q.Client.ClientID
 	}
@@ -173,11 +186,15 @@ func digest(q Question, page templates.ConsentPage) []byte {
 	for i := range page.Scopes {
 		page.Scopes[i].Approved = false // another page may approve meanwhile
 	}
+	deviceID := ""
+	if q.Device != nil {
+		deviceID = q.Device.ID
+	}
 	shown, err := json.Marshal(struct {
-		Query, ClientID, RedirectURI, ResourceID string
-		Page                                     templates.ConsentPage
-		Pushed                                   string `json:",omitempty"`
-	}{web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID, page, q.Pushed})
+		Query, ClientID, RedirectURI, ResourceID, DeviceID string
+		Page                                               templates.ConsentPage
+		Pushed                                             string `json:",omitempty"`
+	}{web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID, deviceID, page, q.Pushed})
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}

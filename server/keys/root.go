@@ -124,6 +124,18 @@ func (r *Root) MAC(purpose string, message []byte) (KeyID, [MACSize]byte) {
 	return id, r.keys[id].mac(purpose, message)
 }
 
+// Fingerprints are what message may be stored under for a purpose, so that only
+// who has a root key can say what is stored: one for each root key, with its id
+// before it. The first is that of the key which makes.
+func (r *Root) Fingerprints(purpose string, message []byte) [][]byte {
+	all := make([][]byte, len(r.order))
+	for i, id := range r.order {
+		mac := r.keys[id].mac(purpose, message)
+		all[i] = append(id[:], mac[:]...)
+	}
+	return all
+}
+
 // CheckMAC checks what MAC returned. ErrUnknownKey, ErrForged.
 func (r *Root) CheckMAC(purpose string, id KeyID, message, mac []byte) error {
 	key, ok := r.keys[id]

@@ -207,3 +207,25 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestFingerprints: stored by one key, found by every server that has it.
+func TestFingerprints(t *testing.T) {
+	message := []byte("message")
+	first := newRoot(t, 1).Fingerprints("purpose", message)
+	if len(first) != 1 || len(first[0]) != keys.KeyIDSize+keys.MACSize {
+		t.Fatalf("%x", first)
+	}
+	both := newRoot(t, 2, 1).Fingerprints("purpose", message)
+	if len(both) != 2 || !bytes.Equal(both[1], first[0]) || bytes.Equal(both[0], first[0]) {
+		t.Errorf("%x and %x", first, both)
+	}
+	id, mac := newRoot(t, 2, 1).MAC("purpose", message)
+	if !bytes.Equal(both[0], append(id[:], mac[:]...)) {
+		t.Error("the first is not that of the key which makes")
+	}
+	for _, other := range [][][]byte{newRoot(t, 1).Fingerprints("another", message), newRoot(t, 1).Fingerprints("purpose", []byte("messagf"))} {
+		if bytes.Equal(other[0], first[0]) {
+			t.Error("two things have one fingerprint")
+		}
+	}
+}

@@ -168,6 +168,29 @@ func TestLG08NoOpenRedirect(t *testing.T) {
 	}
 }
 
+// LG-08: a user code alone leads to /device (RFC 8628 section 3.3), and nothing that
+// an authorization request can be does.
+func TestLG08DevicePage(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, options{})
+	h.user(t, "alice")
+	credentials := url.Values{"username": {"alice"}, "password": {right}}.Encode()
+	for query, want := range map[string]string{
+		"user_code=":                              "/device?user_code=",
+		"user_code=WDJB-MJHT":                     "/device?user_code=WDJB-MJHT",
+		"user_code=%2F%2Fevil.example":            "/device?user_code=%2F%2Fevil.example",
+		"user_code=//evil.example":                "/device?user_code=//evil.example",
+		"user_code=WDJB-MJHT&client_id=x":         "/authorize?user_code=WDJB-MJHT&client_id=x",
+		"user_code=WDJB-MJHT&user_code=WDJB-MJHT": "/authorize?user_code=WDJB-MJHT&user_code=WDJB-MJHT",
+		"client_id=x&user_code=WDJB-MJHT":         "/authorize?client_id=x&user_code=WDJB-MJHT",
+		"user_code":                               "/authorize?user_code",
+	} {
+		if got := h.send(t, http.MethodPost, "/login?"+query, credentials).Header.Get("Location"); got != want {
+			t.Errorf("%s leads to %s, want %s", query, got, want)
+		}
+	}
+}
+
 // HT-05: what a link says is not shown.
 func TestHT05NothingOfTheQueryIsShown(t *testing.T) {
 	t.Parallel()

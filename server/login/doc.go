@@ -1,8 +1,9 @@
 // Package login signs people in with a user name and a password, and out again.
 //
 // The request is the state: the page is at /login?<query of /authorize>, its form
-// posts back to the same URL, and success leads to /authorize?<the same query> or,
-// without a query, to /account. No parameter can name another place, so there is
+// posts back to the same URL, and success leads to /authorize?<the same query>, to
+// /device?<the same query> if that is a user code alone, or without a query to
+// /account. No parameter can name another place, so there is
 // no open redirect to guard against (OAuth 2.1 §7.12). Nothing is stored and no
 // cookie set before somebody has signed in.
 //

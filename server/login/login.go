@@ -135,7 +135,16 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	case r.URL.RawQuery == "":
 		return h.seeOther(w, "/account")
 	}
-	return h.seeOther(w, "/authorize?"+r.URL.RawQuery)
+	return h.seeOther(w, returnTo(r.URL.RawQuery))
+}
+
+// returnTo is where a sign-in with this query leads: /device for a user code alone
+// (RFC 8628 §3.3), which no authorization request is, else /authorize.
+func returnTo(rawQuery string) string {
+	if strings.HasPrefix(rawQuery, "user_code=") && !strings.Contains(rawQuery, "&") {
+		return "/device?" + rawQuery
+	}
+	return "/authorize?" + rawQuery
 }
 
 // What the form says above its fields. The one for failures must not tell why.

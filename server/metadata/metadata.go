@@ -34,6 +34,7 @@ type document struct {
 	IntrospectionEndpoint                      string   `json:"introspection_endpoint"`
 	PushedAuthorizationRequestEndpoint         string   `json:"pushed_authorization_request_endpoint"`
 	RequirePushedAuthorizationRequests         bool     `json:"require_pushed_authorization_requests"`
+	DeviceAuthorizationEndpoint                string   `json:"device_authorization_endpoint"`
 	ResponseTypesSupported                     []string `json:"response_types_supported"`
 	ResponseModesSupported                     []string `json:"response_modes_supported"`
 	GrantTypesSupported                        []string `json:"grant_types_supported"`
@@ -74,9 +75,10 @@ func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, e
 		RevocationEndpoint:                        issuer.URL("/revoke"),
 		IntrospectionEndpoint:                     issuer.URL("/introspect"),
 		PushedAuthorizationRequestEndpoint:        issuer.URL("/par"),
+		DeviceAuthorizationEndpoint:               issuer.URL("/device_authorization"),
 		ResponseTypesSupported:                    []string{"code"},
 		ResponseModesSupported:                    []string{"query"},
-		GrantTypesSupported:                       []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials},
+		GrantTypesSupported:                       []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials, storage.GrantTypeDeviceCode},
 		CodeChallengeMethodsSupported:             []string{"S256"},
 		TokenEndpointAuthMethodsSupported:         withNone,
 		RevocationEndpointAuthMethodsSupported:    withNone,

@@ -66,7 +66,7 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	if len(a.resources) == 1 && !resource.Names(a.resources[0]) {
 		return invalidTarget("The code was approved for another resource.")
 	}
-	scopes := client.Within(storage.Intersect(storage.Intersect(code.Scopes, grantScopes), resource.ScopeNames()))
+	scopes := allowedNow(client, resource, code.Scopes, grantScopes)
 	switch {
 	case !code.RedeemedAt.IsZero():
 		return g.replayed(ctx, code, client, session.now)
@@ -109,8 +109,7 @@ func (g *codeGrant) prove(ctx context.Context, code *storage.AuthorizationCode, 
 // both has stolen them, so what came of the code ends (OAuth 2.1 §7.5.3).
 func (g *codeGrant) replayed(ctx context.Context, code *storage.AuthorizationCode, client *storage.Client, now time.Time) error {
 	if now.Sub(code.RedeemedAt) > replayTolerance {
-		event := storage.NewAuditEvent(now, "client:"+client.ClientID, "family.ended", code.FamilyID()).With("reason", "authorization code replayed")
-		if err := g.Store.EndFamily(ctx, code.FamilyID(), event); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		if err := g.endReplayed(ctx, client, code.FamilyID(), "authorization code replayed", now); err != nil {
 			return err
 		}
 	}
@@ -123,33 +122,12 @@ func (g *codeGrant) PopulateTokenEndpointResponse(ctx context.Context, r fosite.
 	if !g.CanHandleTokenEndpointRequest(ctx, r) {
 		return fosite.ErrUnknownRequest
 	}
-	client, session := clientOf(r), sessionOf(r)
-	family := &storage.Family{
-		ID: session.familyID, GrantID: session.code.GrantID, UserID: session.code.UserID, ClientID: client.ID, ResourceID: session.resource.ID,
-		Scopes: session.scopes, Generation: 1, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(storage.FamilyLifetime),
-	}
-	token, err := accessTokens{g.OAuth}.sign(client, session)
+	session := sessionOf(r)
+	token, err := g.beginFamily(ctx, clientOf(r), session, session.code.GrantID, "authorization code", func(ctx context.Context, f *storage.Family) error {
+		return g.Store.RedeemCode(ctx, session.code.ID, f)
+	})
 	if err != nil {
 		return err
-	}
-	if client.MayUse(storage.GrantTypeRefreshToken) {
-		if session.refresh, err = g.values.refreshToken(family.ID, family.Generation); err != nil {
-			return err
-		}
-	}
-	switch err := g.Store.RedeemCode(ctx, session.code.ID, family); {
-	case errors.Is(err, storage.ErrConsumed):
-		return invalidGrant("The authorization code was already used.")
-	case errors.Is(err, storage.ErrNotFound): // deleted this very moment
-		return invalidGrant("The approval behind this code has been withdrawn.")
-	case err != nil:
-		return err
-	}
-	if len(family.Scopes) < len(session.scopes) { // a scope was removed this very moment
-		session.scopes = family.Scopes
-		if token, err = (accessTokens{g.OAuth}).sign(client, session); err != nil {
-			return err
-		}
 	}
 	response.SetAccessToken(token)
 	return nil

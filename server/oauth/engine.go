@@ -47,6 +47,7 @@ func newEngine(o *OAuth) *fosite.Fosite {
 		registeredGrantTypes{},
 		&codeGrant{o},
 		&refreshGrant{o},
+		&deviceGrant{o},
 		machineTarget{o},
 		&oauth2.ClientCredentialsGrantHandler{
 			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: tokens, AccessTokenStorage: noRow{}, Config: config}, Config: config,
@@ -94,10 +95,11 @@ type tokenSession struct {
 	subject  string
 	familyID string // empty for a machine
 
-	code     *storage.AuthorizationCode // authorization_code
-	rotation *storage.Rotation          // refresh_token; nil: answer the same successor
-	restored bool                       // the refresh token is ahead of its row
-	refresh  string                     // the refresh token to answer with, if any
+	code     *storage.AuthorizationCode   // authorization_code
+	device   *storage.DeviceAuthorization // device_code
+	rotation *storage.Rotation            // refresh_token; nil: answer the same successor
+	restored bool                         // the refresh token is ahead of its row
+	refresh  string                       // the refresh token to answer with, if any
 }
 
 // Clone returns the session itself: it belongs to one request.

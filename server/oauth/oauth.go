@@ -19,6 +19,7 @@ type Store interface {
 	storage.AuthorizationCodeStore
 	storage.PushedRequestStore
 	storage.FamilyStore
+	storage.DeviceAuthorizationStore
 	storage.AccessTokenStore
 	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
@@ -58,6 +59,8 @@ type OAuth struct {
 	Config
 	values values
 	engine fosite.OAuth2Provider
+
+	deviceRequests, wrongCodesOfUser, wrongCodesOfAddress *web.FailureLimit
 	// noted bounds the audit events that somebody could cause at will.
 	noted *web.FailureLimit
 }
@@ -67,7 +70,13 @@ const notedPerHour = 10
 
 // New builds the engine room.
 func New(c Config) *OAuth {
-	o := &OAuth{Config: c, values: values{root: c.Root}, noted: &web.FailureLimit{Failures: notedPerHour, Window: time.Hour, Now: c.Now}}
+	o := &OAuth{
+		Config: c, values: values{root: c.Root},
+		noted:               c.failureLimit(notedPerHour, time.Hour),
+		deviceRequests:      c.failureLimit(deviceRequests, deviceRequestsWindow),
+		wrongCodesOfUser:    c.failureLimit(wrongCodesOfUser, wrongCodesWindow),
+		wrongCodesOfAddress: c.failureLimit(wrongCodesOfAddress, wrongCodesWindow),
+	}
 	o.engine = newEngine(o)
 	return o
 }

@@ -96,7 +96,7 @@ func (g *refreshGrant) narrow(session *tokenSession, client *storage.Client, fam
 			return invalidScope("A refresh cannot ask for more than was granted.")
 		}
 	}
-	scopes := client.Within(storage.Intersect(storage.Intersect(family.Scopes, grantScopes), resource.ScopeNames()))
+	scopes := allowedNow(client, resource, family.Scopes, grantScopes)
 	if len(scopes) == 0 || !client.MayReach(resource) {
 		return invalidGrant("The approval behind this refresh token has been withdrawn.")
 	}

@@ -10,7 +10,7 @@ import (
 	"grantd/storage"
 )
 
-var grantTypes = []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials}
+var grantTypes = []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken, storage.GrantTypeClientCredentials, storage.GrantTypeDeviceCode}
 
 // Token serves POST /token (OAuth 2.1 §3.2).
 func (o *OAuth) Token(w http.ResponseWriter, r *http.Request) error {
@@ -22,7 +22,7 @@ func (o *OAuth) Token(w http.ResponseWriter, r *http.Request) error {
 	case grantType == "":
 		return invalidRequest("The grant_type parameter is missing.")
 	case !slices.Contains(grantTypes, grantType):
-		return web.NewOAuthError("unsupported_grant_type", "This server supports authorization_code, refresh_token and client_credentials.")
+		return web.NewOAuthError("unsupported_grant_type", "This server supports authorization_code, refresh_token, client_credentials and device_code.")
 	}
 	// fosite reads the form from the request: it gets the one we have checked.
 	r.Form, r.PostForm = form.Values, form.Values

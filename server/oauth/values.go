@@ -15,6 +15,7 @@ import (
 const (
 	codePrefix    = "ac_"
 	refreshPrefix = "rt_"
+	devicePrefix  = "dc_"
 )
 
 // requestURIPrefix is the beginning of the request_uri of a pushed request
@@ -24,8 +25,9 @@ const requestURIPrefix = "urn:ietf:params:oauth:request_uri:"
 // errNotOurs: not a value that grantd made. Nothing may follow from it.
 var errNotOurs = errors.New("not a value of this server")
 
-// values makes and reads authorization codes, refresh tokens and the request_uri of
-// pushed requests. Each is the id of its row under a MAC of the root key: nothing usable is stored, and a guess
+// values makes and reads authorization codes, refresh tokens, device codes and the
+// request_uri of pushed requests. Each is the id of its row under a MAC of the root
+// key: nothing usable is stored, and a guess
 // never reaches the database.
 //
 // Layout, base64url after the prefix: root key id (4), row id (16), for a refresh
@@ -36,6 +38,7 @@ const (
 	codePurpose    = "authorization code"
 	refreshPurpose = "refresh token"
 	pushedPurpose  = "pushed authorization request"
+	devicePurpose  = "device code"
 	rowIDSize      = 16
 	generationSize = 8
 )
@@ -55,6 +58,24 @@ func (v values) readCode(value string) (id string, err error) {
 		return "", err
 	}
 	return storage.IDFromBytes(storage.PrefixCode, [rowIDSize]byte(message)), nil
+}
+
+func (v values) deviceCode(id string) (string, error) {
+	raw, err := storage.IDBytes(storage.PrefixDevice, id)
+	if err != nil {
+		return "", err
+	}
+	return devicePrefix + v.seal(devicePurpose, raw[:]), nil
+}
+
+// readDeviceCode returns the id of the device authorization. errNotOurs,
+// keys.ErrUnknownKey.
+func (v values) readDeviceCode(value string) (id string, err error) {
+	message, err := v.open(devicePurpose, devicePrefix, value, rowIDSize)
+	if err != nil {
+		return "", err
+	}
+	return storage.IDFromBytes(storage.PrefixDevice, [rowIDSize]byte(message)), nil
 }
 
 func (v values) refreshToken(familyID string, generation int64) (string, error) {

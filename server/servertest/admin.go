@@ -97,3 +97,9 @@ func (s *Server) MachineClient() Object {
 	s.t.Helper()
 	return s.Must(http.MethodPost, "/clients", Object{"client_name": "Machine", "grant_types": []string{"client_credentials"}, "token_endpoint_auth_method": "client_secret_basic"})
 }
+
+// DeviceClient registers a client without a secret for devices without a browser.
+func (s *Server) DeviceClient() Object {
+	s.t.Helper()
+	return s.Must(http.MethodPost, "/clients", Object{"client_name": "Device", "grant_types": []string{DeviceGrantType, "refresh_token"}, "token_endpoint_auth_method": "none"})
+}

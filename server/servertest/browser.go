@@ -190,6 +190,17 @@ func (b *Browser) Code(parameters url.Values) string {
 	return page.Left.Query().Get("code")
 }
 
+// Device goes to the page a device names and sends the code that is filled in
+// there; it returns the page that this leads to.
+func (b *Browser) Device(verificationURIComplete string) *Page {
+	b.s.t.Helper()
+	page := b.Get(verificationURIComplete)
+	if !page.Fields().Has("user_code") {
+		b.s.t.Fatalf("no field for the code at %s: %d\n%s", page.URL, page.Status, page.Body)
+	}
+	return b.Post(page.Action(), page.Fields())
+}
+
 func (p *Page) elements(name string) []*html.Node {
 	root, err := html.Parse(strings.NewReader(p.Body))
 	if err != nil {

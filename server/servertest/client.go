@@ -111,6 +111,22 @@ func (s *Server) Refresh(clientID, refreshToken string, more ...string) *Answer 
 	return s.Post("/token", form, "")
 }
 
+// DeviceGrantType is the grant type of RFC 8628 §3.4.
+const DeviceGrantType = "urn:ietf:params:oauth:grant-type:device_code"
+
+// DeviceAuthorization asks for a device code as a public client does.
+func (s *Server) DeviceAuthorization(clientID string, more ...string) *Answer {
+	s.t.Helper()
+	return s.Post("/device_authorization", Form(append([]string{"client_id", clientID}, more...)...), "")
+}
+
+// Poll asks for the tokens of a device code as a public client does.
+func (s *Server) Poll(clientID, deviceCode string, more ...string) *Answer {
+	s.t.Helper()
+	form := Form(append([]string{"grant_type", DeviceGrantType, "client_id", clientID, "device_code", deviceCode}, more...)...)
+	return s.Post("/token", form, "")
+}
+
 // Claims decodes the claims of a JWT without verifying it.
 func Claims(token string) Object {
 	parts := strings.Split(token, ".")

@@ -40,7 +40,7 @@ func (l *FailureLimit) Blocked(key string) (retryAfterSeconds int) {
 	return l.blocked(keyOf(key))
 }
 
-func (l *FailureLimit) blocked(id limitKey) int {
+func (l *FailureLimit) blocked(id limitKey) (retryAfterSeconds int) {
 	f := l.keys[id]
 	if f == nil || f.count < l.Failures {
 		return 0
@@ -88,6 +88,16 @@ func (l *FailureLimit) Take(key string) (retryAfterSeconds int) {
 	}
 	l.fail(id)
 	return 0
+}
+
+// Give takes back one failure of the key that Take counted: the attempt was good.
+func (l *FailureLimit) Give(key string) {
+	id := keyOf(key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.keys[id]; f != nil && f.count > 0 {
+		f.count--
+	}
 }
 
 // Forgive forgets the key's failures.

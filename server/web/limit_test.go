@@ -102,7 +102,7 @@ func TestFailureLimitIsBounded(t *testing.T) {
 }
 
 // RG-08: those who come at once cannot take more than there is.
-func TestFailureLimitTake(t *testing.T) {
+func TestFailureLimitTakeAtOnce(t *testing.T) {
 	limit, clock := newLimit(20, time.Hour)
 	var taken atomic.Int32
 	var all sync.WaitGroup
@@ -140,5 +140,51 @@ func TestFailureLimitAllAtOnce(t *testing.T) {
 	all.Wait()
 	if limit.Blocked("a") == 0 {
 		t.Error("failures got lost")
+	}
+}
+
+func TestFailureLimitTake(t *testing.T) {
+	limit, clock := newLimit(3, time.Minute)
+	for range 10 { // good attempts do not count
+		if wait := limit.Take("a"); wait != 0 {
+			t.Fatalf("must wait %d s", wait)
+		}
+		limit.Give("a")
+	}
+	for range 3 {
+		if wait := limit.Take("a"); wait != 0 {
+			t.Fatalf("must wait %d s", wait)
+		}
+	}
+	for range 3 { // what is refused counts no further
+		if wait := limit.Take("a"); wait != 60 {
+			t.Errorf("must wait %d s, want 60", wait)
+		}
+	}
+	limit.Give("a")
+	if wait := limit.Take("a"); wait != 0 {
+		t.Errorf("one was given back, and the next must wait %d s", wait)
+	}
+	limit.Give("b") // nobody took it
+	clock.now = clock.now.Add(time.Minute)
+	if wait := limit.Take("a"); wait != 0 {
+		t.Errorf("after the window it must wait %d s", wait)
+	}
+}
+
+func TestFailureLimitTakenAtOnce(t *testing.T) {
+	limit, _ := newLimit(7, time.Minute)
+	var taken atomic.Int64
+	var done sync.WaitGroup
+	for range 100 {
+		done.Go(func() {
+			if limit.Take("a") == 0 {
+				taken.Add(1)
+			}
+		})
+	}
+	done.Wait()
+	if taken.Load() != 7 {
+		t.Errorf("%d attempts at once, want 7", taken.Load())
 	}
 }

@@ -85,13 +85,18 @@ SELECT $5::text, grant_id, user_id, client_id, resource_id,
 	$6::bigint, $7::bytea, $8::timestamptz, $2::timestamptz, $9::timestamptz
 FROM redeemed
 RETURNING scopes`
+	return s.redeem(ctx, "redeem a code", f, sql,
+		codeID, f.CreatedAt, storage.MaxFailedProofs, list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt)
+}
+
+// redeem runs a statement that marks something redeemed, inserts the family and
+// returns its scopes. ErrConsumed: it returned nothing.
+func (s *Store) redeem(ctx context.Context, doing string, f *storage.Family, sql string, args ...any) error {
 	var scopes []string
-	err := s.row(ctx, "redeem a code", sql, []any{
-		codeID, f.CreatedAt, storage.MaxFailedProofs, list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt,
-	}, &scopes)
+	err := s.row(ctx, doing, sql, args, &scopes)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return fmt.Errorf("redeem a code: %w", storage.ErrConsumed)
+		return fmt.Errorf("%s: %w", doing, storage.ErrConsumed)
 	case err != nil:
 		return err
 	}

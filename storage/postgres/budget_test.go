@@ -42,6 +42,7 @@ func TestBudgets(t *testing.T) {
 	remembered.GrantID = f.Grant.ID
 	page := f.NewApproval("files:read")
 	pushed := f.NewPushedRequest()
+	device := f.Device(t, "files:read")
 	rotation := storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: now}
 
 	for _, test := range []struct {
@@ -74,6 +75,24 @@ func TestBudgets(t *testing.T) {
 		{"AccessTokenLive", false, func(ctx context.Context) error {
 			_, _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now)
 			return err
+		}},
+		{"DeviceAuthorization", false, func(ctx context.Context) error { _, _, err := s.DeviceAuthorization(ctx, device.ID); return err }},
+		{"PendingDeviceAuthorization", false, func(ctx context.Context) error {
+			_, err := s.PendingDeviceAuthorization(ctx, [][]byte{device.UserCodeHash}, now)
+			return err
+		}},
+		{"PollDeviceAuthorization", true, func(ctx context.Context) error {
+			return s.PollDeviceAuthorization(ctx, storage.DevicePoll{ID: device.ID, PollInterval: device.PollInterval, Now: now})
+		}},
+		{"ApproveDeviceAuthorization", true, func(ctx context.Context) error {
+			return s.ApproveDeviceAuthorization(ctx, f.NewDeviceApproval(device), event("grant.approved", ""))
+		}},
+		{"RedeemDeviceAuthorization", true, func(ctx context.Context) error {
+			device.GrantID, device.UserID = f.Grant.ID, f.User.ID
+			return s.RedeemDeviceAuthorization(ctx, device.ID, storagetest.NewDeviceFamily(device))
+		}},
+		{"DenyDeviceAuthorization", true, func(ctx context.Context) error {
+			return s.DenyDeviceAuthorization(ctx, f.Device(t, "files:read").ID, f.Session.ID, now, event("device.denied", ""))
 		}},
 		{"RevokeAccessToken", true, func(ctx context.Context) error {
 			return s.RevokeAccessToken(ctx, "tok_a", now.Add(time.Minute), event("token.revoked", ""))

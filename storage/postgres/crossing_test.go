@@ -41,6 +41,8 @@ type crossing struct {
 	session *storage.Session           // what is made
 	page    *storage.Approval          // of files:delete, which nothing else is of
 	code    *storage.AuthorizationCode // under the remembered approval
+	waiting *storage.DeviceAuthorization
+	device  *storage.DeviceAuthorization // approved
 }
 
 var makings = []making{
@@ -77,6 +79,25 @@ SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM 
 			return c.Store.RedeemCode(context.Background(), c.Code.ID, storagetest.NewFamily(c.Code))
 		},
 	},
+	{
+		"ApproveDeviceAuthorization",
+		func(t *testing.T, c *crossing) pgx.Tx { return holdEvent(t, c.db, c.event) },
+		func(c *crossing) error {
+			return c.Store.ApproveDeviceAuthorization(context.Background(), c.NewDeviceApproval(c.waiting), c.event)
+		},
+	},
+	{
+		"RedeemDeviceAuthorization",
+		func(t *testing.T, c *crossing) pgx.Tx {
+			const sql = `
+INSERT INTO families
+SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM grants WHERE id = $2`
+			return hold(t, c.db, sql, c.device.FamilyID(), c.Grant.ID)
+		},
+		func(c *crossing) error {
+			return c.Store.RedeemDeviceAuthorization(context.Background(), c.device.ID, storagetest.NewDeviceFamily(c.device))
+		},
+	},
 }
 
 var endings = []ending{
@@ -110,6 +131,7 @@ var endings = []ending{
 	}, func(t *testing.T, c *crossing) {
 		wantNone(t, c.db, "families", `grant_id = $1`, c.Grant.ID)
 		wantNone(t, c.db, "authorization_codes", `grant_id = $1`, c.Grant.ID)
+		wantNone(t, c.db, "device_authorizations", `grant_id = $1`, c.Grant.ID)
 	}},
 	{"signing out", func(c *crossing, event storage.AuditEvent) error {
 		return c.Store.DeleteSession(context.Background(), c.Session.ID, event)
@@ -120,6 +142,8 @@ var endings = []ending{
 var unrelated = map[string][]string{
 	"CreateSession": {"disabling the client", "deleting the client", "deleting the resource", "removing scopes", "revoking the grant", "signing out"},
 	"RedeemCode":    {"signing out"},
+
+	"RedeemDeviceAuthorization": {"signing out"},
 }
 
 // Whatever gives access and whatever takes it away meet in both orders, each held
@@ -283,6 +307,8 @@ func newCrossing(t *testing.T, s storage.Store, db *pgxpool.Pool) *crossing {
 		code:    f.NewCode("files:read", "files:write"),
 	}
 	c.code.GrantID = f.Grant.ID
+	c.device = f.ApproveDevice(t, f.Device(t, "files:read", "files:write"))
+	c.waiting = f.Device(t, "files:write", "files:delete")
 	return c
 }
 
@@ -297,6 +323,7 @@ func nothingGranted(t *testing.T, c *crossing) {
 	wantNone(t, c.db, "grants", `user_id = $1`, c.User.ID)
 	wantNone(t, c.db, "families", `user_id = $1`, c.User.ID)
 	wantNone(t, c.db, "authorization_codes", `user_id = $1 AND grant_id IS NOT NULL`, c.User.ID)
+	wantNone(t, c.db, "device_authorizations", `user_id = $1 AND grant_id IS NOT NULL`, c.User.ID)
 }
 
 func noSessionFamilyOrCode(t *testing.T, c *crossing) {
@@ -305,11 +332,12 @@ func noSessionFamilyOrCode(t *testing.T, c *crossing) {
 	wantNone(t, c.db, "sessions", `user_id = $1 AND id <> $2`, c.User.ID, c.session.ID)
 	wantNone(t, c.db, "families", `user_id = $1`, c.User.ID)
 	wantNone(t, c.db, "authorization_codes", `user_id = $1 AND grant_id IS NOT NULL AND redeemed_at IS NULL`, c.User.ID)
+	wantNone(t, c.db, "device_authorizations", `user_id = $1 AND grant_id IS NOT NULL AND redeemed_at IS NULL`, c.User.ID)
 }
 
 func noRemovedScope(t *testing.T, c *crossing) {
 	t.Helper()
-	for _, table := range []string{"grants", "families", "authorization_codes"} {
+	for _, table := range []string{"grants", "families", "authorization_codes", "device_authorizations"} {
 		wantNone(t, c.db, table, `user_id = $1 AND (scopes && '{files:read,files:delete}' OR scopes = '{}')`, c.User.ID)
 	}
 }

@@ -11,12 +11,12 @@ import (
 	"grantd/storage"
 )
 
-// Approve implements storage.GrantStore. live locks what the approval relies on
-// and has no row when any of it is gone or disabled; held does the same for the
-// Resource's scopes. The code is inserted plainly: when its id was used before,
-// the whole statement fails and the Grant stays as it was.
-func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
-	const sql = `
+// What every approval is made of, in parameters 7 to 18. live locks what it relies
+// on and has no row when any of it is gone or disabled; held does the same for the
+// Resource's scopes. Of the two and of what is approved an INSERT into grants
+// selects its row; what stands there already is merged with it.
+const (
+	approving = `
 WITH live AS (
 	SELECT u.id AS user_id, c.id AS client_id, r.id AS resource_id
 	FROM users u
@@ -32,11 +32,13 @@ WITH live AS (
 	JOIN scopes ON scopes.resource_id = live.resource_id
 	WHERE scopes.name = ANY ($13)
 	FOR KEY SHARE OF scopes
-), granted AS (
+)`
+	allHeld     = `(SELECT count(*) FROM held) = cardinality($13)`
+	insertGrant = `
 	INSERT INTO grants (id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at)
-	SELECT $14::text, user_id, client_id, resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz
-	FROM live
-	WHERE (SELECT count(*) FROM held) = cardinality($13)
+	SELECT $14::text, live.user_id, live.client_id, live.resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz
+	FROM live`
+	mergeGrant = `
 	ON CONFLICT (user_id, client_id, resource_id) DO UPDATE SET
 		scopes = ARRAY(
 			SELECT name COLLATE "C" FROM (
@@ -44,7 +46,14 @@ WITH live AS (
 			) AS decided (name) ORDER BY 1),
 		redirect_uri = EXCLUDED.redirect_uri,
 		client_name = EXCLUDED.client_name,
-		updated_at = EXCLUDED.updated_at
+		updated_at = EXCLUDED.updated_at`
+)
+
+// Approve implements storage.GrantStore. The code is inserted plainly: when its id
+// was used before, the whole statement fails and the Grant stays as it was.
+func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
+	const sql = approving + `, granted AS (` + insertGrant + `
+	WHERE ` + allHeld + mergeGrant + `
 	RETURNING id, user_id, client_id, resource_id
 ), coded AS (
 	INSERT INTO authorization_codes (id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri,

@@ -66,6 +66,8 @@ var stripScopes = []string{
 WHERE resource_id = $1 AND scopes && $2`,
 	`UPDATE authorization_codes SET scopes = ARRAY(SELECT name FROM unnest(scopes) WITH ORDINALITY AS s (name, n) WHERE name <> ALL ($2) ORDER BY n)
 WHERE resource_id = $1 AND scopes && $2`,
+	`UPDATE device_authorizations SET scopes = ARRAY(SELECT name FROM unnest(scopes) WITH ORDINALITY AS s (name, n) WHERE name <> ALL ($2) ORDER BY n)
+WHERE resource_id = $1 AND scopes && $2`,
 	`DELETE FROM families USING grants
 WHERE grants.id = families.grant_id AND grants.resource_id = $1 AND families.scopes && $2 AND families.scopes <@ $2`,
 	`UPDATE families SET scopes = ARRAY(SELECT name FROM unnest(families.scopes) WITH ORDINALITY AS s (name, n) WHERE name <> ALL ($2) ORDER BY n)

@@ -13,7 +13,9 @@
 //     (disable, delete) locks the parent first and then removes children with
 //     fresh snapshots. So one of the two always sees the other.
 //   - Locks are taken in one order: users, clients, resources, scopes, sessions,
-//     grants, authorization_codes, families, catalog_version. Where rows of one
+//     grants, authorization_codes, device_authorizations, families,
+//     catalog_version. A pending device authorization has no Grant, so it is locked
+//     before the one that it gets. Where rows of one
 //     table are locked in no order, Postgres may end one of two statements; it
 //     is then run again.
 //
@@ -133,6 +135,11 @@ WITH doomed AS (
 	ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )
 DELETE FROM pushed_requests USING doomed WHERE pushed_requests.id = doomed.id`
+	sweepDevices = `
+	SELECT id FROM device_authorizations
+	WHERE expires_at <= $1 AND (state <> 'redeemed' OR expires_at <= $2)
+	ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED
+DELETE FROM device_authorizations USING doomed WHERE device_authorizations.id = doomed.id`
 
 	// An idle family was created at least that long ago, which is indexed.
 	sweepFamilies = `
@@ -178,6 +185,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 	}{
 		{"sweep codes", sweepCodes, []any{now.Add(-storage.CodeRetention), limit}},
 		{"sweep pushed requests", sweepPushedRequests, []any{now.Add(-storage.PushedRequestGrace), limit}},
+		{"sweep device authorizations", sweepDevices, []any{now, now.Add(-storage.DeviceRetention), limit}},
 		{"sweep families", sweepFamilies, []any{now, now.Add(-storage.FamilyIdle), limit}},
 		{"sweep sessions", sweepSessions, []any{now.Add(-storage.SessionLifetime), now.Add(-storage.SessionIdle), limit}},
 		{"sweep revoked access tokens", sweepRevokedAccessTokens, []any{now, limit}},

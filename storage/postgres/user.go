@@ -65,6 +65,7 @@ WHERE id = $1`
 		deleteSessions = `DELETE FROM sessions WHERE user_id = $1`
 		deleteGrants   = `DELETE FROM grants WHERE user_id = $1` // and, by foreign key, what hangs on them
 		killCodes      = `UPDATE authorization_codes SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
+		killDevices    = `UPDATE device_authorizations SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
 		deleteFamilies = `DELETE FROM families USING grants WHERE grants.id = families.grant_id AND grants.user_id = $1`
 	)
 	err := s.tx(ctx, "update a user", func(ctx context.Context, tx pgx.Tx) error {
@@ -94,7 +95,7 @@ WHERE id = $1`
 		case u.Disabled:
 			ends = []string{deleteSessions, deleteGrants}
 		case u.PasswordHash != passwordHash:
-			ends = []string{deleteSessions, killCodes, deleteFamilies}
+			ends = []string{deleteSessions, killCodes, killDevices, deleteFamilies}
 		}
 		for _, sql := range ends {
 			if _, err := tx.Exec(ctx, sql, u.ID); err != nil {

@@ -71,17 +71,30 @@ const insertFamily = `INSERT INTO families
 	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
+func familyArgs(f *storage.Family, scopes []string) []any {
+	return []any{
+		f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(scopes),
+		f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt),
+	}
+}
+
 // RedeemCode implements storage.AuthorizationCodeStore.
 func (s *Store) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
+	return s.redeem(ctx, f, redeemCode,
+		sql.Named("id", codeID),
+		sql.Named("grant", f.GrantID),
+		sql.Named("now", micros(f.CreatedAt)),
+		sql.Named("max_failed_proofs", storage.MaxFailedProofs))
+}
+
+// redeem runs a statement that marks something redeemed and returns the scopes it
+// still has, and inserts the family with those of its own. ErrConsumed: it was
+// marked before, or no scope is left.
+func (s *Store) redeem(ctx context.Context, f *storage.Family, query string, args ...any) error {
 	var scopes []string
 	err := s.write(ctx, func(tx *tx) error {
 		var kept []string
-		err := tx.row(redeemCode, []any{
-			sql.Named("id", codeID),
-			sql.Named("grant", f.GrantID),
-			sql.Named("now", micros(f.CreatedAt)),
-			sql.Named("max_failed_proofs", storage.MaxFailedProofs),
-		}, intoList{&kept})
+		err := tx.row(query, args, intoList{&kept})
 		if errors.Is(err, sql.ErrNoRows) {
 			return storage.ErrConsumed
 		} else if err != nil {
@@ -90,8 +103,7 @@ func (s *Store) RedeemCode(ctx context.Context, codeID string, f *storage.Family
 		if scopes = storage.Intersect(f.Scopes, kept); len(scopes) == 0 && len(f.Scopes) > 0 {
 			return storage.ErrConsumed
 		}
-		_, err = tx.exec(insertFamily, f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(scopes),
-			f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt))
+		_, err = tx.exec(insertFamily, familyArgs(f, scopes)...)
 		return consumedIfTaken(err)
 	})
 	if err == nil {

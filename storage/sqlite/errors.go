@@ -51,6 +51,9 @@ func isTaken(err error) bool {
 	}
 }
 
+// isOrphan reports whether a row names another one that is not there.
+func isOrphan(err error) bool { return code(err) == codes.SQLITE_CONSTRAINT_FOREIGNKEY }
+
 // isBusy reports whether another program has the file locked.
 func isBusy(err error) bool {
 	primary := code(err) & 0xff

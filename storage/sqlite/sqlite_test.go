@@ -217,6 +217,7 @@ func TestBudget(t *testing.T) {
 	again.Code.ID = f.Code.ID
 	event := func() storage.AuditEvent { return storagetest.Event("test.counted", "") }
 	pushed := f.NewPushedRequest()
+	device := f.NewDevice("files:read")
 	rotation := storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: storagetest.Now}
 	now := storagetest.Now
 
@@ -264,6 +265,27 @@ func TestBudget(t *testing.T) {
 		{"FailCode", 6, 1, func(ctx context.Context) error { return s.FailCode(ctx, code.ID) }, nil},
 		{"RedeemCode", 6, 1, func(ctx context.Context) error { return s.RedeemCode(ctx, code.ID, storagetest.NewFamily(code)) }, nil},
 		{"RotateFamily", 6, 1, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }, nil},
+		{"CreateDeviceAuthorization", 6, 1, func(ctx context.Context) error {
+			return s.CreateDeviceAuthorization(ctx, device, storage.DeviceCaps{PerClient: 9, InAll: 9})
+		}, nil},
+		{"DeviceAuthorization", 1, 0, func(ctx context.Context) error { _, _, err := s.DeviceAuthorization(ctx, device.ID); return err }, nil},
+		{"PendingDeviceAuthorization", 1, 0, func(ctx context.Context) error {
+			_, err := s.PendingDeviceAuthorization(ctx, [][]byte{device.UserCodeHash}, now)
+			return err
+		}, nil},
+		{"PollDeviceAuthorization", 6, 1, func(ctx context.Context) error {
+			return s.PollDeviceAuthorization(ctx, storage.DevicePoll{ID: device.ID, PollInterval: device.PollInterval, Now: now})
+		}, nil},
+		{"ApproveDeviceAuthorization", 6, 1, func(ctx context.Context) error {
+			return s.ApproveDeviceAuthorization(ctx, f.NewDeviceApproval(device), event())
+		}, nil},
+		{"DenyDeviceAuthorization, too late", 6, 0, func(ctx context.Context) error {
+			return s.DenyDeviceAuthorization(ctx, device.ID, f.Session.ID, now, event())
+		}, storage.ErrConsumed},
+		{"RedeemDeviceAuthorization", 6, 1, func(ctx context.Context) error {
+			device.GrantID, device.UserID = f.Grant.ID, f.User.ID
+			return s.RedeemDeviceAuthorization(ctx, device.ID, storagetest.NewDeviceFamily(device))
+		}, nil},
 		{"RevokeAccessToken", 6, 1, func(ctx context.Context) error { return s.RevokeAccessToken(ctx, "tok_b", now, event()) }, nil},
 		{"UseClientAssertion", 6, 1, func(ctx context.Context) error {
 			return s.UseClientAssertion(ctx, f.Client.ID, "jti", now.Add(time.Minute), now)
@@ -302,8 +324,9 @@ func TestBudget(t *testing.T) {
 
 		{"EndFamily", 6, 1, func(ctx context.Context) error { return s.EndFamily(ctx, family.ID, event()) }, nil},
 		{"DeleteGrant", 6, 1, func(ctx context.Context) error { return s.DeleteGrant(ctx, f.Grant.ID, event()) }, nil},
-		// One for each kind of row, and one for the version that caches follow.
-		{"Sweep", 7, 1, func(ctx context.Context) error {
+		// No request waits for it: a statement for each kind of row, and one for the
+		// version that caches follow.
+		{"Sweep", 14, 1, func(ctx context.Context) error {
 			n, err := s.Sweep(ctx, now.Add(storage.FamilyLifetime), time.Hour, 100)
 			if n == 0 {
 				t.Error("there was nothing to sweep")

@@ -116,6 +116,10 @@ var sweeps = []string{
 	`DELETE FROM pushed_requests WHERE id IN (
 		SELECT id FROM pushed_requests WHERE expires_at <= @now - @pushed_request_grace
 		ORDER BY expires_at LIMIT @limit)`,
+	`DELETE FROM device_authorizations WHERE id IN (
+		SELECT id FROM device_authorizations
+		WHERE expires_at <= @now AND (state <> 'redeemed' OR expires_at <= @now - @device_retention)
+		ORDER BY expires_at LIMIT @limit)`,
 	`DELETE FROM families WHERE id IN (
 		SELECT id FROM families WHERE expires_at <= @now
 			OR (created_at <= @now - @family_idle AND rotated_at <= @now - @family_idle)
@@ -144,6 +148,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			sql.Named("limit", limit),
 			sql.Named("code_retention", storage.CodeRetention.Microseconds()),
 			sql.Named("pushed_request_grace", storage.PushedRequestGrace.Microseconds()),
+			sql.Named("device_retention", storage.DeviceRetention.Microseconds()),
 			sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
 			sql.Named("session_lifetime", storage.SessionLifetime.Microseconds()),
 			sql.Named("session_idle", storage.SessionIdle.Microseconds()),

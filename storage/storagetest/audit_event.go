@@ -50,6 +50,7 @@ func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
 	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
 	secret, key := NewClientSecret(), NewSigningKey()
+	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	return []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
 		{"CreateDynamicClient", func(e storage.AuditEvent) error { return s.CreateDynamicClient(ctx, NewDynamicClient(), 100, e) }},
@@ -66,6 +67,12 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, session.ID, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, f.NewApproval("files:read"), e) }},
+		{"ApproveDeviceAuthorization", func(e storage.AuditEvent) error {
+			return s.ApproveDeviceAuthorization(ctx, f.NewDeviceApproval(wanted), e)
+		}},
+		{"DenyDeviceAuthorization", func(e storage.AuditEvent) error {
+			return s.DenyDeviceAuthorization(ctx, unwanted.ID, f.Session.ID, Now, e)
+		}},
 		{"EndFamily", func(e storage.AuditEvent) error { return s.EndFamily(ctx, f.Code.FamilyID(), e) }},
 		{"DeleteGrant", func(e storage.AuditEvent) error { return s.DeleteGrant(ctx, f.Grant.ID, e) }},
 		{"RevokeAccessToken", func(e storage.AuditEvent) error {
@@ -122,6 +129,12 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, NewSession(unknown), e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, unknown, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, used, e) }},
+		{"ApproveDeviceAuthorization", func(e storage.AuditEvent) error {
+			return s.ApproveDeviceAuthorization(ctx, f.NewDeviceApproval(f.NewDevice("files:read")), e)
+		}},
+		{"DenyDeviceAuthorization", func(e storage.AuditEvent) error {
+			return s.DenyDeviceAuthorization(ctx, unknown, f.Session.ID, Now, e)
+		}},
 		{"EndFamily", func(e storage.AuditEvent) error { return s.EndFamily(ctx, unknown, e) }},
 		{"DeleteGrant", func(e storage.AuditEvent) error { return s.DeleteGrant(ctx, unknown, e) }},
 		{"ActivateSigningKey", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, NewSigningKey(), unknown, e) }},

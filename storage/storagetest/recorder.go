@@ -230,6 +230,41 @@ func (r *recorder) DenyPushedRequest(ctx context.Context, denied *storage.Author
 	return r.Store.DenyPushedRequest(ctx, denied)
 }
 
+func (r *recorder) CreateDeviceAuthorization(ctx context.Context, d *storage.DeviceAuthorization, caps storage.DeviceCaps) error {
+	r.seen.call("CreateDeviceAuthorization")
+	return r.Store.CreateDeviceAuthorization(ctx, d, caps)
+}
+
+func (r *recorder) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, []string, error) {
+	r.seen.call("DeviceAuthorization")
+	return r.Store.DeviceAuthorization(ctx, id)
+}
+
+func (r *recorder) PendingDeviceAuthorization(ctx context.Context, userCodeHashes [][]byte, now time.Time) (*storage.DeviceAuthorization, error) {
+	r.seen.call("PendingDeviceAuthorization")
+	return r.Store.PendingDeviceAuthorization(ctx, userCodeHashes, now)
+}
+
+func (r *recorder) PollDeviceAuthorization(ctx context.Context, p storage.DevicePoll) error {
+	r.seen.call("PollDeviceAuthorization")
+	return r.Store.PollDeviceAuthorization(ctx, p)
+}
+
+func (r *recorder) ApproveDeviceAuthorization(ctx context.Context, a *storage.DeviceApproval, event storage.AuditEvent) error {
+	r.seen.call("ApproveDeviceAuthorization")
+	return r.Store.ApproveDeviceAuthorization(ctx, a, event)
+}
+
+func (r *recorder) DenyDeviceAuthorization(ctx context.Context, id, sessionID string, now time.Time, event storage.AuditEvent) error {
+	r.seen.call("DenyDeviceAuthorization")
+	return r.Store.DenyDeviceAuthorization(ctx, id, sessionID, now, event)
+}
+
+func (r *recorder) RedeemDeviceAuthorization(ctx context.Context, id string, f *storage.Family) error {
+	r.seen.call("RedeemDeviceAuthorization")
+	return r.Store.RedeemDeviceAuthorization(ctx, id, f)
+}
+
 func (r *recorder) Heartbeat(ctx context.Context) (int64, time.Time, error) {
 	r.seen.call("Heartbeat")
 	return r.Store.Heartbeat(ctx)

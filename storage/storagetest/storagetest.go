@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AuthorizationCode", authorizationCodeContracts},
 		{"PushedRequest", pushedRequestContracts},
 		{"Family", familyContracts},
+		{"DeviceAuthorization", deviceAuthorizationContracts},
 		{"AccessToken", accessTokenContracts},
 		{"ClientAssertion", clientAssertionContracts},
 		{"SigningKey", signingKeyContracts},

@@ -283,21 +283,28 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
 			return err
 		},
-		"Grants":              func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
-		"CreateCode":          func() error { return s.CreateCode(ctx, code, f.Session.ID) },
-		"Code":                func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
-		"RedeemCode":          func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
-		"FailCode":            func() error { return s.FailCode(ctx, f.Code.ID) },
-		"Family":              func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
-		"RotateFamily":        func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
-		"CreatePushedRequest": func() error { return s.CreatePushedRequest(ctx, pushed, 1) },
-		"PushedRequest":       func() error { _, err := s.PushedRequest(ctx, pushed.ID); return err },
-		"DenyPushedRequest":   func() error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) },
-		"AccessTokenLive":     func() error { _, _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
-		"SigningKeys":         func() error { _, err := s.SigningKeys(ctx); return err },
-		"AuditEvents":         func() error { _, err := s.AuditEvents(ctx, page); return err },
-		"Heartbeat":           func() error { _, _, err := s.Heartbeat(ctx); return err },
-		"Sweep":               func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
+		"Grants":                     func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
+		"CreateCode":                 func() error { return s.CreateCode(ctx, code, f.Session.ID) },
+		"Code":                       func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
+		"RedeemCode":                 func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
+		"FailCode":                   func() error { return s.FailCode(ctx, f.Code.ID) },
+		"Family":                     func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
+		"RotateFamily":               func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
+		"DeviceAuthorization":        func() error { _, _, err := s.DeviceAuthorization(ctx, "dev_a"); return err },
+		"PendingDeviceAuthorization": func() error { _, err := s.PendingDeviceAuthorization(ctx, [][]byte{{1}}, Now); return err },
+		"PollDeviceAuthorization":    func() error { return s.PollDeviceAuthorization(ctx, storage.DevicePoll{ID: "dev_a", Now: Now}) },
+		"CreateDeviceAuthorization": func() error {
+			return s.CreateDeviceAuthorization(ctx, f.NewDevice("files:read"), storage.DeviceCaps{PerClient: 1, InAll: 1})
+		},
+		"RedeemDeviceAuthorization": func() error { return s.RedeemDeviceAuthorization(ctx, "dev_a", NewFamily(f.Code)) },
+		"CreatePushedRequest":       func() error { return s.CreatePushedRequest(ctx, pushed, 1) },
+		"PushedRequest":             func() error { _, err := s.PushedRequest(ctx, pushed.ID); return err },
+		"DenyPushedRequest":         func() error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) },
+		"AccessTokenLive":           func() error { _, _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
+		"SigningKeys":               func() error { _, err := s.SigningKeys(ctx); return err },
+		"AuditEvents":               func() error { _, err := s.AuditEvents(ctx, page); return err },
+		"Heartbeat":                 func() error { _, _, err := s.Heartbeat(ctx); return err },
+		"Sweep":                     func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)

@@ -1,0 +1,52 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"grantd/storage"
+)
+
+// allowedNow are the scopes, of those once approved, that the Grant, the Resource
+// and the client's ceiling allow now.
+func allowedNow(client *storage.Client, resource *storage.Resource, approved, grantScopes []string) []string {
+	return client.Within(storage.Intersect(storage.Intersect(approved, grantScopes), resource.ScopeNames()))
+}
+
+// beginFamily makes the tokens of a new Family and then, after everything that
+// could fail, has redeem write it. what names in an error that which is redeemed.
+func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session *tokenSession, grantID, what string, redeem func(context.Context, *storage.Family) error) (accessToken string, err error) {
+	family := &storage.Family{
+		ID: session.familyID, GrantID: grantID, UserID: session.subject, ClientID: client.ID, ResourceID: session.resource.ID,
+		Scopes: session.scopes, Generation: 1, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(storage.FamilyLifetime),
+	}
+	if accessToken, err = (accessTokens{o}).sign(client, session); err != nil {
+		return "", err
+	}
+	if client.MayUse(storage.GrantTypeRefreshToken) {
+		if session.refresh, err = o.values.refreshToken(family.ID, family.Generation); err != nil {
+			return "", err
+		}
+	}
+	switch err := redeem(ctx, family); {
+	case errors.Is(err, storage.ErrConsumed):
+		return "", invalidGrant("The " + what + " was already used.")
+	case errors.Is(err, storage.ErrNotFound): // deleted this very moment
+		return "", invalidGrant("The approval behind this code has been withdrawn.")
+	case err != nil:
+		return "", err
+	}
+	if len(family.Scopes) < len(session.scopes) { // a scope was removed this very moment
+		session.scopes = family.Scopes
+		return accessTokens{o}.sign(client, session)
+	}
+	return accessToken, nil
+}
+
+// endReplayed ends what came of something that was redeemed and is presented
+// again with full proof: somebody has a copy (OAuth 2.1 §7.5.3).
+func (o *OAuth) endReplayed(ctx context.Context, client *storage.Client, familyID, reason string, now time.Time) error {
+	event := storage.NewAuditEvent(now, "client:"+client.ClientID, "family.ended", familyID).With("reason", reason)
+	return ignoreNotFound(o.Store.EndFamily(ctx, familyID, event))
+}
