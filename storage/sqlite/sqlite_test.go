@@ -226,7 +226,10 @@ func TestBudget(t *testing.T) {
 		want       error
 	}{
 		{"CreateClient", 6, 1, func(ctx context.Context) error { return s.CreateClient(ctx, client, event()) }, nil},
-		{"CreateDynamicClient", 6, 1, func(ctx context.Context) error { return s.CreateDynamicClient(ctx, dynamic, 10, event()) }, nil},
+		{"CreateDynamicClient", 6, 1, func(ctx context.Context) error {
+			_, err := s.CreateDynamicClient(ctx, &storage.Registration{Client: dynamic, Digest: storagetest.Digest(), MaxUnused: 10}, event())
+			return err
+		}, nil},
 		{"UpdateClient", 6, 1, func(ctx context.Context) error {
 			client.Disabled = true
 			return s.UpdateClient(ctx, client, event())
@@ -297,7 +300,7 @@ func TestBudget(t *testing.T) {
 
 		{"EndFamily", 6, 1, func(ctx context.Context) error { return s.EndFamily(ctx, family.ID, event()) }, nil},
 		{"DeleteGrant", 6, 1, func(ctx context.Context) error { return s.DeleteGrant(ctx, f.Grant.ID, event()) }, nil},
-		{"Sweep", 6, 1, func(ctx context.Context) error {
+		{"Sweep", 7, 1, func(ctx context.Context) error {
 			n, err := s.Sweep(ctx, now.Add(storage.FamilyLifetime), time.Hour, 100)
 			if n == 0 {
 				t.Error("there was nothing to sweep")
