@@ -31,7 +31,8 @@ const updateRetries = 3
 // Replace serves PUT /register/{client_id} (RFC 7592 §2.2): what is sent replaces
 // everything the client has said of itself, by the rules it registered under.
 func (g *Registration) Replace(w http.ResponseWriter, r *http.Request) error {
-	if _, _, err := g.manager(r); err != nil {
+	client, token, err := g.manager(r)
+	if err != nil {
 		return err
 	}
 	asked, err := read(r)
@@ -42,15 +43,14 @@ func (g *Registration) Replace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, err := g.replaced(client, asked, said); err != nil {
+		return err
+	}
 	// A change makes every replica forget what it has cached: it counts as a new
 	// row does.
 	if err := g.count(g.Addresses.Key(r)); err != nil {
 		return err
 	}
-	var (
-		client *storage.Client
-		token  string
-	)
 	for range 1 + updateRetries {
 		if client, token, err = g.manager(r); err != nil {
 			return err

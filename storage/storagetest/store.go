@@ -200,7 +200,6 @@ func sweepClients(t *testing.T, s storage.Store) {
 	if catalogVersion(t, s) <= version {
 		t.Error("a client was swept and the version stayed")
 	}
-
 }
 
 func sweepLimit(t *testing.T, s storage.Store) {
