@@ -327,7 +327,7 @@ func TestAZ55Subjects(t *testing.T) {
 		t.Errorf("a client took a user's id: %d %v", status, answer)
 	}
 	wantError(t, f.register(`{"redirect_uris":["`+webCallback+`"],"client_id":"`+user+`","client_id":"x"}`), http.StatusBadRequest, "invalid_client_metadata")
-	if got := f.registered(t, `{"redirect_uris":["`+webCallback+`"],"client_id":"`+user+`","client_secret":"mine"}`); got["client_id"] == user || got["client_secret"] != nil {
+	if got := f.registered(t, `{"redirect_uris":["`+webCallback+`"],"client_id":"`+user+`","client_secret":"mine"}`); got["client_id"] == user || got["client_secret"] == "mine" {
 		t.Errorf("registered %v", got)
 	}
 	machine := credentialsOf(f.MachineClient())

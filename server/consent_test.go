@@ -588,6 +588,7 @@ func TestCS12HostileLinks(t *testing.T) {
 		}
 	}
 	id := f.registered(t, `{"redirect_uris":["`+dynamicCallback+`"],"client_uri":"https://links.example/","logo_uri":"https://logo.example/l.svg","tos_uri":"https://tos.example/","policy_uri":"https://policy.example/"}`).String("client_id")
+	// CS-13: a logo is neither loaded by the page nor fetched for it.
 	page := f.alice.Authorize(f.askDynamic("client_id", id))
 	for _, host := range []string{"links.example", "logo.example", "tos.example", "policy.example"} {
 		if strings.Contains(page.Body, host) {

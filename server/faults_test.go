@@ -221,6 +221,15 @@ var deeds = []deed{
 			return o.Do(o.Request(http.MethodPost, "/register", `{"redirect_uris":["http://localhost/cb"]}`, http.Header{"Content-Type": {"application/json"}}))
 		}
 	}, func(a *servertest.Answer) bool { return a.Status == http.StatusCreated }},
+	{"register again", func(o *office, t *testing.T) func() *servertest.Answer {
+		again := func() *servertest.Answer {
+			return o.register(`{"token_endpoint_auth_method":"none","redirect_uris":["http://localhost/cb"]}`)
+		}
+		if answer := again(); answer.Status != http.StatusCreated {
+			t.Fatalf("registration: %d %s", answer.Status, answer.Body)
+		}
+		return again
+	}, func(a *servertest.Answer) bool { return a.Status == http.StatusCreated }},
 }
 
 // TestFaults: TK-29, TK-31, RV-05, HR-8. Each call that a request makes of the

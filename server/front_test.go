@@ -33,7 +33,7 @@ func newFront(t testing.TB, opts ...servertest.Option) *front {
 	h := newHouse(t, append([]servertest.Option{servertest.WithDynamicRegistration(), servertest.WithStore(store)}, opts...)...)
 	web := credentialsOf(h.SecretClient(webCallback))
 	f := &front{house: h, t: t, store: store, alice: h.SignedIn("alice"), web: web.id, secret: web.secret}
-	f.dynamic = f.registered(t, `{"client_name":"Dynamic","redirect_uris":["`+dynamicCallback+`"]}`).String("client_id")
+	f.dynamic = f.registered(t, `{"client_name":"Dynamic","token_endpoint_auth_method":"none","redirect_uris":["`+dynamicCallback+`"]}`).String("client_id")
 	return f
 }
 
@@ -209,9 +209,19 @@ func (s *quietStore) RecordAuditEvent(ctx context.Context, event storage.AuditEv
 	return s.Store.RecordAuditEvent(ctx, event)
 }
 
-func (s *quietStore) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
+func (s *quietStore) CreateDynamicClient(ctx context.Context, r *storage.Registration, event storage.AuditEvent) (bool, error) {
 	s.writes.Add(1)
-	return s.Store.CreateDynamicClient(ctx, c, maxUnused, event)
+	return s.Store.CreateDynamicClient(ctx, r, event)
+}
+
+func (s *quietStore) UpdateDynamicClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	s.writes.Add(1)
+	return s.Store.UpdateDynamicClient(ctx, c, event)
+}
+
+func (s *quietStore) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
+	s.writes.Add(1)
+	return s.Store.DeleteClient(ctx, id, event)
 }
 
 func (s *quietStore) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {

@@ -32,9 +32,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	// What a browser program of any origin may call. No cookie counts there.
 	handle("/token", byMethod{http.MethodPost: oauth(r.oauth.Token)}.fromAnyOrigin())
 	handle("/revoke", byMethod{http.MethodPost: oauth(r.oauth.Revoke)}.fromAnyOrigin())
-	if r.registration != nil {
-		handle("/register", byMethod{http.MethodPost: oauth(r.registration.Register)}.fromAnyOrigin())
-	}
+	handle("/register", byMethod{http.MethodPost: oauth(r.registration.Register)}.fromAnyOrigin())
 	documents := func(path string, h http.HandlerFunc) { mount(path, get(h).fromAnyOrigin()) }
 	documents(root+"/jwks", r.metadata.JWKS)
 	// RFC 8414 puts the issuer's path behind the well-known name, OpenID Connect
@@ -50,6 +48,11 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	handle("/par", byMethod{http.MethodPost: oauth(r.oauth.Push)})
 	// What devices without a browser call.
 	handle("/device_authorization", byMethod{http.MethodPost: oauth(r.oauth.DeviceAuthorization)})
+	// What only the client calls that has the token: no client in a browser is given
+	// one.
+	handle("/register/{client_id}", byMethod{
+		http.MethodGet: oauth(r.registration.Read), http.MethodPut: oauth(r.registration.Replace), http.MethodDelete: oauth(r.registration.Delete),
+	})
 
 	// What only resource servers call.
 	handle("/introspect", byMethod{http.MethodPost: oauth(r.oauth.Introspect)})

@@ -43,6 +43,9 @@ type Config struct {
 	// OutboundAllow are the internal addresses that documents may be fetched from.
 	OutboundAllow       []outbound.Allowed
 	DynamicRegistration bool
+	// RegistrationMode overrules DynamicRegistration unless it is empty; one of
+	// package registration's modes.
+	RegistrationMode string
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -106,16 +109,17 @@ type rooms struct {
 	login        *login.Handler
 	account      *account.Handler
 	metadata     *metadata.Metadata
-	registration *registration.Registration // nil: off
+	registration *registration.Registration
 	admin        http.Handler
 }
 
 // How many failures are too many.
 const (
-	clientFailures       = 20
-	clientFailureWindow  = time.Minute
-	registrationsPerHour = 20
-	pushesPerMinute      = 60
+	clientFailures               = 20
+	clientFailureWindow          = time.Minute
+	pushesPerMinute              = 60
+	registrationsPerHour         = 20 // new rows, from one address
+	registrationsPerHourTogether = 500
 )
 
 func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
@@ -138,8 +142,15 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			Failures:   &web.FailureLimit{Failures: clientFailures, Window: clientFailureWindow, Now: s.now},
 		},
 	})
+	mode := c.RegistrationMode
+	if mode == "" {
+		mode = registration.ModeOff
+		if c.DynamicRegistration {
+			mode = registration.ModeAllow
+		}
+	}
 	documents, err := metadata.New(c.Issuer, metadata.Features{
-		DynamicRegistration: c.DynamicRegistration, SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
+		DynamicRegistration: mode == registration.ModeAllow, SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
 	}, signing.JWKS)
 	if err != nil {
 		return nil, err
@@ -161,11 +172,13 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check, Now: s.now,
 		}),
 	}
-	if c.DynamicRegistration {
-		r.registration = &registration.Registration{
-			Store: s.store, Addresses: addresses, Now: s.now,
-			Limit: &web.FailureLimit{Failures: registrationsPerHour, Window: time.Hour, Now: s.now},
-		}
+	r.registration = &registration.Registration{
+		Store: s.store, Issuer: c.Issuer, Addresses: addresses, Now: s.now,
+		Mode:        func(context.Context) (string, error) { return mode, nil },
+		KnownScopes: s.knownScopes, CheckURL: fetcher.Check, Algorithms: clientauth.AssertionAlgorithms(),
+		CheckJWKS:  func(raw []byte) error { _, err := clientauth.ParseJWKS(raw); return err },
+		PerAddress: &web.FailureLimit{Failures: registrationsPerHour, Window: time.Hour, Now: s.now},
+		Together:   &web.FailureLimit{Failures: registrationsPerHourTogether, Window: time.Hour, Now: s.now},
 	}
 	return r, nil
 }
@@ -179,6 +192,25 @@ func hashing(h *password.Hasher) func(ctx context.Context, password string) (str
 		}
 		return hash, err
 	}
+}
+
+// knownScopes returns those of scopes that a Resource has, in order, each once.
+func (s *Server) knownScopes(ctx context.Context, scopes []string) ([]string, error) {
+	if len(scopes) == 0 {
+		return nil, nil
+	}
+	resources, err := s.catalog.Resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var known []string
+	for _, name := range scopes {
+		has := func(r *storage.Resource) bool { return slices.Contains(r.ScopeNames(), name) }
+		if slices.ContainsFunc(resources, has) && !slices.Contains(known, name) {
+			known = append(known, name)
+		}
+	}
+	return known, nil
 }
 
 const (

@@ -78,8 +78,12 @@ func (u *unreliable) ClientByClientID(ctx context.Context, clientID string) (*st
 	return reading(u, "ClientByClientID", func() (*storage.Client, error) { return u.Store.ClientByClientID(ctx, clientID) })
 }
 
-func (u *unreliable) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
-	return u.acting("CreateDynamicClient", func() error { return u.Store.CreateDynamicClient(ctx, c, maxUnused, event) })
+func (u *unreliable) FoldClient(ctx context.Context, r *storage.Registration, renewBefore time.Time) (bool, error) {
+	return reading(u, "FoldClient", func() (bool, error) { return u.Store.FoldClient(ctx, r, renewBefore) })
+}
+
+func (u *unreliable) CreateDynamicClient(ctx context.Context, r *storage.Registration, event storage.AuditEvent) (bool, error) {
+	return reading(u, "CreateDynamicClient", func() (bool, error) { return u.Store.CreateDynamicClient(ctx, r, event) })
 }
 
 func (u *unreliable) Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error) {

@@ -64,6 +64,9 @@ type Client struct {
 	JWKS                        string // a JWK set (RFC 7517), as JSON
 	JWKSURI                     string
 	TokenEndpointAuthSigningAlg string // JWS alg; empty: any that is supported
+	// RegistrationAccessTokenHash is the SHA-256 of the token that manages the
+	// client's registration (RFC 7592). Nil: only an admin does.
+	RegistrationAccessTokenHash []byte
 
 	// RequirePushedAuthorizationRequests: its authorization requests count only
 	// when they were pushed (RFC 9126 §6).
@@ -112,9 +115,17 @@ func (c *Client) Within(scopes []string) []string {
 type ClientStore interface {
 	// CreateClient inserts c with its Secrets. ErrExists: ID or ClientID is taken.
 	CreateClient(ctx context.Context, c *Client, event AuditEvent) error
-	// CreateDynamicClient inserts c unless there are already maxUnused dynamic
-	// clients without a Grant: then ErrFull.
-	CreateDynamicClient(ctx context.Context, c *Client, maxUnused int, event AuditEvent) error
+	// FoldClient turns r into the client that registered with the same Digest
+	// before, disabled or not, and changes nothing else. If that one was last
+	// renewed at renewBefore or earlier it is renewed as of r.Client.CreatedAt.
+	// ErrNotFound: there is none.
+	FoldClient(ctx context.Context, r *Registration, renewBefore time.Time) (renewed bool, err error)
+	// CreateDynamicClient inserts r.Client with its Secrets and records the event,
+	// or does what FoldClient does, renewing, if one with its Digest is there.
+	// ErrFull: there are r.MaxUnused already; ErrConsumed: the initial access
+	// token is unknown, has expired, or was used as often as it may be; ErrExists:
+	// ID or ClientID is taken.
+	CreateDynamicClient(ctx context.Context, r *Registration, event AuditEvent) (folded bool, err error)
 	// Client returns the client with this opaque id, its Secrets included.
 	// ErrNotFound.
 	Client(ctx context.Context, id string) (*Client, error)
@@ -122,11 +133,15 @@ type ClientStore interface {
 	ClientByClientID(ctx context.Context, clientID string) (*Client, error)
 	// Clients lists by ID.
 	Clients(ctx context.Context, page Page) ([]*Client, error)
-	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets
-	// and CreatedAt, and sets c.Version to the new version. A client that becomes
+	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets,
+	// RegistrationAccessTokenHash and CreatedAt, and sets c.Version to the new version. A client that becomes
 	// disabled loses its Grants (and with them Families) in the same transaction.
 	// ErrNotFound; ErrConflict when c.Version is not the row's.
 	UpdateClient(ctx context.Context, c *Client, event AuditEvent) error
+	// UpdateDynamicClient is UpdateClient for a client that changes its own
+	// registration (RFC 7592 §2.2). Grants whose RedirectURI it gives up end, and
+	// codes on their way there.
+	UpdateDynamicClient(ctx context.Context, c *Client, event AuditEvent) error
 	// DeleteClient deletes the client and everything it was granted. ErrNotFound.
 	DeleteClient(ctx context.Context, id string, event AuditEvent) error
 	// AddClientSecret adds a secret to the client. ErrNotFound: no such client.

@@ -23,6 +23,8 @@ const (
 	PrefixToken         = "tok_"
 	PrefixAuditEvent    = "evt_"
 	PrefixDevice        = "dev_"
+	// PrefixInitialAccessToken is not that of the token, which is a secret.
+	PrefixInitialAccessToken = "reg_"
 )
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

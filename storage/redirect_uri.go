@@ -73,6 +73,40 @@ func (c *Client) MatchRedirectURI(requested string) bool {
 	return false
 }
 
+// WithoutRedirectURIs returns those of uris that MatchRedirectURI refuses.
+func (c *Client) WithoutRedirectURIs(uris []string) []string {
+	var without []string
+	for _, uri := range uris {
+		if !c.MatchRedirectURI(uri) {
+			without = append(without, uri)
+		}
+	}
+	return without
+}
+
+// DefaultRedirectURI is where the answer to a request goes that names no redirect
+// URI: the only registered one (OAuth 2.1 §4.1.1), or nowhere ("") if that leaves
+// its port open, as FoldedRedirectURI does.
+func (c *Client) DefaultRedirectURI() string {
+	if len(c.RedirectURIs) != 1 || !c.MatchRedirectURI(c.RedirectURIs[0]) {
+		return ""
+	}
+	only := c.RedirectURIs[0]
+	if c.Source == SourceDynamic && FoldedRedirectURI(only) == only && LoopbackRedirect(only) {
+		return ""
+	}
+	return only
+}
+
+// FoldedRedirectURI is uri without its port where that is free, so that clients
+// which differ in nothing else are one.
+func FoldedRedirectURI(uri string) string {
+	if rest, ok := loopbackRest(uri); ok {
+		return "http://" + rest
+	}
+	return uri
+}
+
 // LoopbackRedirect reports whether uri sends a person to a program on their own
 // machine, which any other program there could imitate (RFC 8252 §8.3).
 func LoopbackRedirect(uri string) bool {

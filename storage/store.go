@@ -27,6 +27,7 @@ type Store interface {
 	ClientAssertionStore
 	SigningKeyStore
 	AuditEventStore
+	InitialAccessTokenStore
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
 	// local one). Every change to a Client, Resource or SigningKey moves the
@@ -36,8 +37,10 @@ type Store interface {
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
 	// codes past CodeRetention, pushed requests past PushedRequestGrace, expired
 	// DeviceAuthorizations (redeemed ones past DeviceRetention), Families, Sessions
-	// and revoked access tokens, and dynamic Clients older than unusedClientLifetime
-	// that have no Grant. It returns how many rows it deleted.
+	// and revoked access tokens, and enabled dynamic Clients without a Grant: those
+	// that never had one once they are older than unusedClientLifetime, counted from
+	// their last registration, those that had one also not before ClientIdle. It
+	// returns how many rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
 	// Close releases the database.
 	Close() error

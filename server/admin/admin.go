@@ -19,6 +19,7 @@ type Store interface {
 	storage.ClientStore
 	storage.ResourceStore
 	storage.UserStore
+	storage.InitialAccessTokenStore
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)

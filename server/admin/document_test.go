@@ -117,8 +117,13 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	if err := s.store.ActivateSigningKey(s.t.Context(), storagetest.NewSigningKey(), "", storagetest.Event("key.activated", "")); err != nil {
 		s.t.Fatal(err)
 	}
+	token := storagetest.NewInitialAccessToken()
+	if err := s.store.CreateInitialAccessToken(s.t.Context(), token, storagetest.Event("registration_token.created", token.ID)); err != nil {
+		s.t.Fatal(err)
+	}
 	ids := map[string]string{
-		"clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
+		"registration-tokens": token.ID,
+		"clients":             f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,
 	}
 	collection := strings.Split(path, "/")[3]

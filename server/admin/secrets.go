@@ -2,9 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"net/http"
 	"slices"
 	"time"
@@ -69,14 +66,10 @@ func (h *handlers) DeleteClientSecret(ctx context.Context, request api.DeleteCli
 	return api.DeleteClientSecret204Response{}, nil
 }
 
-// newSecret returns a secret of 256 random bits and what is kept of it. The
-// prefix lets scanners find leaked ones.
+// newSecret returns a secret and what is kept of it.
 func newSecret(now time.Time) (string, storage.ClientSecret) {
-	random := make([]byte, 32)
-	_, _ = rand.Read(random) // never fails: it ends the program instead
-	secret := "cs_" + base64.RawURLEncoding.EncodeToString(random)
-	hash := sha256.Sum256([]byte(secret))
-	return secret, storage.ClientSecret{ID: storage.NewID(storage.PrefixClientSecret), Hash: hash[:], CreatedAt: now}
+	secret, hash := storage.NewSecret(storage.SecretPrefixClient)
+	return secret, storage.ClientSecret{ID: storage.NewID(storage.PrefixClientSecret), Hash: hash, CreatedAt: now}
 }
 
 // hasSecret reports whether the client has a secret that works now.

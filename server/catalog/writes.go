@@ -25,6 +25,10 @@ func (w *writes) UpdateClient(ctx context.Context, c *storage.Client, event stor
 	return w.then(w.Store.UpdateClient(ctx, c, event))
 }
 
+func (w *writes) UpdateDynamicClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdateDynamicClient(ctx, c, event))
+}
+
 func (w *writes) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
 	return w.then(w.Store.DeleteClient(ctx, id, event))
 }

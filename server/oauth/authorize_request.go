@@ -123,10 +123,10 @@ func (o *OAuth) identify(ctx context.Context, request *authorizationRequest, par
 	}
 	redirectURI := parameters.Get("redirect_uri")
 	switch {
-	case redirectURI == "" && len(client.RedirectURIs) == 1 && client.MatchRedirectURI(client.RedirectURIs[0]):
-		redirectURI = client.RedirectURIs[0]
+	case redirectURI == "" && client.DefaultRedirectURI() != "":
+		redirectURI = client.DefaultRedirectURI()
 	case redirectURI == "":
-		return pageError("Where should the answer go?", "The request does not say where to return to (redirect_uri), and the application registered more than one address.",
+		return pageError("Where should the answer go?", "The request does not say where to return to (redirect_uri), and the application did not register exactly one complete address.",
 			"Go back to the application and start again.")
 	case !client.MatchRedirectURI(redirectURI):
 		return pageError("This return address is not registered", "The application asked to return to an address (redirect_uri) that is not registered for it, so nothing was done. This protects you from being sent to a stranger.",

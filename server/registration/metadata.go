@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"grantd/server/web"
@@ -22,7 +24,8 @@ const (
 // Metadata is what a client says of itself: the members of RFC 7591 §2 that are
 // understood. Everything else is ignored, as the RFC asks.
 type Metadata struct {
-	ClientID                string   `json:"client_id"` // of a metadata document; ignored in a registration
+	ClientID                string   `json:"client_id"`     // of a metadata document or an update; ignored in a registration
+	ClientSecret            string   `json:"client_secret"` // of an update; ignored otherwise
 	RedirectURIs            []string `json:"redirect_uris"`
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
 	// AuthMethodsSupported are further methods that the client could live with
@@ -55,6 +58,9 @@ func ParseMetadata(body []byte) (*Metadata, error) {
 	if err := noDuplicateMembers(body); err != nil {
 		return nil, err
 	}
+	if loneSurrogate(body) {
+		return nil, invalidMetadata("The metadata has half of a surrogate pair.")
+	}
 	var m Metadata
 	if err := json.Unmarshal(body, &m); err != nil {
 		return nil, invalidMetadata("The metadata is not a JSON object whose members have the types of RFC 7591.")
@@ -63,6 +69,41 @@ func ParseMetadata(body []byte) (*Metadata, error) {
 		m.JWKS = nil
 	}
 	return &m, nil
+}
+
+// loneSurrogate reports whether a well-formed JSON text has a \u escape that is no
+// character: one reader would drop it, another replace it.
+func loneSurrogate(body []byte) bool {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		if i++; i >= len(body) || body[i] != 'u' {
+			continue // also past the second of two backslashes
+		}
+		first := escaped(body[i-1:])
+		i += 4
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if utf16.DecodeRune(first, escaped(body[min(i+1, len(body)):])) == unicode.ReplacementChar {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escaped is the UTF-16 unit of the \u escape that text begins with, or -1.
+func escaped(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return -1
+	}
+	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(unit)
 }
 
 // noDuplicateMembers refuses a JSON text whose object names a member twice: two

@@ -56,6 +56,7 @@ type options struct {
 	root     [][]byte
 	proxies  []netip.Prefix
 	register bool
+	mode     string
 	clock    *Clock
 	host     string
 	issuer   string
@@ -79,6 +80,9 @@ func WithTrustedProxies(p ...netip.Prefix) Option { return func(o *options) { o.
 
 // WithDynamicRegistration opens /register.
 func WithDynamicRegistration() Option { return func(o *options) { o.register = true } }
+
+// WithRegistrationMode says who may register at /register.
+func WithRegistrationMode(mode string) Option { return func(o *options) { o.mode = mode } }
 
 // WithOutboundAllow lets it fetch documents from an internal address, as host:port.
 func WithOutboundAllow(address string) Option {
@@ -149,7 +153,7 @@ func New(t testing.TB, opts ...Option) *Server {
 	}
 	s, err := server.New(t.Context(), server.Config{
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
-		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register, Now: o.clock.Now,
+		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register, RegistrationMode: o.mode, Now: o.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,10 @@ type OAuthError struct {
 	Err         error // for the log; may be nil
 	// Challenge asks for a WWW-Authenticate header: the caller used, or should
 	// use, HTTP Basic.
-	Challenge  bool
+	Challenge bool
+	// Bearer asks for one that says that a bearer token is missing or wrong
+	// (RFC 6750 §3).
+	Bearer     bool
 	RetryAfter int // seconds
 }
 
@@ -61,8 +64,12 @@ func OAuthErrorOf(err error) *OAuthError {
 func WriteOAuthError(w http.ResponseWriter, r *http.Request, realm string, err error) {
 	e := OAuthErrorOf(err)
 	logError(r, e.Status, err)
-	if e.Challenge {
-		w.Header().Set("WWW-Authenticate", `Basic realm="`+strings.ReplaceAll(realm, `"`, "")+`", charset="UTF-8"`)
+	quoted := `realm="` + strings.ReplaceAll(realm, `"`, "") + `"`
+	switch {
+	case e.Challenge:
+		w.Header().Set("WWW-Authenticate", "Basic "+quoted+`, charset="UTF-8"`)
+	case e.Bearer:
+		w.Header().Set("WWW-Authenticate", "Bearer "+quoted+`, error="invalid_token"`)
 	}
 	retryAfter(w.Header(), e.RetryAfter)
 	body := map[string]string{"error": e.Code}

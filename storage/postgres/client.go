@@ -17,7 +17,7 @@ const (
 SELECT c.id, c.client_id, c.source, c.version, c.client_name, c.redirect_uris, c.grant_types, c.response_types,
 	c.token_endpoint_auth_method, c.application_type, c.scope, c.resources, c.client_uri, c.logo_uri, c.tos_uri,
 	c.policy_uri, c.contacts, c.software_id, c.software_version, c.jwks, c.jwks_uri, c.token_endpoint_auth_signing_alg,
-	c.disabled, c.created_at, c.updated_at, c.require_pushed_authorization_requests,
+	c.disabled, c.created_at, c.updated_at, c.require_pushed_authorization_requests, c.registration_access_token_hash,
 	s.id, s.hash, s.created_at, s.expires_at
 FROM `
 	withSecrets = ` c
@@ -47,53 +47,32 @@ const insertClient = `
 INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
 	contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled, created_at, updated_at,
-	require_pushed_authorization_requests)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`
+	require_pushed_authorization_requests, registration_access_token_hash, registration_digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)`
 
 // CreateClient implements storage.ClientStore.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return s.tx(ctx, "create a client", func(ctx context.Context, tx pgx.Tx) error {
-		return createClient(ctx, tx, c, event)
+		if _, err := tx.Exec(ctx, insertClient, clientArgs(c, nil)...); err != nil {
+			return err
+		}
+		return afterClient(ctx, tx, c, event)
 	})
 }
 
-// CreateDynamicClient implements storage.ClientStore. The lock makes those who
-// count wait for those who have counted and not yet committed.
-func (s *Store) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
-	const (
-		// The number is only required to differ from those of other locks.
-		lock  = `SELECT pg_advisory_xact_lock(7236917432117531492)`
-		count = `
-SELECT count(*) FROM (
-	SELECT 1 FROM clients
-	WHERE source = 'dynamic' AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
-	LIMIT $1
-) AS unused`
-	)
-	return s.tx(ctx, "create a dynamic client", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, lock); err != nil {
-			return err
-		}
-		var unused int
-		if err := tx.QueryRow(ctx, count, max(maxUnused, 0)).Scan(&unused); err != nil {
-			return err
-		}
-		if unused >= maxUnused {
-			return storage.ErrFull
-		}
-		return createClient(ctx, tx, c, event)
-	})
-}
-
-func createClient(ctx context.Context, tx pgx.Tx, c *storage.Client, event storage.AuditEvent) error {
-	_, err := tx.Exec(ctx, insertClient, c.ID, c.ClientID, c.Source, c.Version, c.ClientName, list(c.RedirectURIs),
+// clientArgs returns the parameters of insertClient.
+func clientArgs(c *storage.Client, digest []byte) []any {
+	return []any{
+		c.ID, c.ClientID, c.Source, c.Version, c.ClientName, list(c.RedirectURIs),
 		list(c.GrantTypes), list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope),
 		list(c.Resources), c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID,
 		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.CreatedAt, c.UpdatedAt,
-		c.RequirePushedAuthorizationRequests)
-	if err != nil {
-		return err
+		c.RequirePushedAuthorizationRequests, c.RegistrationAccessTokenHash, digest,
 	}
+}
+
+// afterClient writes what belongs to a client that was just inserted.
+func afterClient(ctx context.Context, tx pgx.Tx, c *storage.Client, event storage.AuditEvent) error {
 	const insertSecret = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`
 	for _, secret := range c.Secrets {
 		_, err := tx.Exec(ctx, insertSecret, secret.ID, c.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))
@@ -104,8 +83,9 @@ func createClient(ctx context.Context, tx pgx.Tx, c *storage.Client, event stora
 	return record(ctx, tx, event)
 }
 
-// UpdateClient implements storage.ClientStore.
-func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+// updateClient writes one version of a client over the one before, whose row it
+// locks first. ErrNotFound, ErrConflict.
+func updateClient(ctx context.Context, tx pgx.Tx, c *storage.Client) error {
 	const (
 		lock   = `SELECT version FROM clients WHERE id = $1 FOR NO KEY UPDATE`
 		update = `
@@ -115,18 +95,22 @@ UPDATE clients SET version = $2, client_name = $3, redirect_uris = $4, grant_typ
 	jwks = $18, jwks_uri = $19, token_endpoint_auth_signing_alg = $20, disabled = $21, updated_at = $22,
 	require_pushed_authorization_requests = $23
 WHERE id = $1`
-		deleteGrants = `DELETE FROM grants WHERE client_id = $1`
 	)
+	if err := lockVersion(ctx, tx, lock, c.ID, c.Version); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, update, c.ID, c.Version+1, c.ClientName, list(c.RedirectURIs), list(c.GrantTypes),
+		list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
+		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
+		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt, c.RequirePushedAuthorizationRequests)
+	return err
+}
+
+// UpdateClient implements storage.ClientStore.
+func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	const deleteGrants = `DELETE FROM grants WHERE client_id = $1`
 	err := s.tx(ctx, "update a client", func(ctx context.Context, tx pgx.Tx) error {
-		if err := lockVersion(ctx, tx, lock, c.ID, c.Version); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, update, c.ID, c.Version+1, c.ClientName, list(c.RedirectURIs), list(c.GrantTypes),
-			list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
-			c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
-			c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt,
-			c.RequirePushedAuthorizationRequests)
-		if err != nil {
+		if err := updateClient(ctx, tx, c); err != nil {
 			return err
 		}
 		if c.Disabled {
@@ -193,7 +177,7 @@ func scanClients(rows pgx.Rows) ([]*storage.Client, error) {
 			&c.ResponseTypes, &c.TokenEndpointAuthMethod, &c.ApplicationType, &c.Scope, &c.Resources, &c.ClientURI,
 			&c.LogoURI, &c.TosURI, &c.PolicyURI, &c.Contacts, &c.SoftwareID, &c.SoftwareVersion,
 			&c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled,
-			&c.CreatedAt, &c.UpdatedAt, &c.RequirePushedAuthorizationRequests,
+			&c.CreatedAt, &c.UpdatedAt, &c.RequirePushedAuthorizationRequests, &c.RegistrationAccessTokenHash,
 			(*zeronull.Text)(&secret.ID), &secret.Hash, (*zeronull.Timestamptz)(&secret.CreatedAt),
 			(*zeronull.Timestamptz)(&secret.ExpiresAt))
 		if err != nil {

@@ -166,11 +166,23 @@ WITH doomed AS (
 )
 DELETE FROM revoked_access_tokens USING doomed WHERE revoked_access_tokens.jti = doomed.jti`
 
+	// What is marked has no row to prove it any more once its last Grant is gone.
+	markUsedClients = `
+WITH used AS (
+	SELECT id FROM clients
+	WHERE source = 'dynamic' AND (used_at IS NULL OR used_at <= $2)
+		AND EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+	LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE clients SET used_at = $1 FROM used WHERE clients.id = used.id`
+
+	// A client was not renewed before it was created, which is indexed.
 	lockUnusedClients = `
 SELECT id FROM clients
-WHERE source = 'dynamic' AND created_at <= $1
+WHERE source = 'dynamic' AND NOT disabled AND created_at <= $1 AND COALESCE(renewed_at, created_at) <= $1
+	AND (used_at IS NULL OR used_at <= $2)
 	AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
-ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED`
+ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED`
 
 	deleteUnusedClients = `
 DELETE FROM clients
@@ -198,16 +210,19 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			return total, err
 		}
 	}
-	n, err := s.sweepClients(ctx, now.Add(-unusedClientLifetime), limit)
+	if _, err := s.exec(ctx, "mark clients in use", markUsedClients, now, now.Add(-storage.ClientMark), limit); err != nil {
+		return total, err
+	}
+	n, err := s.sweepClients(ctx, now.Add(-unusedClientLifetime), now.Add(-storage.ClientIdle), limit)
 	return total + n, err
 }
 
 // sweepClients looks at the Grants twice: a Grant that was committed between the
 // first look and the lock is seen by the second, and none can come after it.
-func (s *Store) sweepClients(ctx context.Context, before time.Time, limit int) (int, error) {
+func (s *Store) sweepClients(ctx context.Context, before, usedBefore time.Time, limit int) (int, error) {
 	deleted := 0
 	err := s.tx(ctx, "sweep clients", func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, lockUnusedClients, before, limit)
+		rows, err := tx.Query(ctx, lockUnusedClients, before, usedBefore, limit)
 		if err != nil {
 			return err
 		}

@@ -12,10 +12,10 @@ const clientValues = `
 	(id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	 token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri,
 	 policy_uri, contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg,
-	 disabled, created_at, updated_at, require_pushed_authorization_requests)`
+	 disabled, created_at, updated_at, require_pushed_authorization_requests, registration_access_token_hash, registration_digest)`
 
 const insertClient = `INSERT INTO clients` + clientValues + `
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
@@ -24,29 +24,8 @@ const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_
 // CreateClient implements storage.ClientStore.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if _, err := tx.exec(insertClient, clientArgs(c)...); err != nil {
+		if _, err := tx.exec(insertClient, clientArgs(c, nil)...); err != nil {
 			return err
-		}
-		return tx.afterClient(c, event)
-	})
-}
-
-const insertDynamicClient = `INSERT INTO clients` + clientValues + `
-	SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
-	WHERE (
-		SELECT count(*) FROM clients WHERE source = 'dynamic'
-			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
-	) < ?`
-
-// CreateDynamicClient implements storage.ClientStore.
-func (s *Store) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
-	return s.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(insertDynamicClient, append(clientArgs(c), maxUnused)...)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return storage.ErrFull
 		}
 		return tx.afterClient(c, event)
 	})
@@ -65,7 +44,7 @@ func (t *tx) afterClient(c *storage.Client, event storage.AuditEvent) error {
 const selectClient = `SELECT id, client_id, source, version, client_name, redirect_uris, grant_types,
 	response_types, token_endpoint_auth_method, application_type, scope, resources, client_uri,
 	logo_uri, tos_uri, policy_uri, contacts, software_id, software_version, jwks, jwks_uri,
-	token_endpoint_auth_signing_alg, disabled, created_at, updated_at, require_pushed_authorization_requests,
+	token_endpoint_auth_signing_alg, disabled, created_at, updated_at, require_pushed_authorization_requests, registration_access_token_hash,
 	(SELECT json_group_array(json_object('id', id, 'hash', hex(hash), 'created_at', created_at, 'expires_at', expires_at)
 		ORDER BY created_at, id)
 	 FROM client_secrets WHERE client_secrets.client_id = clients.id)
@@ -104,16 +83,9 @@ const updateClient = `UPDATE clients SET version = version + 1,
 // the Grants.
 func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	var version int64
-	err := s.write(ctx, func(tx *tx) error {
-		err := tx.row(updateClient, []any{
-			c.ClientName, list(c.RedirectURIs), list(c.GrantTypes), list(c.ResponseTypes),
-			c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources), c.ClientURI,
-			c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
-			c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.UpdatedAt),
-			c.RequirePushedAuthorizationRequests, c.ID, c.Version,
-		}, &version)
-		if err != nil {
-			return tx.conflictOrNotFound(err, existsClient, c.ID)
+	err := s.write(ctx, func(tx *tx) (err error) {
+		if version, err = tx.updateClient(c); err != nil {
+			return err
 		}
 		return tx.changedCatalog(event)
 	})
@@ -121,6 +93,22 @@ func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event stora
 		c.Version = version
 	}
 	return err
+}
+
+// updateClient writes one version of a client over the one before and returns the
+// new one. ErrNotFound, ErrConflict.
+func (t *tx) updateClient(c *storage.Client) (version int64, err error) {
+	err = t.row(updateClient, []any{
+		c.ClientName, list(c.RedirectURIs), list(c.GrantTypes), list(c.ResponseTypes),
+		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources), c.ClientURI,
+		c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
+		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.UpdatedAt),
+		c.RequirePushedAuthorizationRequests, c.ID, c.Version,
+	}, &version)
+	if err != nil {
+		return 0, t.conflictOrNotFound(err, existsClient, c.ID)
+	}
+	return version, nil
 }
 
 const (
@@ -199,8 +187,7 @@ func scanClient(row scanner) (*storage.Client, error) {
 		&c.TokenEndpointAuthMethod, &c.ApplicationType, intoList{&c.Scope}, intoList{&c.Resources},
 		&c.ClientURI, &c.LogoURI, &c.TosURI, &c.PolicyURI, intoList{&c.Contacts},
 		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt},
-		&c.RequirePushedAuthorizationRequests,
-		intoJSON{&secrets},
+		&c.RequirePushedAuthorizationRequests, intoBlobOrNil{&c.RegistrationAccessTokenHash}, intoJSON{&secrets},
 	)
 	if err != nil {
 		return nil, err
@@ -220,13 +207,13 @@ func scanClient(row scanner) (*storage.Client, error) {
 }
 
 // clientArgs returns the values of clientValues.
-func clientArgs(c *storage.Client) []any {
+func clientArgs(c *storage.Client, digest []byte) []any {
 	return []any{
 		c.ID, c.ClientID, c.Source, c.Version, c.ClientName,
 		list(c.RedirectURIs), list(c.GrantTypes), list(c.ResponseTypes),
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts),
 		c.SoftwareID, c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.CreatedAt), micros(c.UpdatedAt),
-		c.RequirePushedAuthorizationRequests,
+		c.RequirePushedAuthorizationRequests, blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest),
 	}
 }

@@ -229,7 +229,10 @@ func TestBudget(t *testing.T) {
 		want       error
 	}{
 		{"CreateClient", 6, 1, func(ctx context.Context) error { return s.CreateClient(ctx, client, event()) }, nil},
-		{"CreateDynamicClient", 6, 1, func(ctx context.Context) error { return s.CreateDynamicClient(ctx, dynamic, 10, event()) }, nil},
+		{"CreateDynamicClient", 6, 1, func(ctx context.Context) error {
+			_, err := s.CreateDynamicClient(ctx, &storage.Registration{Client: dynamic, Digest: storagetest.Digest(), MaxUnused: 10}, event())
+			return err
+		}, nil},
 		{"UpdateClient", 6, 1, func(ctx context.Context) error {
 			client.Disabled = true
 			return s.UpdateClient(ctx, client, event())

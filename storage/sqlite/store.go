@@ -133,8 +133,17 @@ var sweeps = []string{
 		ORDER BY expires_at LIMIT @limit)`,
 }
 
+// What is marked has no row to prove it any more once its last Grant is gone.
+const markUsedClients = `UPDATE clients SET used_at = @now WHERE id IN (
+	SELECT id FROM clients WHERE source = 'dynamic' AND (used_at IS NULL OR used_at <= @now - @client_mark)
+		AND EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+	LIMIT @limit)`
+
+// A client was not renewed before it was created, which is indexed.
 const sweepClients = `DELETE FROM clients WHERE id IN (
-	SELECT id FROM clients WHERE source = 'dynamic' AND created_at < @now - @unused
+	SELECT id FROM clients WHERE source = 'dynamic' AND NOT disabled
+		AND created_at <= @now - @unused AND coalesce(renewed_at, created_at) <= @now - @unused
+		AND (used_at IS NULL OR used_at <= @now - @client_idle)
 		AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
 	ORDER BY created_at LIMIT @limit)`
 
@@ -153,6 +162,8 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			sql.Named("session_lifetime", storage.SessionLifetime.Microseconds()),
 			sql.Named("session_idle", storage.SessionIdle.Microseconds()),
 			sql.Named("unused", unusedClientLifetime.Microseconds()),
+			sql.Named("client_mark", storage.ClientMark.Microseconds()),
+			sql.Named("client_idle", storage.ClientIdle.Microseconds()),
 		}
 		for _, statement := range sweeps {
 			n, err := tx.exec(statement, args...)
@@ -160,6 +171,9 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 				return err
 			}
 			swept += n
+		}
+		if _, err := tx.exec(markUsedClients, args...); err != nil {
+			return err
 		}
 		clients, err := tx.exec(sweepClients, args...)
 		if err != nil || clients == 0 {

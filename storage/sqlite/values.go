@@ -42,6 +42,14 @@ func blob(b []byte) []byte {
 	return b
 }
 
+// blobOrNull is how bytes are stored that may be absent.
+func blobOrNull(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
 // The types below read columns into fields.
 
 // intoTime reads a time; NULL is the zero time.
@@ -85,6 +93,17 @@ func (i intoBlob) Scan(value any) error {
 	}
 	*i.to = append([]byte{}, b...)
 	return nil
+}
+
+// intoBlobOrNil reads bytes; NULL is nil.
+type intoBlobOrNil struct{ to *[]byte }
+
+func (i intoBlobOrNil) Scan(value any) error {
+	*i.to = nil
+	if value == nil {
+		return nil
+	}
+	return intoBlob(i).Scan(value)
 }
 
 // intoText reads text; NULL is empty.

@@ -49,12 +49,13 @@ type act struct {
 func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
 	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
-	secret, key := NewClientSecret(), NewSigningKey()
+	secret, key, token := NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	return []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
-		{"CreateDynamicClient", func(e storage.AuditEvent) error { return s.CreateDynamicClient(ctx, NewDynamicClient(), 100, e) }},
+		{"CreateDynamicClient", func(e storage.AuditEvent) error { return register(ctx, s, NewDynamicClient(), 100, e) }},
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, client, e) }},
+		{"UpdateDynamicClient", func(e storage.AuditEvent) error { return s.UpdateDynamicClient(ctx, client, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, client.ID, secret, e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, client.ID, secret.ID, e) }},
 		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, client.ID, e) }},
@@ -79,6 +80,8 @@ func acts(t testing.TB, f *Fixture) []act {
 			return s.RevokeAccessToken(ctx, "tok_a", Now.Add(time.Minute), e)
 		}},
 		{"ActivateSigningKey", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, key, "", e) }},
+		{"CreateInitialAccessToken", func(e storage.AuditEvent) error { return s.CreateInitialAccessToken(ctx, token, e) }},
+		{"DeleteInitialAccessToken", func(e storage.AuditEvent) error { return s.DeleteInitialAccessToken(ctx, token.ID, e) }},
 		{"RecordAuditEvent", func(e storage.AuditEvent) error { return s.RecordAuditEvent(ctx, e) }},
 	}
 }
@@ -115,8 +118,9 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 	used.Code.ID = f.Code.ID
 	for _, failing := range []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, f.Client, e) }},
-		{"CreateDynamicClient", func(e storage.AuditEvent) error { return s.CreateDynamicClient(ctx, NewDynamicClient(), 0, e) }},
+		{"CreateDynamicClient", func(e storage.AuditEvent) error { return register(ctx, s, NewDynamicClient(), 0, e) }},
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, &stale, e) }},
+		{"UpdateDynamicClient", func(e storage.AuditEvent) error { return s.UpdateDynamicClient(ctx, &stale, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, unknown, NewClientSecret(), e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, unknown, e) }},
 		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, unknown, e) }},

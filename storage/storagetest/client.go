@@ -48,7 +48,7 @@ func clientExists(t *testing.T, s storage.Store) {
 	sameClientID.ClientID = c.ClientID
 	want(t, s.CreateClient(t.Context(), sameID, Event("client.created", c.ID)), storage.ErrExists)
 	want(t, s.CreateClient(t.Context(), sameClientID, Event("client.created", c.ID)), storage.ErrExists)
-	want(t, s.CreateDynamicClient(t.Context(), sameClientID, 100, Event("client.created", c.ID)), storage.ErrExists)
+	want(t, register(t.Context(), s, sameClientID, 100, Event("client.created", c.ID)), storage.ErrExists)
 }
 
 func clientNotFound(t *testing.T, s storage.Store) {
@@ -95,6 +95,7 @@ func clientUpdate(t *testing.T, s storage.Store) {
 	expected := *after
 	expected.ClientID, expected.Source = before.ClientID, before.Source
 	expected.Secrets, expected.CreatedAt = before.Secrets, before.CreatedAt
+	expected.RegistrationAccessTokenHash = before.RegistrationAccessTokenHash
 	got, err := s.Client(t.Context(), before.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(&expected, got); diff != "" {
@@ -203,7 +204,7 @@ func clientCap(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	create := func() (*storage.Client, error) {
 		c := NewDynamicClient()
-		return c, s.CreateDynamicClient(t.Context(), c, 2, Event("client.created", c.ID))
+		return c, register(t.Context(), s, c, 2, Event("client.created", c.ID))
 	}
 	first, err := create()
 	want(t, err, nil)
@@ -253,6 +254,7 @@ func fullClient() *storage.Client {
 	c.JWKSURI = "https://client.example/jwks"
 	c.TokenEndpointAuthSigningAlg = "ES256"
 	c.RequirePushedAuthorizationRequests = true
+	c.RegistrationAccessTokenHash = Digest()
 	c.Secrets = []storage.ClientSecret{old, current}
 	c.UpdatedAt = Now.Add(time.Second)
 	return c

@@ -180,7 +180,7 @@ func raceFail(t *testing.T, s storage.Store) {
 func raceCap(t *testing.T, s storage.Store) {
 	wantWinners(t, race(racers, func(int) error {
 		c := NewDynamicClient()
-		return s.CreateDynamicClient(t.Context(), c, 7, Event("client.created", c.ID))
+		return register(t.Context(), s, c, 7, Event("client.created", c.ID))
 	}), 7, storage.ErrFull)
 }
 

@@ -20,9 +20,34 @@ func (r *recorder) CreateClient(ctx context.Context, c *storage.Client, event st
 	return r.Store.CreateClient(ctx, c, event)
 }
 
-func (r *recorder) CreateDynamicClient(ctx context.Context, c *storage.Client, maxUnused int, event storage.AuditEvent) error {
+func (r *recorder) FoldClient(ctx context.Context, reg *storage.Registration, renewBefore time.Time) (bool, error) {
+	r.seen.call("FoldClient")
+	return r.Store.FoldClient(ctx, reg, renewBefore)
+}
+
+func (r *recorder) CreateDynamicClient(ctx context.Context, reg *storage.Registration, event storage.AuditEvent) (bool, error) {
 	r.seen.call("CreateDynamicClient")
-	return r.Store.CreateDynamicClient(ctx, c, maxUnused, event)
+	return r.Store.CreateDynamicClient(ctx, reg, event)
+}
+
+func (r *recorder) UpdateDynamicClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	r.seen.call("UpdateDynamicClient")
+	return r.Store.UpdateDynamicClient(ctx, c, event)
+}
+
+func (r *recorder) CreateInitialAccessToken(ctx context.Context, token *storage.InitialAccessToken, event storage.AuditEvent) error {
+	r.seen.call("CreateInitialAccessToken")
+	return r.Store.CreateInitialAccessToken(ctx, token, event)
+}
+
+func (r *recorder) InitialAccessTokens(ctx context.Context, page storage.Page) ([]*storage.InitialAccessToken, error) {
+	r.seen.call("InitialAccessTokens")
+	return r.Store.InitialAccessTokens(ctx, page)
+}
+
+func (r *recorder) DeleteInitialAccessToken(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteInitialAccessToken")
+	return r.Store.DeleteInitialAccessToken(ctx, id, event)
 }
 
 func (r *recorder) Client(ctx context.Context, id string) (*storage.Client, error) {

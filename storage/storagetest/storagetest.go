@@ -33,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		contracts []contract
 	}{
 		{"Client", clientContracts},
+		{"Registration", registrationContracts},
+		{"InitialAccessToken", initialAccessTokenContracts},
 		{"Resource", resourceContracts},
 		{"User", userContracts},
 		{"Session", sessionContracts},

@@ -73,7 +73,7 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 		}
 	}
 	check("CreateClient", s.CreateClient(ctx, client, Event("client.created", "")))
-	check("CreateDynamicClient", s.CreateDynamicClient(ctx, NewDynamicClient(), 100, Event("client.created", "")))
+	check("CreateDynamicClient", register(ctx, s, NewDynamicClient(), 100, Event("client.created", "")))
 	check("CreateUser", s.CreateUser(ctx, user, Event("user.created", "")))
 	check("UpdateUser", s.UpdateUser(ctx, user, Event("user.updated", "")))
 	check("DeleteUser", s.DeleteUser(ctx, user.ID, Event("user.deleted", "")))
@@ -215,13 +215,6 @@ func sweepClients(t *testing.T, s storage.Store) {
 	if catalogVersion(t, s) <= version {
 		t.Error("a client was swept and the version stayed")
 	}
-
-	// Once its grant is revoked it is unused.
-	want(t, s.DeleteGrant(t.Context(), a.Code.GrantID, Event("grant.deleted", "")), nil)
-	_, err = s.Sweep(t.Context(), now, unused, 100)
-	want(t, err, nil)
-	_, err = s.Client(t.Context(), usedOld.ID)
-	want(t, err, storage.ErrNotFound)
 }
 
 func sweepLimit(t *testing.T, s storage.Store) {
@@ -305,6 +298,11 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"AuditEvents":               func() error { _, err := s.AuditEvents(ctx, page); return err },
 		"Heartbeat":                 func() error { _, _, err := s.Heartbeat(ctx); return err },
 		"Sweep":                     func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
+		"FoldClient": func() error {
+			_, err := s.FoldClient(ctx, &storage.Registration{Client: NewDynamicClient(), Digest: Digest()}, Now)
+			return err
+		},
+		"InitialAccessTokens": func() error { _, err := s.InitialAccessTokens(ctx, page); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
