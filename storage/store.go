@@ -24,6 +24,8 @@ type Store interface {
 	AccessTokenStore
 	ClientAssertionStore
 	SigningKeyStore
+	GroupStore
+	IdempotencyKeyStore
 	AuditEventStore
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
@@ -32,9 +34,9 @@ type Store interface {
 	// caches that a client is absent.
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
-	// codes past CodeRetention, expired Families, Sessions and revoked access
-	// tokens, and dynamic Clients older than unusedClientLifetime that have no
-	// Grant. It returns how many rows it deleted.
+	// codes past CodeRetention, expired Families, Sessions, revoked access tokens
+	// and IdempotencyKeys, and dynamic Clients older than unusedClientLifetime that
+	// have no Grant. It returns how many rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
 	// Close releases the database.
 	Close() error

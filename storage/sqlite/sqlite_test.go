@@ -266,9 +266,17 @@ func TestBudget(t *testing.T) {
 		{"UseClientAssertion", 6, 1, func(ctx context.Context) error {
 			return s.UseClientAssertion(ctx, f.Client.ID, "jti", now.Add(time.Minute), now)
 		}, nil},
-		{"ActivateSigningKey", 6, 1, func(ctx context.Context) error { return s.ActivateSigningKey(ctx, key, "", event()) }, nil},
-		{"ActivateSigningKey, another", 6, 1, func(ctx context.Context) error {
-			return s.ActivateSigningKey(ctx, next, key.KID, event())
+		{"MoveSigningKeys", 6, 1, func(ctx context.Context) error {
+			return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: key}, event())
+		}, nil},
+		{"MoveSigningKeys, another", 6, 1, func(ctx context.Context) error {
+			return s.MoveSigningKeys(ctx, storage.KeyMove{Retire: key.KID, Insert: next, At: now}, event())
+		}, nil},
+		{"ResealSigningKey", 6, 1, func(ctx context.Context) error {
+			return s.ResealSigningKey(ctx, next.KID, next.SealedPrivateKey, []byte("anew"), event())
+		}, nil},
+		{"ClaimIdempotencyKey", 6, 1, func(ctx context.Context) error {
+			return s.ClaimIdempotencyKey(ctx, storagetest.NewIdempotencyKey(), now)
 		}, nil},
 		{"RecordAuditEvent", 6, 1, func(ctx context.Context) error { return s.RecordAuditEvent(ctx, event()) }, nil},
 
@@ -297,7 +305,7 @@ func TestBudget(t *testing.T) {
 
 		{"EndFamily", 6, 1, func(ctx context.Context) error { return s.EndFamily(ctx, family.ID, event()) }, nil},
 		{"DeleteGrant", 6, 1, func(ctx context.Context) error { return s.DeleteGrant(ctx, f.Grant.ID, event()) }, nil},
-		{"Sweep", 6, 1, func(ctx context.Context) error {
+		{"Sweep", 10, 1, func(ctx context.Context) error {
 			n, err := s.Sweep(ctx, now.Add(storage.FamilyLifetime), time.Hour, 100)
 			if n == 0 {
 				t.Error("there was nothing to sweep")
