@@ -38,11 +38,11 @@ func (h *handlers) RotateKeys(ctx context.Context, request api.RotateKeysRequest
 		return nil, err
 	}
 	active, next := keyIn(keys, storage.KeyActive), keyIn(keys, storage.KeyNext)
-	if active == nil || next == nil || !request.Body.Now && h.now().Before(next.ReadyAt()) {
-		return nil, &web.Error{
-			Status: http.StatusConflict, Code: "key-not-ready",
-			Message: "The next key has not been published for long enough: servers that check tokens may not know it yet. Its ready_at says when it can sign.",
-		}
+	if active == nil || next == nil { // made by a release that has no next keys; Tend publishes one
+		return nil, keyNotReady("There is no next key yet. One is published within a minute.")
+	}
+	if ready := next.ReadyAt().UTC(); !request.Body.Now && h.now().Before(ready) {
+		return nil, keyNotReady("The next key was published only a moment ago: servers that check tokens may not know it yet. It can sign from " + ready.Format(time.RFC3339) + ".")
 	}
 	event := h.event(ctx, "", "")
 	if h.now().Before(next.ReadyAt()) {
@@ -78,6 +78,10 @@ func (h *handlers) RevokeKey(ctx context.Context, request api.RevokeKeyRequestOb
 		return nil, err
 	}
 	return api.RevokeKey204Response{}, nil
+}
+
+func keyNotReady(message string) error {
+	return &web.Error{Status: http.StatusConflict, Code: "key-not-ready", Message: message}
 }
 
 // keyIn is the one key that is active or next, or nil.
