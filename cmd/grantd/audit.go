@@ -101,7 +101,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 // with the milliseconds of their making (RFC 9562 §5.7).
 func firstEventID(at time.Time) string {
 	var id [16]byte
-	binary.BigEndian.PutUint64(id[:8], uint64(max(0, at.UnixMilli()))<<16) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(id[:8], uint64(max(0, at.UnixMilli()))<<16)
 	return storage.IDFromBytes(storage.PrefixAuditEvent, id)
 }
 

@@ -130,7 +130,7 @@ func revokeGrants(ctx context.Context, a *admin, ids []string) error {
 	case filtered == (len(ids) > 0):
 		return wrongUsage("give either the ids of grants, or at least one of --user, --client and --resource")
 	}
-	question := fmt.Sprintf("Revoke %s?", plural(len(ids), "grant"))
+	question := fmt.Sprintf("Revoke %s?", grantCount(len(ids)))
 	if filtered {
 		grants, err := selectGrants(ctx, a, 0)
 		if err != nil {
@@ -147,7 +147,7 @@ func revokeGrants(ctx context.Context, a *admin, ids []string) error {
 		for _, g := range grants {
 			ids = append(ids, g.ID)
 		}
-		question = fmt.Sprintf("Revoke %s?", plural(len(ids), "grant"))
+		question = fmt.Sprintf("Revoke %s?", grantCount(len(ids)))
 	}
 	if err := a.confirm("%s The clients must ask the people again.", question); err != nil {
 		return err
@@ -159,7 +159,7 @@ func revokeGrants(ctx context.Context, a *admin, ids []string) error {
 			if filtered {
 				continue // revoked by somebody else since it was listed
 			}
-			err = &exitError{exitNotFound, fmt.Errorf("there is no grant %s (%s revoked before it)", printable(id), plural(len(revoked), "grant"))}
+			err = &exitError{exitNotFound, fmt.Errorf("there is no grant %s (%s revoked before it)", printable(id), grantCount(len(revoked)))}
 		}
 		if err != nil {
 			return err
@@ -169,13 +169,13 @@ func revokeGrants(ctx context.Context, a *admin, ids []string) error {
 	if a.json {
 		return printList(a, revoked, nil, "")
 	}
-	a.say("%s revoked.", plural(len(revoked), "grant"))
+	a.say("%s revoked.", grantCount(len(revoked)))
 	return nil
 }
 
-func plural(n int, what string) string {
+func grantCount(n int) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 grant"
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d grants", n)
 }
