@@ -237,10 +237,31 @@ type GrantList struct {
 	NextCursor NextCursor `json:"next_cursor,omitempty"`
 }
 
+// Group defines model for Group.
+type Group struct {
+	// Members How many users are in it, disabled ones included.
+	Members int    `json:"members"`
+	Name    string `json:"name"`
+}
+
+// GroupList defines model for GroupList.
+type GroupList struct {
+	Items []Group `json:"items"`
+
+	// NextCursor Send it as `cursor` for the next page. Absent on the last page.
+	NextCursor NextCursor `json:"next_cursor,omitempty"`
+}
+
+// KeyRotation defines model for KeyRotation.
+type KeyRotation struct {
+	// Now Rotate although the next key is younger than its `ready_at`. Default `false`.
+	Now bool `json:"now,omitempty"`
+}
+
 // NewClientSecret defines model for NewClientSecret.
 type NewClientSecret struct {
-	// ClientSecret Shown this once.
-	ClientSecret string    `json:"client_secret"`
+	// ClientSecret Shown this once, and so absent from the answer to a repeated request.
+	ClientSecret string    `json:"client_secret,omitempty"`
 	CreatedAt    time.Time `json:"created_at"`
 	ID           string    `json:"id"`
 }
@@ -379,12 +400,23 @@ type Scope struct {
 
 // SigningKey defines model for SigningKey.
 type SigningKey struct {
+	// ActivatedAt When it began to sign.
+	ActivatedAt *time.Time `json:"activated_at,omitempty"`
+
 	// Algorithm The JWS `alg`.
-	Algorithm string    `json:"algorithm"`
+	Algorithm string `json:"algorithm"`
+
+	// CreatedAt When it was published.
 	CreatedAt time.Time `json:"created_at"`
 
 	// Kid As in the JWKS and in every token's header.
-	Kid       string     `json:"kid"`
+	Kid string `json:"kid"`
+
+	// PublishedUntil Of a `retired` key: when it leaves the JWKS.
+	PublishedUntil *time.Time `json:"published_until,omitempty"`
+
+	// ReadyAt Of the `next` key: from when on it can be rotated to.
+	ReadyAt   *time.Time `json:"ready_at,omitempty"`
 	RetiredAt *time.Time `json:"retired_at,omitempty"`
 
 	// State `next` is published but does not sign yet; `retired` stays published until what it signed has expired.
@@ -459,6 +491,12 @@ type ClientID = string
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
+
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
 // Limit defines model for Limit.
 type Limit = int
 
@@ -488,11 +526,32 @@ type ListAuditEventsParams struct {
 
 // ListClientsParams defines parameters for ListClients.
 type ListClientsParams struct {
+	// ClientID Only the client with this `client_id`.
+	ClientID string `form:"client_id,omitempty" json:"client_id,omitempty"`
+
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateClientParams defines parameters for CreateClient.
+type CreateClientParams struct {
+	// IdempotencyKey Makes it safe to repeat the request; see above.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UpdateClientParams defines parameters for UpdateClient.
+type UpdateClientParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// CreateClientSecretParams defines parameters for CreateClientSecret.
+type CreateClientSecretParams struct {
+	// IdempotencyKey Makes it safe to repeat the request; see above.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListGrantsParams defines parameters for ListGrants.
@@ -506,6 +565,15 @@ type ListGrantsParams struct {
 	// ResourceID Only what was approved at this resource.
 	ResourceID string `form:"resource_id,omitempty" json:"resource_id,omitempty"`
 
+	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many items at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListGroupsParams defines parameters for ListGroups.
+type ListGroupsParams struct {
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
@@ -533,6 +601,9 @@ type ListRegistrationTokensParams struct {
 
 // ListResourcesParams defines parameters for ListResources.
 type ListResourcesParams struct {
+	// URI Only the resource with this URI, a trailing slash aside.
+	URI string `form:"uri,omitempty" json:"uri,omitempty"`
+
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
@@ -540,13 +611,43 @@ type ListResourcesParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// CreateResourceParams defines parameters for CreateResource.
+type CreateResourceParams struct {
+	// IdempotencyKey Makes it safe to repeat the request; see above.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UpdateResourceParams defines parameters for UpdateResource.
+type UpdateResourceParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
+	// Username Only the user with this username; upper and lower case are the same.
+	Username string `form:"username,omitempty" json:"username,omitempty"`
+
+	// Group Only the members of this group.
+	Group string `form:"group,omitempty" json:"group,omitempty"`
+
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateUserParams defines parameters for CreateUser.
+type CreateUserParams struct {
+	// IdempotencyKey Makes it safe to repeat the request; see above.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// UpdateUserParams defines parameters for UpdateUser.
+type UpdateUserParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
 
 // CreateClientJSONRequestBody defines body for CreateClient for application/json ContentType.
@@ -557,6 +658,9 @@ type UpdateClientJSONRequestBody = ClientPatch
 
 // UpdateClientApplicationMergePatchPlusJSONRequestBody defines body for UpdateClient for application/merge-patch+json ContentType.
 type UpdateClientApplicationMergePatchPlusJSONRequestBody = ClientPatch
+
+// RotateKeysJSONRequestBody defines body for RotateKeys for application/json ContentType.
+type RotateKeysJSONRequestBody = KeyRotation
 
 // CreateRegistrationTokenJSONRequestBody defines body for CreateRegistrationToken for application/json ContentType.
 type CreateRegistrationTokenJSONRequestBody = RegistrationTokenFields
@@ -589,7 +693,7 @@ type ServerInterface interface {
 	ListClients(w http.ResponseWriter, r *http.Request, params ListClientsParams)
 	// CreateClient Register a client
 	// (POST /admin/v1/clients)
-	CreateClient(w http.ResponseWriter, r *http.Request)
+	CreateClient(w http.ResponseWriter, r *http.Request, params CreateClientParams)
 	// DeleteClient Delete a client
 	// (DELETE /admin/v1/clients/{id})
 	DeleteClient(w http.ResponseWriter, r *http.Request, id ClientID)
@@ -598,13 +702,13 @@ type ServerInterface interface {
 	GetClient(w http.ResponseWriter, r *http.Request, id ClientID)
 	// UpdateClient Change a client
 	// (PATCH /admin/v1/clients/{id})
-	UpdateClient(w http.ResponseWriter, r *http.Request, id ClientID)
+	UpdateClient(w http.ResponseWriter, r *http.Request, id ClientID, params UpdateClientParams)
 	// ListClientSecrets List a client's secrets
 	// (GET /admin/v1/clients/{id}/secrets)
 	ListClientSecrets(w http.ResponseWriter, r *http.Request, id ClientID)
 	// CreateClientSecret Make a new secret
 	// (POST /admin/v1/clients/{id}/secrets)
-	CreateClientSecret(w http.ResponseWriter, r *http.Request, id ClientID)
+	CreateClientSecret(w http.ResponseWriter, r *http.Request, id ClientID, params CreateClientSecretParams)
 	// DeleteClientSecret Delete a secret
 	// (DELETE /admin/v1/clients/{id}/secrets/{secret_id})
 	DeleteClientSecret(w http.ResponseWriter, r *http.Request, id ClientID, secretID string)
@@ -614,9 +718,18 @@ type ServerInterface interface {
 	// RevokeGrant Revoke a grant
 	// (DELETE /admin/v1/grants/{id})
 	RevokeGrant(w http.ResponseWriter, r *http.Request, id string)
+	// ListGroups List groups
+	// (GET /admin/v1/groups)
+	ListGroups(w http.ResponseWriter, r *http.Request, params ListGroupsParams)
 	// ListKeys List signing keys
 	// (GET /admin/v1/keys)
 	ListKeys(w http.ResponseWriter, r *http.Request, params ListKeysParams)
+	// RotateKeys Rotate the signing keys
+	// (POST /admin/v1/keys/rotate)
+	RotateKeys(w http.ResponseWriter, r *http.Request)
+	// RevokeKey Revoke a compromised signing key
+	// (DELETE /admin/v1/keys/{kid})
+	RevokeKey(w http.ResponseWriter, r *http.Request, kid string)
 	// ListRegistrationTokens List registration tokens
 	// (GET /admin/v1/registration-tokens)
 	ListRegistrationTokens(w http.ResponseWriter, r *http.Request, params ListRegistrationTokensParams)
@@ -631,7 +744,7 @@ type ServerInterface interface {
 	ListResources(w http.ResponseWriter, r *http.Request, params ListResourcesParams)
 	// CreateResource Register an MCP server
 	// (POST /admin/v1/resources)
-	CreateResource(w http.ResponseWriter, r *http.Request)
+	CreateResource(w http.ResponseWriter, r *http.Request, params CreateResourceParams)
 	// DeleteResource Delete a resource
 	// (DELETE /admin/v1/resources/{id})
 	DeleteResource(w http.ResponseWriter, r *http.Request, id string)
@@ -640,13 +753,13 @@ type ServerInterface interface {
 	GetResource(w http.ResponseWriter, r *http.Request, id string)
 	// UpdateResource Change a resource
 	// (PATCH /admin/v1/resources/{id})
-	UpdateResource(w http.ResponseWriter, r *http.Request, id string)
+	UpdateResource(w http.ResponseWriter, r *http.Request, id string, params UpdateResourceParams)
 	// ListUsers List users
 	// (GET /admin/v1/users)
 	ListUsers(w http.ResponseWriter, r *http.Request, params ListUsersParams)
 	// CreateUser Create a user
 	// (POST /admin/v1/users)
-	CreateUser(w http.ResponseWriter, r *http.Request)
+	CreateUser(w http.ResponseWriter, r *http.Request, params CreateUserParams)
 	// DeleteUser Delete a user
 	// (DELETE /admin/v1/users/{id})
 	DeleteUser(w http.ResponseWriter, r *http.Request, id string)
@@ -655,7 +768,7 @@ type ServerInterface interface {
 	GetUser(w http.ResponseWriter, r *http.Request, id string)
 	// UpdateUser Change a user
 	// (PATCH /admin/v1/users/{id})
-	UpdateUser(w http.ResponseWriter, r *http.Request, id string)
+	UpdateUser(w http.ResponseWriter, r *http.Request, id string, params UpdateUserParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -722,6 +835,19 @@ func (siw *ServerInterfaceWrapper) ListClients(w http.ResponseWriter, r *http.Re
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListClientsParams
 
+	// ------------- Optional query parameter "client_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "client_id", r.URL.Query(), &params.ClientID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "client_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "client_id", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "cursor" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -762,8 +888,35 @@ func (siw *ServerInterfaceWrapper) ListClients(w http.ResponseWriter, r *http.Re
 // CreateClient operation middleware
 func (siw *ServerInterfaceWrapper) CreateClient(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateClientParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateClient(w, r)
+		siw.Handler.CreateClient(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -840,8 +993,32 @@ func (siw *ServerInterfaceWrapper) UpdateClient(w http.ResponseWriter, r *http.R
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateClientParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateClient(w, r, id)
+		siw.Handler.UpdateClient(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -892,8 +1069,32 @@ func (siw *ServerInterfaceWrapper) CreateClientSecret(w http.ResponseWriter, r *
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateClientSecretParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateClientSecret(w, r, id)
+		siw.Handler.CreateClientSecret(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1049,6 +1250,52 @@ func (siw *ServerInterfaceWrapper) RevokeGrant(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// ListGroups operation middleware
+func (siw *ServerInterfaceWrapper) ListGroups(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListGroupsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListGroups(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListKeys operation middleware
 func (siw *ServerInterfaceWrapper) ListKeys(w http.ResponseWriter, r *http.Request) {
 
@@ -1086,6 +1333,46 @@ func (siw *ServerInterfaceWrapper) ListKeys(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListKeys(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RotateKeys operation middleware
+func (siw *ServerInterfaceWrapper) RotateKeys(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RotateKeys(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeKey operation middleware
+func (siw *ServerInterfaceWrapper) RevokeKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "kid" -------------
+	var kid string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "kid", mux.Vars(r)["kid"], &kid, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kid", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeKey(w, r, kid)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1190,6 +1477,19 @@ func (siw *ServerInterfaceWrapper) ListResources(w http.ResponseWriter, r *http.
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListResourcesParams
 
+	// ------------- Optional query parameter "uri" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "uri", r.URL.Query(), &params.URI, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "uri"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "uri", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "cursor" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -1230,8 +1530,35 @@ func (siw *ServerInterfaceWrapper) ListResources(w http.ResponseWriter, r *http.
 // CreateResource operation middleware
 func (siw *ServerInterfaceWrapper) CreateResource(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateResourceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateResource(w, r)
+		siw.Handler.CreateResource(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1308,8 +1635,32 @@ func (siw *ServerInterfaceWrapper) UpdateResource(w http.ResponseWriter, r *http
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateResourceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateResource(w, r, id)
+		siw.Handler.UpdateResource(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1327,6 +1678,32 @@ func (siw *ServerInterfaceWrapper) ListUsers(w http.ResponseWriter, r *http.Requ
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListUsersParams
+
+	// ------------- Optional query parameter "username" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "username", r.URL.Query(), &params.Username, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "username"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "username", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "group" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "group", r.URL.Query(), &params.Group, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "group"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+		}
+		return
+	}
 
 	// ------------- Optional query parameter "cursor" -------------
 
@@ -1368,8 +1745,35 @@ func (siw *ServerInterfaceWrapper) ListUsers(w http.ResponseWriter, r *http.Requ
 // CreateUser operation middleware
 func (siw *ServerInterfaceWrapper) CreateUser(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateUserParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateUser(w, r)
+		siw.Handler.CreateUser(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1446,8 +1850,32 @@ func (siw *ServerInterfaceWrapper) UpdateUser(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateUserParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateUser(w, r, id)
+		siw.Handler.UpdateUser(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1606,11 +2034,17 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}", wrapper.UpdateUser).Methods(http.MethodPatch)
 
+	r.HandleFunc(options.BaseURL+"/admin/v1/groups", wrapper.ListGroups).Methods(http.MethodGet)
+
 	r.HandleFunc(options.BaseURL+"/admin/v1/grants", wrapper.ListGrants).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/grants/{id}", wrapper.RevokeGrant).Methods(http.MethodDelete)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/keys", wrapper.ListKeys).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/keys/rotate", wrapper.RotateKeys).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/keys/{kid}", wrapper.RevokeKey).Methods(http.MethodDelete)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/registration-tokens", wrapper.ListRegistrationTokens).Methods(http.MethodGet)
 
@@ -1785,7 +2219,8 @@ func (response ListClientsdefaultApplicationProblemPlusJSONResponse) VisitListCl
 }
 
 type CreateClientRequestObject struct {
-	Body *CreateClientJSONRequestBody
+	Params CreateClientParams
+	Body   *CreateClientJSONRequestBody
 }
 
 type CreateClientResponseObject interface {
@@ -1793,7 +2228,9 @@ type CreateClientResponseObject interface {
 }
 
 type CreateClient201ResponseHeaders struct {
-	Location string
+	ETag               string
+	IdempotentReplayed bool
+	Location           string
 }
 
 type CreateClient201JSONResponse struct {
@@ -1808,6 +2245,8 @@ func (response CreateClient201JSONResponse) VisitCreateClientResponse(w http.Res
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Idempotent-Replayed", fmt.Sprint(response.Headers.IdempotentReplayed))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
@@ -1938,15 +2377,23 @@ type GetClientResponseObject interface {
 	VisitGetClientResponse(w http.ResponseWriter) error
 }
 
-type GetClient200JSONResponse Client
+type GetClient200ResponseHeaders struct {
+	ETag string
+}
+
+type GetClient200JSONResponse struct {
+	Body    Client
+	Headers GetClient200ResponseHeaders
+}
 
 func (response GetClient200JSONResponse) VisitGetClientResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2004,6 +2451,7 @@ func (response GetClientdefaultApplicationProblemPlusJSONResponse) VisitGetClien
 
 type UpdateClientRequestObject struct {
 	ID                                ClientID `json:"id"`
+	Params                            UpdateClientParams
 	JSONBody                          *UpdateClientJSONRequestBody
 	ApplicationMergePatchPlusJSONBody *UpdateClientApplicationMergePatchPlusJSONRequestBody
 }
@@ -2012,15 +2460,23 @@ type UpdateClientResponseObject interface {
 	VisitUpdateClientResponse(w http.ResponseWriter) error
 }
 
-type UpdateClient200JSONResponse Client
+type UpdateClient200ResponseHeaders struct {
+	ETag string
+}
+
+type UpdateClient200JSONResponse struct {
+	Body    Client
+	Headers UpdateClient200ResponseHeaders
+}
 
 func (response UpdateClient200JSONResponse) VisitUpdateClientResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2181,7 +2637,8 @@ func (response ListClientSecretsdefaultApplicationProblemPlusJSONResponse) Visit
 }
 
 type CreateClientSecretRequestObject struct {
-	ID ClientID `json:"id"`
+	ID     ClientID `json:"id"`
+	Params CreateClientSecretParams
 }
 
 type CreateClientSecretResponseObject interface {
@@ -2189,7 +2646,8 @@ type CreateClientSecretResponseObject interface {
 }
 
 type CreateClientSecret201ResponseHeaders struct {
-	Location string
+	IdempotentReplayed bool
+	Location           string
 }
 
 type CreateClientSecret201JSONResponse struct {
@@ -2204,6 +2662,7 @@ func (response CreateClientSecret201JSONResponse) VisitCreateClientSecretRespons
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Idempotent-Replayed", fmt.Sprint(response.Headers.IdempotentReplayed))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
@@ -2481,6 +2940,78 @@ func (response RevokeGrantdefaultApplicationProblemPlusJSONResponse) VisitRevoke
 	return err
 }
 
+type ListGroupsRequestObject struct {
+	Params ListGroupsParams
+}
+
+type ListGroupsResponseObject interface {
+	VisitListGroupsResponse(w http.ResponseWriter) error
+}
+
+type ListGroups200JSONResponse GroupList
+
+func (response ListGroups200JSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGroups400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ListGroups400ApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGroups401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListGroups401ApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGroupsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListGroupsdefaultApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListKeysRequestObject struct {
 	Params ListKeysParams
 }
@@ -2542,6 +3073,176 @@ type ListKeysdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListKeysdefaultApplicationProblemPlusJSONResponse) VisitListKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateKeysRequestObject struct {
+	Body *RotateKeysJSONRequestBody
+}
+
+type RotateKeysResponseObject interface {
+	VisitRotateKeysResponse(w http.ResponseWriter) error
+}
+
+type RotateKeys200JSONResponse SigningKeyList
+
+func (response RotateKeys200JSONResponse) VisitRotateKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateKeys400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response RotateKeys400ApplicationProblemPlusJSONResponse) VisitRotateKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateKeys401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RotateKeys401ApplicationProblemPlusJSONResponse) VisitRotateKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateKeys409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RotateKeys409ApplicationProblemPlusJSONResponse) VisitRotateKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RotateKeysdefaultApplicationProblemPlusJSONResponse) VisitRotateKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKeyRequestObject struct {
+	Kid string `json:"kid"`
+}
+
+type RevokeKeyResponseObject interface {
+	VisitRevokeKeyResponse(w http.ResponseWriter) error
+}
+
+type RevokeKey204Response struct {
+}
+
+func (response RevokeKey204Response) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RevokeKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey401ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey404ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKey409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeKey409ApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RevokeKeydefaultApplicationProblemPlusJSONResponse) VisitRevokeKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2844,7 +3545,8 @@ func (response ListResourcesdefaultApplicationProblemPlusJSONResponse) VisitList
 }
 
 type CreateResourceRequestObject struct {
-	Body *CreateResourceJSONRequestBody
+	Params CreateResourceParams
+	Body   *CreateResourceJSONRequestBody
 }
 
 type CreateResourceResponseObject interface {
@@ -2852,7 +3554,9 @@ type CreateResourceResponseObject interface {
 }
 
 type CreateResource201ResponseHeaders struct {
-	Location string
+	ETag               string
+	IdempotentReplayed bool
+	Location           string
 }
 
 type CreateResource201JSONResponse struct {
@@ -2867,6 +3571,8 @@ func (response CreateResource201JSONResponse) VisitCreateResourceResponse(w http
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Idempotent-Replayed", fmt.Sprint(response.Headers.IdempotentReplayed))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
@@ -3013,15 +3719,23 @@ type GetResourceResponseObject interface {
 	VisitGetResourceResponse(w http.ResponseWriter) error
 }
 
-type GetResource200JSONResponse Resource
+type GetResource200ResponseHeaders struct {
+	ETag string
+}
+
+type GetResource200JSONResponse struct {
+	Body    Resource
+	Headers GetResource200ResponseHeaders
+}
 
 func (response GetResource200JSONResponse) VisitGetResourceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3079,6 +3793,7 @@ func (response GetResourcedefaultApplicationProblemPlusJSONResponse) VisitGetRes
 
 type UpdateResourceRequestObject struct {
 	ID                                string `json:"id"`
+	Params                            UpdateResourceParams
 	JSONBody                          *UpdateResourceJSONRequestBody
 	ApplicationMergePatchPlusJSONBody *UpdateResourceApplicationMergePatchPlusJSONRequestBody
 }
@@ -3087,15 +3802,23 @@ type UpdateResourceResponseObject interface {
 	VisitUpdateResourceResponse(w http.ResponseWriter) error
 }
 
-type UpdateResource200JSONResponse Resource
+type UpdateResource200ResponseHeaders struct {
+	ETag string
+}
+
+type UpdateResource200JSONResponse struct {
+	Body    Resource
+	Headers UpdateResource200ResponseHeaders
+}
 
 func (response UpdateResource200JSONResponse) VisitUpdateResourceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3256,7 +3979,8 @@ func (response ListUsersdefaultApplicationProblemPlusJSONResponse) VisitListUser
 }
 
 type CreateUserRequestObject struct {
-	Body *CreateUserJSONRequestBody
+	Params CreateUserParams
+	Body   *CreateUserJSONRequestBody
 }
 
 type CreateUserResponseObject interface {
@@ -3264,7 +3988,9 @@ type CreateUserResponseObject interface {
 }
 
 type CreateUser201ResponseHeaders struct {
-	Location string
+	ETag               string
+	IdempotentReplayed bool
+	Location           string
 }
 
 type CreateUser201JSONResponse struct {
@@ -3279,6 +4005,8 @@ func (response CreateUser201JSONResponse) VisitCreateUserResponse(w http.Respons
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Idempotent-Replayed", fmt.Sprint(response.Headers.IdempotentReplayed))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
@@ -3425,15 +4153,23 @@ type GetUserResponseObject interface {
 	VisitGetUserResponse(w http.ResponseWriter) error
 }
 
-type GetUser200JSONResponse User
+type GetUser200ResponseHeaders struct {
+	ETag string
+}
+
+type GetUser200JSONResponse struct {
+	Body    User
+	Headers GetUser200ResponseHeaders
+}
 
 func (response GetUser200JSONResponse) VisitGetUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3491,6 +4227,7 @@ func (response GetUserdefaultApplicationProblemPlusJSONResponse) VisitGetUserRes
 
 type UpdateUserRequestObject struct {
 	ID                                string `json:"id"`
+	Params                            UpdateUserParams
 	JSONBody                          *UpdateUserJSONRequestBody
 	ApplicationMergePatchPlusJSONBody *UpdateUserApplicationMergePatchPlusJSONRequestBody
 }
@@ -3499,15 +4236,23 @@ type UpdateUserResponseObject interface {
 	VisitUpdateUserResponse(w http.ResponseWriter) error
 }
 
-type UpdateUser200JSONResponse User
+type UpdateUser200ResponseHeaders struct {
+	ETag string
+}
+
+type UpdateUser200JSONResponse struct {
+	Body    User
+	Headers UpdateUser200ResponseHeaders
+}
 
 func (response UpdateUser200JSONResponse) VisitUpdateUserResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3630,9 +4375,18 @@ type StrictServerInterface interface {
 	// RevokeGrant Revoke a grant
 	// (DELETE /admin/v1/grants/{id})
 	RevokeGrant(ctx context.Context, request RevokeGrantRequestObject) (RevokeGrantResponseObject, error)
+	// ListGroups List groups
+	// (GET /admin/v1/groups)
+	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
 	// ListKeys List signing keys
 	// (GET /admin/v1/keys)
 	ListKeys(ctx context.Context, request ListKeysRequestObject) (ListKeysResponseObject, error)
+	// RotateKeys Rotate the signing keys
+	// (POST /admin/v1/keys/rotate)
+	RotateKeys(ctx context.Context, request RotateKeysRequestObject) (RotateKeysResponseObject, error)
+	// RevokeKey Revoke a compromised signing key
+	// (DELETE /admin/v1/keys/{kid})
+	RevokeKey(ctx context.Context, request RevokeKeyRequestObject) (RevokeKeyResponseObject, error)
 	// ListRegistrationTokens List registration tokens
 	// (GET /admin/v1/registration-tokens)
 	ListRegistrationTokens(ctx context.Context, request ListRegistrationTokensRequestObject) (ListRegistrationTokensResponseObject, error)
@@ -3766,8 +4520,10 @@ func (sh *strictHandler) ListClients(w http.ResponseWriter, r *http.Request, par
 }
 
 // CreateClient operation middleware
-func (sh *strictHandler) CreateClient(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) CreateClient(w http.ResponseWriter, r *http.Request, params CreateClientParams) {
 	var request CreateClientRequestObject
+
+	request.Params = params
 
 	var body CreateClientJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -3849,10 +4605,11 @@ func (sh *strictHandler) GetClient(w http.ResponseWriter, r *http.Request, id Cl
 }
 
 // UpdateClient operation middleware
-func (sh *strictHandler) UpdateClient(w http.ResponseWriter, r *http.Request, id ClientID) {
+func (sh *strictHandler) UpdateClient(w http.ResponseWriter, r *http.Request, id ClientID, params UpdateClientParams) {
 	var request UpdateClientRequestObject
 
 	request.ID = id
+	request.Params = params
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 
 		var body UpdateClientJSONRequestBody
@@ -3921,10 +4678,11 @@ func (sh *strictHandler) ListClientSecrets(w http.ResponseWriter, r *http.Reques
 }
 
 // CreateClientSecret operation middleware
-func (sh *strictHandler) CreateClientSecret(w http.ResponseWriter, r *http.Request, id ClientID) {
+func (sh *strictHandler) CreateClientSecret(w http.ResponseWriter, r *http.Request, id ClientID, params CreateClientSecretParams) {
 	var request CreateClientSecretRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.CreateClientSecret(ctx, request.(CreateClientSecretRequestObject))
@@ -4025,6 +4783,32 @@ func (sh *strictHandler) RevokeGrant(w http.ResponseWriter, r *http.Request, id 
 	}
 }
 
+// ListGroups operation middleware
+func (sh *strictHandler) ListGroups(w http.ResponseWriter, r *http.Request, params ListGroupsParams) {
+	var request ListGroupsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListGroups(ctx, request.(ListGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListGroups")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListGroupsResponseObject); ok {
+		if err := validResponse.VisitListGroupsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListKeys operation middleware
 func (sh *strictHandler) ListKeys(w http.ResponseWriter, r *http.Request, params ListKeysParams) {
 	var request ListKeysRequestObject
@@ -4044,6 +4828,63 @@ func (sh *strictHandler) ListKeys(w http.ResponseWriter, r *http.Request, params
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListKeysResponseObject); ok {
 		if err := validResponse.VisitListKeysResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RotateKeys operation middleware
+func (sh *strictHandler) RotateKeys(w http.ResponseWriter, r *http.Request) {
+	var request RotateKeysRequestObject
+
+	var body RotateKeysJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RotateKeys(ctx, request.(RotateKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RotateKeys")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RotateKeysResponseObject); ok {
+		if err := validResponse.VisitRotateKeysResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeKey operation middleware
+func (sh *strictHandler) RevokeKey(w http.ResponseWriter, r *http.Request, kid string) {
+	var request RevokeKeyRequestObject
+
+	request.Kid = kid
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeKey(ctx, request.(RevokeKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RevokeKeyResponseObject); ok {
+		if err := validResponse.VisitRevokeKeyResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -4161,8 +5002,10 @@ func (sh *strictHandler) ListResources(w http.ResponseWriter, r *http.Request, p
 }
 
 // CreateResource operation middleware
-func (sh *strictHandler) CreateResource(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) CreateResource(w http.ResponseWriter, r *http.Request, params CreateResourceParams) {
 	var request CreateResourceRequestObject
+
+	request.Params = params
 
 	var body CreateResourceJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -4244,10 +5087,11 @@ func (sh *strictHandler) GetResource(w http.ResponseWriter, r *http.Request, id 
 }
 
 // UpdateResource operation middleware
-func (sh *strictHandler) UpdateResource(w http.ResponseWriter, r *http.Request, id string) {
+func (sh *strictHandler) UpdateResource(w http.ResponseWriter, r *http.Request, id string, params UpdateResourceParams) {
 	var request UpdateResourceRequestObject
 
 	request.ID = id
+	request.Params = params
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 
 		var body UpdateResourceJSONRequestBody
@@ -4316,8 +5160,10 @@ func (sh *strictHandler) ListUsers(w http.ResponseWriter, r *http.Request, param
 }
 
 // CreateUser operation middleware
-func (sh *strictHandler) CreateUser(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) CreateUser(w http.ResponseWriter, r *http.Request, params CreateUserParams) {
 	var request CreateUserRequestObject
+
+	request.Params = params
 
 	var body CreateUserJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -4399,10 +5245,11 @@ func (sh *strictHandler) GetUser(w http.ResponseWriter, r *http.Request, id stri
 }
 
 // UpdateUser operation middleware
-func (sh *strictHandler) UpdateUser(w http.ResponseWriter, r *http.Request, id string) {
+func (sh *strictHandler) UpdateUser(w http.ResponseWriter, r *http.Request, id string, params UpdateUserParams) {
 	var request UpdateUserRequestObject
 
 	request.ID = id
+	request.Params = params
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 
 		var body UpdateUserJSONRequestBody

@@ -164,8 +164,8 @@ func TestMD04JWKS(t *testing.T) {
 			t.Errorf("key %v", key)
 		}
 	}
-	if len(list) != 1 {
-		t.Errorf("%d keys", len(list))
+	if len(list) != 2 {
+		t.Errorf("%d keys, want the active and the next one", len(list))
 	}
 	token := h.tokens(t).JSON.String("access_token")
 	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
@@ -256,7 +256,8 @@ func TestMD06AndMD10Claims(t *testing.T) {
 	}
 }
 
-// TestMD09FirstBoot: replicas that start at once on an empty database have one key.
+// TestMD09FirstBoot: replicas that start at once on an empty database have one
+// active key and one next.
 func TestMD09FirstBoot(t *testing.T) {
 	url := servertest.MigratedPostgres(t)
 	issuer, err := web.ParseIssuer("http://127.0.0.1:8080")
@@ -286,7 +287,7 @@ func TestMD09FirstBoot(t *testing.T) {
 		if errs[i] != nil {
 			t.Errorf("replica %d: %v", i, errs[i])
 		}
-		if !bytes.Equal(documents[i], documents[0]) || bytes.Count(documents[i], []byte(`"kid"`)) != 1 {
+		if !bytes.Equal(documents[i], documents[0]) || bytes.Count(documents[i], []byte(`"kid"`)) != 2 {
 			t.Errorf("replica %d publishes %s, replica 0 %s", i, documents[i], documents[0])
 		}
 	}

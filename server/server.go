@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -40,6 +41,8 @@ type Config struct {
 	AdminHosts       []string
 	TrustedProxies   []netip.Prefix
 	SigningAlgorithm string // one of keys.Algorithms
+	// KeyRotation is how long a signing key signs. Zero: until an admin rotates.
+	KeyRotation time.Duration
 	// OutboundAllow are the internal addresses that documents may be fetched from.
 	OutboundAllow       []outbound.Allowed
 	DynamicRegistration bool
@@ -55,6 +58,7 @@ type Config struct {
 type Server struct {
 	store   storage.Store
 	catalog *catalog.Catalog
+	signing *keys.Signing
 	now     func() time.Time
 	metrics *metrics
 	public  http.Handler
@@ -80,13 +84,13 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := s.catalog.Beat(ctx); err != nil {
 		return nil, err
 	}
-	signing := &keys.Signing{Store: s.store, Root: c.Root, Algorithm: c.SigningAlgorithm, Now: s.now}
-	if err := signing.Load(ctx); err != nil {
+	s.signing = &keys.Signing{Store: s.store, Root: c.Root, Algorithm: c.SigningAlgorithm, RotateEvery: c.KeyRotation, Now: s.now}
+	if err := s.signing.Load(ctx); err != nil {
 		return nil, err
 	}
-	s.catalog.OnChange = signing.Refresh
+	s.catalog.OnChange = s.signing.Refresh
 
-	rooms, err := s.build(c, signing)
+	rooms, err := s.build(c, s.signing)
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +174,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		account: &account.Handler{Pages: pages, Sessions: sessions},
 		admin: admin.New(admin.Config{
 			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check, Now: s.now,
+			SigningKeys: signing, Sealer: c.Root,
 		}),
 	}
 	r.registration = &registration.Registration{
@@ -218,8 +223,16 @@ const (
 	sweepBatch    = 1000
 )
 
+// Beat reads the version row once, as Run does each half second: what another
+// replica has changed is known here when it returns.
+func (s *Server) Beat(ctx context.Context) error { return s.catalog.Beat(ctx) }
+
+// Tend looks after the signing keys once, as Run does each minute.
+func (s *Server) Tend(ctx context.Context) error { return s.signing.Tend(ctx) }
+
 // Run does what goes on beside the requests, until ctx ends: it follows the
-// version row and sweeps away what nothing needs any more.
+// version row, rotates the signing keys and sweeps away what nothing needs any
+// more.
 func (s *Server) Run(ctx context.Context) error {
 	go s.catalog.Run(ctx)
 	ticker := time.NewTicker(sweepInterval)
@@ -230,6 +243,9 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 			s.sweep(ctx)
+			if err := s.Tend(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				slog.ErrorContext(ctx, "the signing keys could not be looked after; it is tried again", "error", err.Error())
+			}
 		}
 	}
 }

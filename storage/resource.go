@@ -125,6 +125,9 @@ type ResourceStore interface {
 	CreateResource(ctx context.Context, r *Resource, event AuditEvent) error
 	// Resource returns the resource with this opaque id. ErrNotFound.
 	Resource(ctx context.Context, id string) (*Resource, error)
+	// ResourceByURI returns the resource with this URI, a trailing slash aside.
+	// ErrNotFound.
+	ResourceByURI(ctx context.Context, uri string) (*Resource, error)
 	// Resources lists by ID.
 	Resources(ctx context.Context, page Page) ([]*Resource, error)
 	// UpdateResource writes every field except ID, URI and CreatedAt, and sets

@@ -26,6 +26,8 @@ type Store interface {
 	AccessTokenStore
 	ClientAssertionStore
 	SigningKeyStore
+	GroupStore
+	IdempotencyKeyStore
 	AuditEventStore
 	InitialAccessTokenStore
 
@@ -36,11 +38,11 @@ type Store interface {
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
 	// codes past CodeRetention, pushed requests past PushedRequestGrace, expired
-	// DeviceAuthorizations (redeemed ones past DeviceRetention), Families, Sessions
-	// and revoked access tokens, and enabled dynamic Clients without a Grant: those
-	// that never had one once they are older than unusedClientLifetime, counted from
-	// their last registration, those that had one also not before ClientIdle. It
-	// returns how many rows it deleted.
+	// DeviceAuthorizations (redeemed ones past DeviceRetention), Families, Sessions,
+	// revoked access tokens and IdempotencyKeys, and enabled dynamic Clients without
+	// a Grant: those that never had one once they are older than
+	// unusedClientLifetime, counted from their last registration, those that had one
+	// also not before ClientIdle. It returns how many rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
 	// Close releases the database.
 	Close() error

@@ -73,6 +73,8 @@ func (s *Settings) show(c Config) []shownSetting {
 			}
 		case v.from.kind == "key file" && len(v.given) == 0:
 			line.From += ", made at the first start"
+		case def.name == "admin-url" && s.isDefault(def.name):
+			line.From += ", as admin-listen says"
 		case def.name == "admin-listen" && c.Issuer.String() != "" && c.AdminListen == "":
 			line.From += "; not used, there is no admin-key"
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -56,30 +57,20 @@ type seeder struct{ api *api.ClientWithResponses }
 
 // user makes the demo user, or gives the one that is there a new password.
 func (s *seeder) user(ctx context.Context, password string) error {
-	made, err := s.api.CreateUserWithResponse(ctx, api.UserFields{
+	made, err := s.api.CreateUserWithResponse(ctx, nil, api.UserFields{
 		Username: demoUsername, Name: "Demo User", Email: "demo@example.com", Password: &password,
 	})
 	if err != nil || made.StatusCode() != http.StatusConflict {
 		return expect(http.StatusCreated, made, err)
 	}
-	id := ""
-	err = pages(func(cursor string) (string, error) {
-		list, err := s.api.ListUsersWithResponse(ctx, &api.ListUsersParams{Cursor: cursor})
-		if err := expect(http.StatusOK, list, err); err != nil {
-			return "", err
-		}
-		for _, user := range list.JSON200.Items {
-			if strings.EqualFold(user.Username, demoUsername) {
-				id = user.ID
-				return "", nil
-			}
-		}
-		return list.JSON200.NextCursor, nil
-	})
-	if err != nil {
+	list, err := s.api.ListUsersWithResponse(ctx, &api.ListUsersParams{Username: demoUsername})
+	if err := expect(http.StatusOK, list, err); err != nil {
 		return err
 	}
-	changed, err := s.api.UpdateUserWithApplicationMergePatchPlusJSONBodyWithResponse(ctx, id, api.UserPatch{
+	if len(list.JSON200.Items) != 1 {
+		return errors.New("it is taken and not there")
+	}
+	changed, err := s.api.UpdateUserWithApplicationMergePatchPlusJSONBodyWithResponse(ctx, list.JSON200.Items[0].ID, nil, api.UserPatch{
 		Password: nullable.NewNullableWithValue(password),
 		Disabled: nullable.NewNullableWithValue(false),
 	})
@@ -111,7 +102,7 @@ func (s *seeder) introspectionClient(ctx context.Context, account *demoAccount) 
 			return err
 		}
 	}
-	made, err := s.api.CreateClientWithResponse(ctx, api.ClientFields{
+	made, err := s.api.CreateClientWithResponse(ctx, nil, api.ClientFields{
 		ClientName: demoClientName, GrantTypes: []string{"client_credentials"}, TokenEndpointAuthMethod: "client_secret_basic",
 	})
 	if err := expect(http.StatusCreated, made, err); err != nil {
@@ -128,30 +119,20 @@ func (s *seeder) resource(ctx context.Context, mcpURL, clientID string) error {
 	for _, scope := range notes.Scopes() {
 		scopes = append(scopes, api.Scope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools})
 	}
-	made, err := s.api.CreateResourceWithResponse(ctx, api.ResourceFields{
+	made, err := s.api.CreateResourceWithResponse(ctx, nil, api.ResourceFields{
 		URI: mcpURL, Name: "Notes", Scopes: scopes, IntrospectionClients: []string{clientID},
 	})
 	if err != nil || made.StatusCode() != http.StatusConflict {
 		return expect(http.StatusCreated, made, err)
 	}
-	id := ""
-	err = pages(func(cursor string) (string, error) {
-		list, err := s.api.ListResourcesWithResponse(ctx, &api.ListResourcesParams{Cursor: cursor})
-		if err := expect(http.StatusOK, list, err); err != nil {
-			return "", err
-		}
-		for _, resource := range list.JSON200.Items {
-			if resource.URI == mcpURL {
-				id = resource.ID
-				return "", nil
-			}
-		}
-		return list.JSON200.NextCursor, nil
-	})
-	if err != nil {
+	list, err := s.api.ListResourcesWithResponse(ctx, &api.ListResourcesParams{URI: mcpURL})
+	if err := expect(http.StatusOK, list, err); err != nil {
 		return err
 	}
-	changed, err := s.api.UpdateResourceWithApplicationMergePatchPlusJSONBodyWithResponse(ctx, id, api.ResourcePatch{
+	if len(list.JSON200.Items) != 1 {
+		return errors.New("it is taken and not there")
+	}
+	changed, err := s.api.UpdateResourceWithApplicationMergePatchPlusJSONBodyWithResponse(ctx, list.JSON200.Items[0].ID, nil, api.ResourcePatch{
 		Scopes:               nullable.NewNullableWithValue(scopes),
 		IntrospectionClients: nullable.NewNullableWithValue([]string{clientID}),
 	})

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,11 +48,10 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitOK
 	}
 	_, _ = fmt.Fprintln(stderr, "grantd:", err)
-	var faults Faults
-	if !started || errors.As(err, &faults) {
+	if !started {
 		return exitUsage
 	}
-	return exitFailure
+	return exitCodeOf(err)
 }
 
 func newRootCommand(environ []string) *cobra.Command {
@@ -65,10 +63,9 @@ func newRootCommand(environ []string) *cobra.Command {
 Settings come from flags, else from the environment (--some-name is
 GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 "grantd config" shows them all and where each came from.`,
-		Version:           version(),
-		SilenceUsage:      true,
-		SilenceErrors:     true, // Run prints them, once
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true, // Run prints them, once
 	}
 	root.SetVersionTemplate("grantd {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -79,6 +76,13 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newServeCommand(environ),
 		newMigrateCommand(environ),
 		newConfigCommand(environ),
+		newClientCommand(environ),
+		newResourceCommand(environ),
+		newUserCommand(environ),
+		newGroupCommand(environ),
+		newGrantCommand(environ),
+		newKeyCommand(environ),
+		newAuditCommand(environ),
 		newVersionCommand(),
 	)
 	return root

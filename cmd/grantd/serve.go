@@ -235,6 +235,7 @@ func (c Config) server(store storage.Store) server.Config {
 		AdminHosts:          c.adminHosts(),
 		TrustedProxies:      c.TrustedProxies,
 		SigningAlgorithm:    c.SigningAlgorithm,
+		KeyRotation:         c.KeyRotation,
 		OutboundAllow:       c.OutboundAllow,
 		DynamicRegistration: c.DynamicRegistration,
 	}
@@ -263,9 +264,9 @@ func (c Config) announce(log *slog.Logger, r *running) {
 	admin, next := "off: give --admin-key-file to have it", "clients find everything at "+c.Issuer.URL("/.well-known/oauth-authorization-server")
 	if r.Admin != nil {
 		admin = c.adminURL(r.Admin)
-		next = "register your MCP server: POST " + admin + "/admin/v1/resources with an admin key"
+		next = "register your MCP server: grantd resource add URL --name NAME --scope NAME=SENTENCE"
 		if c.AdminKeyFile != "" {
-			next += " (it is in " + c.AdminKeyFile + ")"
+			next += " (the admin key is in " + c.AdminKeyFile + ")"
 		}
 	}
 	log.Info("grantd is serving",

@@ -98,7 +98,7 @@ func TestDatabasesInOneFolderKeepTheirKeysApart(t *testing.T) {
 	for _, name := range []string{"a.db", "b.db", "a.sqlite"} {
 		s, line := serve(t, append(anyPort, "--database-url=sqlite:"+name)...)
 		s.end(t)
-		_, file, _ := strings.Cut(line["next"].(string), "(it is in ")
+		_, file, _ := strings.Cut(line["next"].(string), "(the admin key is in ")
 		key := read(t, strings.TrimSuffix(file, ")"))
 		if other, twice := keys[key]; twice {
 			t.Errorf("%s and %s have the same admin key", name, other)

@@ -18,6 +18,7 @@ type setting struct {
 	secret   bool   // never printed; may be read from a file
 	list     bool   // several values: repeated, or separated by commas
 	bare     string // what the flag means without a value; "": it needs one
+	calling  bool   // only for the commands that call the admin API: serve has no flag for it
 }
 
 // settings is every setting of grantd. Nothing else reads a flag, the
@@ -51,6 +52,10 @@ var settings = []setting{
 		usage: "algorithm that signs access tokens: ES256, EdDSA, RS256 or PS256",
 	},
 	{
+		name: "key-rotation", fallback: "90d",
+		usage: "how long a signing key signs, as 90d or 36h; 0: until \"grantd key rotate\"",
+	},
+	{
 		name: "root-key", secret: true, list: true,
 		usage: "32 bytes in base64 that all other keys derive from; several for rotation, the first signs (default: made beside the SQLite file; required with Postgres)",
 	},
@@ -63,6 +68,10 @@ var settings = []setting{
 		usage: "bring the database schema up to date at start: on or off (default: on for SQLite, off for Postgres)",
 	},
 	{name: "log-level", fallback: "info", usage: "debug, info, warn or error"},
+	{
+		name: "admin-url", calling: true,
+		usage: "where the admin API is: http://127.0.0.1:8081, https://HOST or unix:PATH (default: as --admin-listen says)",
+	},
 }
 
 const (
@@ -128,21 +137,21 @@ type Settings struct {
 }
 
 // addSettings gives a command the flags of the named settings, and --config.
-// With no names it gives all of them. Settings that a command has no flag for
+// With no names it gives all of the server's. Settings that a command has no flag for
 // still come from the environment and the file, so that one configuration
 // serves every command.
 func addSettings(flags *pflag.FlagSet, names ...string) {
 	flags.String(configSetting, "", "YAML file of settings; its keys are the flags' names")
-	wanted := func(name string) bool {
+	wanted := func(s setting) bool {
 		for _, n := range names {
-			if n == name {
+			if n == s.name {
 				return true
 			}
 		}
-		return len(names) == 0
+		return len(names) == 0 && !s.calling
 	}
 	for _, s := range settings {
-		if !wanted(s.name) {
+		if !wanted(s) {
 			continue
 		}
 		flag := flags.VarPF(&rawFlag{list: s.list}, s.name, "", s.usage)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"grantd/server/keys"
 	"grantd/server/outbound"
@@ -33,6 +34,7 @@ type Config struct {
 	// TLSCert and TLSKey are PEM files; both "" means plain http.
 	TLSCert, TLSKey  string
 	SigningAlgorithm string
+	KeyRotation      time.Duration // 0: never by itself
 	OutboundAllow    []outbound.Allowed
 	Migrate          bool
 	LogLevel         slog.Level
@@ -69,6 +71,7 @@ func (s *Settings) Config() (Config, error) {
 	c.TrustedProxies = s.trustedProxies()
 	c.OutboundAllow = s.outboundAllow()
 	c.SigningAlgorithm = s.signingAlgorithm()
+	c.KeyRotation = s.keyRotation()
 	c.Migrate = s.migrate(c.Database)
 	c.LogLevel = s.logLevel()
 	if len(s.faults) > 0 {
@@ -183,16 +186,21 @@ func (s *Settings) keyFiles(c *Config) {
 			continue
 		}
 		*k.file = c.Database.besideFile(k.name)
-		v := value{from: source{"key file", *k.file}, secretFile: *k.file}
-		if !absent(*k.file) {
-			text, fault := readSecretFile(*k.file)
-			if fault != nil {
-				s.fault(*k.file, fault.Problem, fault.Mend)
-			}
-			v.given = []string{text}
-		}
-		s.values[k.name] = s.split(setting{name: k.name, list: true}, v)
+		s.keyFile(k.name, *k.file)
 	}
+}
+
+// keyFile reads a key that stands beside the SQLite file, if it does.
+func (s *Settings) keyFile(name, file string) {
+	v := value{from: source{"key file", file}, secretFile: file}
+	if !absent(file) {
+		text, fault := readSecretFile(file)
+		if fault != nil {
+			s.fault(file, fault.Problem, fault.Mend)
+		}
+		v.given = []string{text}
+	}
+	s.values[name] = s.split(setting{name: name, list: true}, v)
 }
 
 func (s *Settings) rootKeys(database Database, file string) *keys.Root {
@@ -291,6 +299,31 @@ func (s *Settings) signingAlgorithm() string {
 		s.fault(from.name, "is "+strconv.Quote(given), "choose one of "+strings.Join(keys.Algorithms, ", "))
 	}
 	return given
+}
+
+// minKeyRotation leaves the next key time to be published, and some to sign.
+const minKeyRotation = time.Hour
+
+// keyRotation reads a duration that may also be in days.
+func (s *Settings) keyRotation() time.Duration {
+	given, from := s.get("key-rotation")
+	every, err := parseDays(given)
+	switch {
+	case err != nil || every < 0:
+		s.fault(from.name, "is "+strconv.Quote(given)+", which is no time", "write it as 90d or 36h, or 0 for never")
+	case every > 0 && every < minKeyRotation:
+		s.fault(from.name, "is "+given+": no key would have the time to become known", "give 1h or more, or 0 for never")
+	}
+	return every
+}
+
+// parseDays is time.ParseDuration that also takes days, as 90d.
+func parseDays(text string) (time.Duration, error) {
+	if number, ok := strings.CutSuffix(text, "d"); ok {
+		days, err := strconv.ParseUint(number, 10, 15)
+		return time.Duration(days) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(text)
 }
 
 func (s *Settings) migrate(database Database) bool {

@@ -14,16 +14,33 @@ import (
 )
 
 // Store is what the admin API needs of the database. It can neither approve for
-// a person nor insert a signing key.
+// a person nor change a signing key.
 type Store interface {
 	storage.ClientStore
 	storage.ResourceStore
 	storage.UserStore
 	storage.InitialAccessTokenStore
+	storage.GroupStore
+	storage.IdempotencyKeyStore
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
 	AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error)
+}
+
+// SigningKeys moves the signing keys on. Both complete the event and fail with
+// storage.ErrConflict when the keys are not as they were read.
+type SigningKeys interface {
+	// Rotate has next sign instead of active.
+	Rotate(ctx context.Context, active, next *storage.SigningKey, event storage.AuditEvent) error
+	// Revoke withdraws one of rows, which are all keys.
+	Revoke(ctx context.Context, rows []*storage.SigningKey, key *storage.SigningKey, event storage.AuditEvent) error
+}
+
+// Sealer seals text so that only this server's root keys open it.
+type Sealer interface {
+	Seal(purpose string, plaintext []byte) string
+	Open(purpose, sealed string) ([]byte, error)
 }
 
 // MinKeyLength is how long an admin key must be, in bytes. New never accepts a
@@ -43,14 +60,21 @@ type Config struct {
 	Hosts []string
 	// CheckURL refuses a URL that documents may not be fetched from; nil refuses
 	// all.
-	CheckURL func(url string) error
-	Now      func() time.Time
+	CheckURL    func(url string) error
+	SigningKeys SigningKeys
+	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
+	// the database.
+	Sealer Sealer
+	Now    func() time.Time
 }
 
 // New returns the handler for everything under /admin/v1. It wraps itself in
 // web.Guard and answers every error but a foreign host's as problem+json.
 func New(cfg Config) http.Handler {
-	h := &handlers{store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, clock: cfg.Now}
+	h := &handlers{
+		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
+		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, clock: cfg.Now,
+	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
 	}
@@ -78,6 +102,8 @@ type handlers struct {
 	store        Store
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
+	signingKeys  SigningKeys
+	sealer       Sealer
 	clock        func() time.Time
 }
 

@@ -141,11 +141,6 @@ func TestAuditBoundsValues(t *testing.T) {
 func TestSecretsNeverReappear(t *testing.T) {
 	s := newServer(t)
 	f := storagetest.NewFixture(t, s.store)
-	signing := storagetest.NewSigningKey()
-	signing.SealedPrivateKey = []byte("sealed-private-key")
-	if err := s.store.ActivateSigningKey(t.Context(), signing, "", storagetest.Event("key.activated", signing.KID)); err != nil {
-		t.Fatal(err)
-	}
 	c := create[api.Client](s, clientsPath, `{"grant_types":["client_credentials"]}`)
 	path := clientsPath + "/" + c.ID
 	made := create[api.NewClientSecret](s, path+"/secrets", "")
@@ -153,7 +148,10 @@ func TestSecretsNeverReappear(t *testing.T) {
 	u := create[api.User](s, "/admin/v1/users", `{"username":"bob","password":"`+password+`"}`)
 	hash := storedHash(s, u.ID)
 
-	banned := []string{key, otherKey, password, hash, quoted(hash)[1:5], f.User.PasswordHash, "argon2", "sealed-private-key", base64.StdEncoding.EncodeToString(signing.SealedPrivateKey), "PublicJWK", `"kty"`}
+	banned := []string{key, otherKey, password, hash, quoted(hash)[1:5], f.User.PasswordHash, "argon2", "PublicJWK", `"kty"`}
+	for _, k := range s.makeKeys() {
+		banned = append(banned, string(k.SealedPrivateKey), base64.StdEncoding.EncodeToString(k.SealedPrivateKey))
+	}
 	for _, secret := range []string{c.ClientSecret, made.ClientSecret} {
 		sum := sha256.Sum256([]byte(secret))
 		banned = append(banned, secret, hex.EncodeToString(sum[:]), base64.StdEncoding.EncodeToString(sum[:]), base64.RawURLEncoding.EncodeToString(sum[:]))

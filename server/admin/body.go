@@ -30,6 +30,7 @@ var bodies = map[string]reflect.Type{
 	"PATCH /admin/v1/resources/{id}": reflect.TypeFor[api.ResourcePatch](),
 	"POST /admin/v1/users":           reflect.TypeFor[api.UserFields](),
 	"PATCH /admin/v1/users/{id}":     reflect.TypeFor[api.UserPatch](),
+	"POST /admin/v1/keys/rotate":     reflect.TypeFor[api.KeyRotation](),
 
 	"POST /admin/v1/registration-tokens": reflect.TypeFor[api.RegistrationTokenFields](),
 }

@@ -3,9 +3,11 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"grantd/api"
 	"grantd/server/web"
@@ -19,6 +21,15 @@ func (h *handlers) ListClients(ctx context.Context, request api.ListClientsReque
 	if err != nil {
 		return nil, err
 	}
+	if clientID := request.Params.ClientID; clientID != "" {
+		c, err := h.clientByClientID(ctx, clientID)
+		if errors.Is(err, storage.ErrNotFound) {
+			return api.ListClients200JSONResponse{Items: []api.Client{}}, nil
+		} else if err != nil {
+			return nil, err
+		}
+		return api.ListClients200JSONResponse{Items: []api.Client{showClient(c)}}, nil
+	}
 	clients, err := h.store.Clients(ctx, page)
 	if err != nil {
 		return nil, err
@@ -29,11 +40,16 @@ func (h *handlers) ListClients(ctx context.Context, request api.ListClientsReque
 
 func (h *handlers) CreateClient(ctx context.Context, request api.CreateClientRequestObject) (api.CreateClientResponseObject, error) {
 	now := h.now()
-	c := &storage.Client{ID: storage.NewID(storage.PrefixClient), Source: storage.SourceRegistered, CreatedAt: now, UpdatedAt: now}
-	c.ClientID = c.ID
+	c := &storage.Client{Source: storage.SourceRegistered, CreatedAt: now, UpdatedAt: now}
 	if err := h.setClient(c, *request.Body).err(); err != nil {
 		return nil, err
 	}
+	key := request.Params.IdempotencyKey
+	id, err := h.idFor(ctx, storage.PrefixClient, key, "createClient", request.Body)
+	if err != nil {
+		return nil, err
+	}
+	c.ID, c.ClientID = id, id
 	var secret string
 	if needsSecret(c) {
 		var kept storage.ClientSecret
@@ -44,12 +60,18 @@ func (h *handlers) CreateClient(ctx context.Context, request api.CreateClientReq
 	if err != nil {
 		return nil, err
 	}
-	if err := h.store.CreateClient(ctx, c, event); err != nil {
+	made, replayed, err := once(key, func() (*storage.Client, error) { return h.store.Client(ctx, id) },
+		func() (*storage.Client, error) { return c, h.store.CreateClient(ctx, c, event) })
+	if err != nil {
 		return nil, err
 	}
-	shown := showClient(c)
-	shown.ClientSecret = secret
-	return api.CreateClient201JSONResponse{Body: shown, Headers: api.CreateClient201ResponseHeaders{Location: clientsPath + c.ID}}, nil
+	shown := showClient(made)
+	if !replayed {
+		shown.ClientSecret = secret
+	}
+	return api.CreateClient201JSONResponse{Body: shown, Headers: api.CreateClient201ResponseHeaders{
+		ETag: etag(made.Version), IdempotentReplayed: replayed, Location: clientsPath + id,
+	}}, nil
 }
 
 func (h *handlers) GetClient(ctx context.Context, request api.GetClientRequestObject) (api.GetClientResponseObject, error) {
@@ -57,7 +79,7 @@ func (h *handlers) GetClient(ctx context.Context, request api.GetClientRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return api.GetClient200JSONResponse(showClient(c)), nil
+	return api.GetClient200JSONResponse{Body: showClient(c), Headers: api.GetClient200ResponseHeaders{ETag: etag(c.Version)}}, nil
 }
 
 func (h *handlers) UpdateClient(ctx context.Context, request api.UpdateClientRequestObject) (api.UpdateClientResponseObject, error) {
@@ -75,12 +97,15 @@ func (h *handlers) UpdateClient(ctx context.Context, request api.UpdateClientReq
 		if c, err = h.client(ctx, request.ID); err != nil {
 			return err
 		}
+		if err := checkIfMatch(request.Params.IfMatch, c.Version); err != nil {
+			return err
+		}
 		return h.updateClient(ctx, c, sent)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateClient200JSONResponse(showClient(c)), nil
+	return api.UpdateClient200JSONResponse{Body: showClient(c), Headers: api.UpdateClient200ResponseHeaders{ETag: etag(c.Version)}}, nil
 }
 
 // updateClient changes c by the patch and writes it. A patch that changes
@@ -132,6 +157,15 @@ func (h *handlers) client(ctx context.Context, id string) (*storage.Client, erro
 		return nil, err
 	}
 	return h.store.Client(ctx, id)
+}
+
+// clientByClientID is client by the OAuth client_id, which may be a URL.
+// ErrNotFound.
+func (h *handlers) clientByClientID(ctx context.Context, clientID string) (*storage.Client, error) {
+	if len(clientID) > storage.MaxURILength || strings.ContainsFunc(clientID, unicode.IsControl) {
+		return nil, storage.ErrNotFound
+	}
+	return h.store.ClientByClientID(ctx, clientID)
 }
 
 // needsSecret reports whether the client authenticates with a secret.

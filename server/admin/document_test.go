@@ -11,6 +11,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"grantd/storage"
 	"grantd/storage/storagetest"
 )
 
@@ -114,20 +115,20 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	if err := s.store.AddClientSecret(s.t.Context(), f.Client.ID, secret, storagetest.Event("client.secret_created", f.Client.ID)); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.store.ActivateSigningKey(s.t.Context(), storagetest.NewSigningKey(), "", storagetest.Event("key.activated", "")); err != nil {
-		s.t.Fatal(err)
-	}
 	token := storagetest.NewInitialAccessToken()
 	if err := s.store.CreateInitialAccessToken(s.t.Context(), token, storagetest.Event("registration_token.created", token.ID)); err != nil {
 		s.t.Fatal(err)
 	}
+	keys := s.makeKeys()
+	s.later(storage.KeyPublication)
 	ids := map[string]string{
 		"registration-tokens": token.ID,
 		"clients":             f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,
+		"username": f.User.Username, "uri": f.Resource.URI, "group": f.User.Groups[0],
 	}
 	collection := strings.Split(path, "/")[3]
-	path = strings.NewReplacer("{id}", ids[collection], "{secret_id}", secret.ID).Replace(path)
+	path = strings.NewReplacer("{id}", ids[collection], "{secret_id}", secret.ID, "{kid}", keys[0].KID).Replace(path)
 
 	query := url.Values{}
 	for _, p := range parameters {

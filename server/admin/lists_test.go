@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -168,32 +167,6 @@ func TestGrants(t *testing.T) {
 	s.send(http.MethodDelete, "/admin/v1/grants/"+b.Grant.ID, "").wantProblem(http.StatusNotFound, "not-found")
 	if got := grantsOf(s, "client_id="+b.Client.ID); len(got) != 0 {
 		t.Errorf("grants = %+v, want it revoked", got)
-	}
-}
-
-func TestKeys(t *testing.T) {
-	s := newServer(t)
-	first, second := storagetest.NewSigningKey(), storagetest.NewSigningKey()
-	second.CreatedAt = first.CreatedAt.Add(time.Hour)
-	for _, k := range []*storage.SigningKey{first, second} {
-		replaces := ""
-		if k == second {
-			replaces = first.KID
-		}
-		if err := s.store.ActivateSigningKey(t.Context(), k, replaces, storagetest.Event("key.activated", k.KID)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	one := into[api.SigningKeyList](s.send(http.MethodGet, "/admin/v1/keys?limit=1", "").want(http.StatusOK))
-	two := into[api.SigningKeyList](s.send(http.MethodGet, "/admin/v1/keys?limit=1&cursor="+one.NextCursor, "").want(http.StatusOK))
-	if len(one.Items) != 1 || len(two.Items) != 1 || two.NextCursor != "" {
-		t.Fatalf("pages = %+v, %+v", one, two)
-	}
-	if got := one.Items[0]; got.Kid != first.KID || got.State != "retired" || got.RetiredAt == nil {
-		t.Errorf("first = %+v", got)
-	}
-	if got := two.Items[0]; got.Kid != second.KID || got.State != "active" || got.RetiredAt != nil || got.Algorithm != "ES256" {
-		t.Errorf("second = %+v", got)
 	}
 }
 

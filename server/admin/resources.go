@@ -30,6 +30,15 @@ func (h *handlers) ListResources(ctx context.Context, request api.ListResourcesR
 	if err != nil {
 		return nil, err
 	}
+	if request.Params.URI != "" {
+		r, err := h.resourceByURI(ctx, request.Params.URI)
+		if errors.Is(err, storage.ErrNotFound) {
+			return api.ListResources200JSONResponse{Items: []api.Resource{}}, nil
+		} else if err != nil {
+			return nil, err
+		}
+		return api.ListResources200JSONResponse{Items: []api.Resource{showResource(r)}}, nil
+	}
 	resources, err := h.store.Resources(ctx, page)
 	if err != nil {
 		return nil, err
@@ -40,19 +49,29 @@ func (h *handlers) ListResources(ctx context.Context, request api.ListResourcesR
 
 func (h *handlers) CreateResource(ctx context.Context, request api.CreateResourceRequestObject) (api.CreateResourceResponseObject, error) {
 	now := h.now()
-	r := &storage.Resource{ID: storage.NewID(storage.PrefixResource), CreatedAt: now, UpdatedAt: now}
+	r := &storage.Resource{CreatedAt: now, UpdatedAt: now}
 	f := setResource(r, *request.Body)
 	if err := h.checkIntrospectionClients(ctx, &f, r, nil); err != nil {
 		return nil, err
 	}
+	key := request.Params.IdempotencyKey
+	id, err := h.idFor(ctx, storage.PrefixResource, key, "createResource", request.Body)
+	if err != nil {
+		return nil, err
+	}
+	r.ID = id
 	event, _, err := withChanges(h.event(ctx, "resource.created", r.ID), api.ResourceFields{}, resourceFields(r))
 	if err != nil {
 		return nil, err
 	}
-	if err := h.store.CreateResource(ctx, r, event); err != nil {
+	made, replayed, err := once(key, func() (*storage.Resource, error) { return h.store.Resource(ctx, id) },
+		func() (*storage.Resource, error) { return r, h.store.CreateResource(ctx, r, event) })
+	if err != nil {
 		return nil, taken(err, "There is a resource with this URI already.")
 	}
-	return api.CreateResource201JSONResponse{Body: showResource(r), Headers: api.CreateResource201ResponseHeaders{Location: resourcesPath + r.ID}}, nil
+	return api.CreateResource201JSONResponse{Body: showResource(made), Headers: api.CreateResource201ResponseHeaders{
+		ETag: etag(made.Version), IdempotentReplayed: replayed, Location: resourcesPath + id,
+	}}, nil
 }
 
 func (h *handlers) GetResource(ctx context.Context, request api.GetResourceRequestObject) (api.GetResourceResponseObject, error) {
@@ -60,7 +79,7 @@ func (h *handlers) GetResource(ctx context.Context, request api.GetResourceReque
 	if err != nil {
 		return nil, err
 	}
-	return api.GetResource200JSONResponse(showResource(r)), nil
+	return api.GetResource200JSONResponse{Body: showResource(r), Headers: api.GetResource200ResponseHeaders{ETag: etag(r.Version)}}, nil
 }
 
 func (h *handlers) UpdateResource(ctx context.Context, request api.UpdateResourceRequestObject) (api.UpdateResourceResponseObject, error) {
@@ -78,12 +97,15 @@ func (h *handlers) UpdateResource(ctx context.Context, request api.UpdateResourc
 		if r, err = h.resource(ctx, request.ID); err != nil {
 			return err
 		}
+		if err := checkIfMatch(request.Params.IfMatch, r.Version); err != nil {
+			return err
+		}
 		return h.updateResource(ctx, r, sent)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateResource200JSONResponse(showResource(r)), nil
+	return api.UpdateResource200JSONResponse{Body: showResource(r), Headers: api.UpdateResource200ResponseHeaders{ETag: etag(r.Version)}}, nil
 }
 
 // updateResource changes r by the patch and writes it. A patch that changes
@@ -117,6 +139,16 @@ func (h *handlers) DeleteResource(ctx context.Context, request api.DeleteResourc
 		return nil, err
 	}
 	return api.DeleteResource204Response{}, nil
+}
+
+// resourceByURI is resource by the URI, written as people may write it.
+// ErrNotFound.
+func (h *handlers) resourceByURI(ctx context.Context, uri string) (*storage.Resource, error) {
+	canonical, err := storage.CanonicalResourceURI(uri)
+	if err != nil {
+		return nil, storage.ErrNotFound
+	}
+	return h.store.ResourceByURI(ctx, canonical)
 }
 
 // resource reads a resource by its opaque id. ErrNotFound.

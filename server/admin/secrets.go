@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -35,6 +36,14 @@ func (h *handlers) CreateClientSecret(ctx context.Context, request api.CreateCli
 	if c.Source != storage.SourceRegistered {
 		return nil, notRegistered("It has the secrets it was given when it registered, or none.")
 	}
+	key := request.Params.IdempotencyKey
+	id, err := h.idFor(ctx, storage.PrefixClientSecret, key, "createClientSecret", c.ID)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(c.Secrets, func(s storage.ClientSecret) bool { return s.ID == id }); i >= 0 {
+		return madeSecret(c.ID, c.Secrets[i], "", true), nil
+	}
 	if len(c.Secrets) >= maxSecrets {
 		return nil, &web.Error{
 			Status: http.StatusConflict, Code: "too-many-secrets",
@@ -42,14 +51,23 @@ func (h *handlers) CreateClientSecret(ctx context.Context, request api.CreateCli
 		}
 	}
 	secret, kept := newSecret(h.now())
+	kept.ID = id
 	event := h.event(ctx, "client.secret_created", c.ID).With("secret_id", kept.ID)
-	if err := h.store.AddClientSecret(ctx, c.ID, kept, event); err != nil {
-		return nil, err
+	err = h.store.AddClientSecret(ctx, c.ID, kept, event)
+	if replayed := errors.Is(err, storage.ErrExists); replayed || err == nil {
+		if replayed { // the same request was faster
+			secret = ""
+		}
+		return madeSecret(c.ID, kept, secret, replayed), nil
 	}
+	return nil, err
+}
+
+func madeSecret(clientID string, s storage.ClientSecret, secret string, replayed bool) api.CreateClientSecretResponseObject {
 	return api.CreateClientSecret201JSONResponse{
-		Body:    api.NewClientSecret{ID: kept.ID, ClientSecret: secret, CreatedAt: kept.CreatedAt},
-		Headers: api.CreateClientSecret201ResponseHeaders{Location: clientsPath + c.ID + "/secrets/" + kept.ID},
-	}, nil
+		Body:    api.NewClientSecret{ID: s.ID, ClientSecret: secret, CreatedAt: s.CreatedAt},
+		Headers: api.CreateClientSecret201ResponseHeaders{IdempotentReplayed: replayed, Location: clientsPath + clientID + "/secrets/" + s.ID},
+	}
 }
 
 func (h *handlers) DeleteClientSecret(ctx context.Context, request api.DeleteClientSecretRequestObject) (api.DeleteClientSecretResponseObject, error) {

@@ -21,6 +21,7 @@ import (
 	"grantd/api"
 	"grantd/migrations"
 	"grantd/server/admin"
+	"grantd/server/keys"
 	"grantd/storage"
 	"grantd/storage/sqlite"
 )
@@ -38,6 +39,7 @@ type server struct {
 	t       *testing.T
 	handler http.Handler
 	store   storage.Store
+	signing *keys.Signing // has no keys before makeKeys
 
 	mu     sync.Mutex
 	now    time.Time
@@ -66,8 +68,18 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	for _, w := range wrap {
 		inner = w(inner)
 	}
+	now := func() time.Time {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.now
+	}
+	root, err := keys.NewRoot([]byte("root-key-of-this-test-0123456789"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.signing = &keys.Signing{Store: store, Root: root, Algorithm: "ES256", Now: now}
 	s.handler = admin.New(admin.Config{
-		Store: inner,
+		Store: inner, SigningKeys: s.signing, Sealer: root,
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -76,13 +88,22 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 		},
 		Keys:  []string{key, otherKey, "short"},
 		Hosts: []string{"127.0.0.1", "localhost"},
-		Now: func() time.Time {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.now
-		},
+		Now:   now,
 	})
 	return s
+}
+
+// makeKeys makes the signing keys, as a server does when it starts.
+func (s *server) makeKeys() []*storage.SigningKey {
+	s.t.Helper()
+	if err := s.signing.Load(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	all, err := s.store.SigningKeys(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all
 }
 
 // later moves the clock on.

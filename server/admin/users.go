@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/mail"
 	"slices"
 
@@ -29,7 +30,7 @@ func (h *handlers) ListUsers(ctx context.Context, request api.ListUsersRequestOb
 	if err != nil {
 		return nil, err
 	}
-	users, err := h.store.Users(ctx, page)
+	users, err := h.selectUsers(ctx, request.Params, page)
 	if err != nil {
 		return nil, err
 	}
@@ -37,29 +38,64 @@ func (h *handlers) ListUsers(ctx context.Context, request api.ListUsersRequestOb
 	return api.ListUsers200JSONResponse{Items: items, NextCursor: next}, nil
 }
 
+// selectUsers reads the users that the filters leave.
+func (h *handlers) selectUsers(ctx context.Context, params api.ListUsersParams, page storage.Page) ([]*storage.User, error) {
+	var f faults
+	f.text("?username", params.Username, maxUsername)
+	f.text("?group", params.Group, maxGroup)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	if params.Username == "" && params.Group == "" {
+		return h.store.Users(ctx, page)
+	}
+	if params.Username == "" {
+		return h.store.GroupMembers(ctx, params.Group, page)
+	}
+	u, err := h.store.UserByUsername(ctx, params.Username)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && params.Group != "" && !slices.Contains(u.Groups, params.Group) {
+		return nil, nil
+	}
+	return []*storage.User{u}, err
+}
+
 func (h *handlers) CreateUser(ctx context.Context, request api.CreateUserRequestObject) (api.CreateUserResponseObject, error) {
 	now := h.now()
-	u := &storage.User{ID: storage.NewID(storage.PrefixUser), CreatedAt: now, UpdatedAt: now}
+	u := &storage.User{CreatedAt: now, UpdatedAt: now}
 	if err := setUser(u, *request.Body).err(); err != nil {
 		return nil, err
 	}
-	if request.Body.Password != nil {
-		hash, err := h.hashPassword(ctx, *request.Body.Password)
+	key := request.Params.IdempotencyKey
+	id, err := h.idFor(ctx, storage.PrefixUser, key, "createUser", request.Body)
+	if err != nil {
+		return nil, err
+	}
+	u.ID = id
+	made, replayed, err := once(key, func() (*storage.User, error) { return h.store.User(ctx, id) },
+		func() (*storage.User, error) { return u, h.createUser(ctx, u, request.Body.Password) })
+	if err != nil {
+		return nil, taken(err, usernameTaken)
+	}
+	return api.CreateUser201JSONResponse{Body: showUser(made), Headers: api.CreateUser201ResponseHeaders{
+		ETag: etag(made.Version), IdempotentReplayed: replayed, Location: usersPath + id,
+	}}, nil
+}
+
+func (h *handlers) createUser(ctx context.Context, u *storage.User, password *string) error {
+	if password != nil {
+		hash, err := h.hashPassword(ctx, *password)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		u.PasswordHash = hash
 	}
 	after := userFields(u)
-	after.Password = request.Body.Password
+	after.Password = password
 	event, _, err := userChanges(h.event(ctx, "user.created", u.ID), api.UserFields{}, after)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := h.store.CreateUser(ctx, u, event); err != nil {
-		return nil, taken(err, usernameTaken)
-	}
-	return api.CreateUser201JSONResponse{Body: showUser(u), Headers: api.CreateUser201ResponseHeaders{Location: usersPath + u.ID}}, nil
+	return h.store.CreateUser(ctx, u, event)
 }
 
 func (h *handlers) GetUser(ctx context.Context, request api.GetUserRequestObject) (api.GetUserResponseObject, error) {
@@ -67,7 +103,7 @@ func (h *handlers) GetUser(ctx context.Context, request api.GetUserRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return api.GetUser200JSONResponse(showUser(u)), nil
+	return api.GetUser200JSONResponse{Body: showUser(u), Headers: api.GetUser200ResponseHeaders{ETag: etag(u.Version)}}, nil
 }
 
 func (h *handlers) UpdateUser(ctx context.Context, request api.UpdateUserRequestObject) (api.UpdateUserResponseObject, error) {
@@ -86,12 +122,15 @@ func (h *handlers) UpdateUser(ctx context.Context, request api.UpdateUserRequest
 		if u, err = h.user(ctx, request.ID); err != nil {
 			return err
 		}
+		if err := checkIfMatch(request.Params.IfMatch, u.Version); err != nil {
+			return err
+		}
 		return h.updateUser(ctx, u, sent, &hash)
 	})
 	if err != nil {
 		return nil, taken(err, usernameTaken)
 	}
-	return api.UpdateUser200JSONResponse(showUser(u)), nil
+	return api.UpdateUser200JSONResponse{Body: showUser(u), Headers: api.UpdateUser200ResponseHeaders{ETag: etag(u.Version)}}, nil
 }
 
 // updateUser changes u by the patch and writes it. A patch that changes nothing

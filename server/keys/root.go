@@ -118,6 +118,11 @@ func (r *Root) OpenBytes(purpose string, sealed []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
+// SealedByFirst reports whether SealBytes made sealed with the key that makes now.
+func (r *Root) SealedByFirst(sealed []byte) bool {
+	return len(sealed) >= KeyIDSize && KeyID(sealed[:KeyIDSize]) == r.order[0]
+}
+
 // MAC authenticates message for a purpose and returns the id of the key it used.
 func (r *Root) MAC(purpose string, message []byte) (KeyID, [MACSize]byte) {
 	id := r.order[0]

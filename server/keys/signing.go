@@ -12,6 +12,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,9 +45,15 @@ type Signing struct {
 	Store     storage.SigningKeyStore
 	Root      *Root
 	Algorithm string // one of Algorithms
-	Now       func() time.Time
+	// RotateEvery is how long a key signs until Tend rotates it away. Zero: for
+	// ever.
+	RotateEvery time.Duration
+	Now         func() time.Time
 
-	set atomic.Pointer[keySet]
+	// reading is held from reading the rows to putting them to use, so that what
+	// was read earlier is never put to use later.
+	reading sync.Mutex
+	set     atomic.Pointer[keySet]
 }
 
 // keySet is the parsed state of all SigningKeys at one moment.
@@ -60,37 +68,75 @@ type verifier struct {
 	key       any
 }
 
-// retiredFor is how long a retired key stays published: the longest life of a
-// token it may have signed, with room for clocks.
-const retiredFor = storage.MaxAccessTokenLifetime + 5*time.Minute
-
-// Load reads the keys, makes the first one if there is none for the configured
-// algorithm, and puts them to use. Replicas that start at once agree on one.
+// Load reads the keys, makes those that are missing, seals anew what an older
+// root key sealed, and puts them to use. Replicas that start at once agree.
+//
+// Under another algorithm than the configured one the active key goes on
+// signing: a new next key is published, and Tend rotates to it once it is ready.
 func (s *Signing) Load(ctx context.Context) error {
-	for range 3 {
+	for range 5 {
 		rows, err := s.Store.SigningKeys(ctx)
 		if err != nil {
 			return fmt.Errorf("load signing keys: %w", err)
 		}
-		active := ""
-		for _, row := range rows {
-			if row.State == storage.KeyActive {
-				active = row.KID
-				if row.Algorithm == s.Algorithm {
-					return s.use(rows)
-				}
-			}
+		whole, err := s.complete(ctx, rows)
+		if err != nil && !errors.Is(err, storage.ErrConflict) {
+			return fmt.Errorf("make the signing keys: %w", err)
 		}
-		if err := s.activate(ctx, active); err != nil && !errors.Is(err, storage.ErrConflict) {
-			return fmt.Errorf("activate a signing key: %w", err)
+		if whole {
+			return s.Refresh(ctx)
 		}
 	}
-	return errors.New("other replicas keep activating signing keys of another algorithm: give all the same --signing-alg")
+	return errors.New("other replicas keep making signing keys of another algorithm: give all the same --signing-alg")
+}
+
+// complete makes one thing that is missing; true when nothing was. ErrConflict:
+// another replica was first.
+func (s *Signing) complete(ctx context.Context, rows []*storage.SigningKey) (whole bool, err error) {
+	active, next := inState(rows, storage.KeyActive), inState(rows, storage.KeyNext)
+	switch {
+	case active == nil:
+		return false, s.insert(ctx, storage.KeyActive, nil)
+	case next == nil || next.Algorithm != s.Algorithm:
+		return false, s.insert(ctx, storage.KeyNext, next)
+	}
+	for _, row := range []*storage.SigningKey{active, next} {
+		if s.Root.SealedByFirst(row.SealedPrivateKey) {
+			continue
+		}
+		return false, s.reseal(ctx, row)
+	}
+	return true, nil
+}
+
+// insert makes a key, in place of one in the same state if there is one.
+func (s *Signing) insert(ctx context.Context, state storage.KeyState, replaces *storage.SigningKey) error {
+	k, err := s.generate(state)
+	if err != nil {
+		return err
+	}
+	action := "signing_key.published"
+	if state == storage.KeyActive {
+		action = "signing_key.activated"
+	}
+	event := storage.NewAuditEvent(k.CreatedAt, "system", action, k.KID).With("algorithm", k.Algorithm)
+	return s.Store.MoveSigningKeys(ctx, storage.KeyMove{Withdraw: replaces, Insert: k, At: k.CreatedAt}, event)
+}
+
+func (s *Signing) reseal(ctx context.Context, row *storage.SigningKey) error {
+	der, err := s.open(row)
+	if err != nil {
+		return fmt.Errorf("signing key %s: %w", row.KID, err)
+	}
+	event := storage.NewAuditEvent(s.Now(), "system", "signing_key.resealed", row.KID)
+	return s.Store.ResealSigningKey(ctx, row.KID, row.SealedPrivateKey, s.Root.SealBytes(sealPurpose+row.KID, der), event)
 }
 
 // Refresh reads the keys again, without making any. Keys in use stay so when
 // that fails.
 func (s *Signing) Refresh(ctx context.Context) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	rows, err := s.Store.SigningKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("refresh signing keys: %w", err)
@@ -154,17 +200,7 @@ func (e *otherRootKey) Error() string {
 
 func (e *otherRootKey) Unwrap() error { return e.cause }
 
-// activate makes a key of the configured algorithm active in place of another.
-func (s *Signing) activate(ctx context.Context, replaces string) error {
-	row, err := s.generate()
-	if err != nil {
-		return err
-	}
-	event := storage.NewAuditEvent(s.Now(), "system", "signing_key.activated", row.KID).With("algorithm", row.Algorithm)
-	return s.Store.ActivateSigningKey(ctx, row, replaces, event)
-}
-
-func (s *Signing) generate() (*storage.SigningKey, error) {
+func (s *Signing) generate(state storage.KeyState) (*storage.SigningKey, error) {
 	var (
 		private crypto.Signer
 		err     error
@@ -191,10 +227,14 @@ func (s *Signing) generate() (*storage.SigningKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &storage.SigningKey{
-		KID: kid, Algorithm: s.Algorithm, State: storage.KeyActive, PublicJWK: public,
+	k := &storage.SigningKey{
+		KID: kid, Algorithm: s.Algorithm, State: state, PublicJWK: public,
 		SealedPrivateKey: s.Root.SealBytes(sealPurpose+kid, der), CreatedAt: s.Now(),
-	}, nil
+	}
+	if state == storage.KeyActive {
+		k.ActivatedAt = k.CreatedAt
+	}
+	return k, nil
 }
 
 // use parses rows and makes them the keys in use.
@@ -202,7 +242,7 @@ func (s *Signing) use(rows []*storage.SigningKey) error {
 	set := &keySet{verify: make(map[string]verifier)}
 	published := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for _, row := range rows {
-		if row.State == storage.KeyRetired && s.Now().After(row.RetiredAt.Add(retiredFor)) {
+		if !row.Published(s.Now()) {
 			continue
 		}
 		var public jose.JSONWebKey
@@ -233,12 +273,9 @@ func (s *Signing) use(rows []*storage.SigningKey) error {
 }
 
 func (s *Signing) signer(row *storage.SigningKey) (jose.Signer, error) {
-	der, err := s.Root.OpenBytes(sealPurpose+row.KID, row.SealedPrivateKey)
-	switch {
-	case errors.Is(err, ErrUnknownKey):
-		return nil, &otherRootKey{err}
-	case err != nil:
-		return nil, fmt.Errorf("its private part cannot be opened: %w", err)
+	der, err := s.open(row)
+	if err != nil {
+		return nil, err
 	}
 	private, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -247,4 +284,25 @@ func (s *Signing) signer(row *storage.SigningKey) (jose.Signer, error) {
 	return jose.NewSigner(
 		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(row.Algorithm), Key: jose.JSONWebKey{Key: private, KeyID: row.KID}},
 		(&jose.SignerOptions{}).WithType(tokenType))
+}
+
+// open returns the private part of a key, in PKCS #8.
+func (s *Signing) open(row *storage.SigningKey) ([]byte, error) {
+	der, err := s.Root.OpenBytes(sealPurpose+row.KID, row.SealedPrivateKey)
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		return nil, &otherRootKey{err}
+	case err != nil:
+		return nil, fmt.Errorf("its private part cannot be opened: %w", err)
+	}
+	return der, nil
+}
+
+// inState is the one key that is active or next, or nil.
+func inState(rows []*storage.SigningKey, state storage.KeyState) *storage.SigningKey {
+	i := slices.IndexFunc(rows, func(k *storage.SigningKey) bool { return k.State == state })
+	if i < 0 {
+		return nil
+	}
+	return rows[i]
 }

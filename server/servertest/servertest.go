@@ -44,6 +44,7 @@ type Server struct {
 	Clock  *Clock
 	Public http.Handler
 
+	server    *server.Server
 	issuer    web.Issuer
 	transport http.RoundTripper // to the public listener; nil: the default
 }
@@ -58,6 +59,7 @@ type options struct {
 	register bool
 	mode     string
 	clock    *Clock
+	rotation time.Duration
 	host     string
 	issuer   string
 	tls      bool
@@ -91,6 +93,9 @@ func WithOutboundAllow(address string) Option {
 
 // WithClock shares a clock, as between replicas.
 func WithClock(c *Clock) Option { return func(o *options) { o.clock = c } }
+
+// WithKeyRotation rotates the signing keys by schedule.
+func WithKeyRotation(every time.Duration) Option { return func(o *options) { o.rotation = every } }
 
 // WithHost makes the issuer's host this name instead of 127.0.0.1.
 func WithHost(host string) Option { return func(o *options) { o.host = host } }
@@ -154,6 +159,7 @@ func New(t testing.TB, opts ...Option) *Server {
 	s, err := server.New(t.Context(), server.Config{
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
 		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register, RegistrationMode: o.mode, Now: o.clock.Now,
+		KeyRotation: o.rotation,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +181,19 @@ func New(t testing.TB, opts ...Option) *Server {
 	var running sync.WaitGroup
 	running.Go(func() { _ = s.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
-	return &Server{t: t, URL: address, Origin: origin, Admin: admin.URL, Store: o.store, Clock: o.clock, Public: s.Public(), issuer: issuer, transport: transport}
+	return &Server{t: t, URL: address, Origin: origin, Admin: admin.URL, Store: o.store, Clock: o.clock, Public: s.Public(), server: s, issuer: issuer, transport: transport}
 }
+
+// Beat has the server see at once what another replica has changed.
+func (s *Server) Beat() {
+	s.t.Helper()
+	if err := s.server.Beat(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Tend has the server look after its signing keys, as it does each minute.
+func (s *Server) Tend() error { return s.server.Tend(s.t.Context()) }
 
 // SQLite opens a fresh SQLite database.
 func SQLite(t testing.TB) storage.Store {

@@ -28,6 +28,12 @@ func (s *Store) Resource(ctx context.Context, id string) (*storage.Resource, err
 	return only(rows(ctx, s, "read a resource", scanResources, sql, id))
 }
 
+// ResourceByURI implements storage.ResourceStore.
+func (s *Store) ResourceByURI(ctx context.Context, uri string) (*storage.Resource, error) {
+	const sql = selectResources + `(SELECT * FROM resources WHERE uri_key = $1)` + withScopes
+	return only(rows(ctx, s, "read a resource", scanResources, sql, strings.TrimSuffix(uri, "/")))
+}
+
 // Resources implements storage.ResourceStore.
 func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error) {
 	const sql = selectResources + `(SELECT * FROM resources WHERE id > $1 ORDER BY id LIMIT $2)` + withScopes

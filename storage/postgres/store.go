@@ -166,6 +166,14 @@ WITH doomed AS (
 )
 DELETE FROM revoked_access_tokens USING doomed WHERE revoked_access_tokens.jti = doomed.jti`
 
+	sweepIdempotencyKeys = `
+WITH doomed AS (
+	SELECT id FROM idempotency_keys
+	WHERE expires_at <= $1
+	ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM idempotency_keys USING doomed WHERE idempotency_keys.id = doomed.id`
+
 	// What is marked has no row to prove it any more once its last Grant is gone.
 	markUsedClients = `
 WITH used AS (
@@ -201,6 +209,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 		{"sweep families", sweepFamilies, []any{now, now.Add(-storage.FamilyIdle), limit}},
 		{"sweep sessions", sweepSessions, []any{now.Add(-storage.SessionLifetime), now.Add(-storage.SessionIdle), limit}},
 		{"sweep revoked access tokens", sweepRevokedAccessTokens, []any{now, limit}},
+		{"sweep idempotency keys", sweepIdempotencyKeys, []any{now, limit}},
 	}
 	total := 0
 	for _, sweep := range sweeps {

@@ -40,13 +40,19 @@ const selectResource = `SELECT id, uri, version, name, introspection_clients, ac
 	FROM resources `
 
 const (
-	selectResourceByID = selectResource + `WHERE id = ?`
-	selectResources    = selectResource + `WHERE id > ? ORDER BY id LIMIT ?`
+	selectResourceByID  = selectResource + `WHERE id = ?`
+	selectResourceByURI = selectResource + `WHERE uri_key = ?`
+	selectResources     = selectResource + `WHERE id > ? ORDER BY id LIMIT ?`
 )
 
 // Resource implements storage.ResourceStore.
 func (s *Store) Resource(ctx context.Context, id string) (*storage.Resource, error) {
 	return readOne(ctx, s, selectResourceByID, []any{id}, scanResource)
+}
+
+// ResourceByURI implements storage.ResourceStore.
+func (s *Store) ResourceByURI(ctx context.Context, uri string) (*storage.Resource, error) {
+	return readOne(ctx, s, selectResourceByURI, []any{strings.TrimSuffix(uri, "/")}, scanResource)
 }
 
 // Resources implements storage.ResourceStore.

@@ -296,9 +296,17 @@ func TestBudget(t *testing.T) {
 		{"CreatePushedRequest", 1, 1, func(ctx context.Context) error { return s.CreatePushedRequest(ctx, pushed, 10) }, nil},
 		{"PushedRequest", 1, 0, func(ctx context.Context) error { _, err := s.PushedRequest(ctx, pushed.ID); return err }, nil},
 		{"DenyPushedRequest", 1, 1, func(ctx context.Context) error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) }, nil},
-		{"ActivateSigningKey", 6, 1, func(ctx context.Context) error { return s.ActivateSigningKey(ctx, key, "", event()) }, nil},
-		{"ActivateSigningKey, another", 6, 1, func(ctx context.Context) error {
-			return s.ActivateSigningKey(ctx, next, key.KID, event())
+		{"MoveSigningKeys", 6, 1, func(ctx context.Context) error {
+			return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: key}, event())
+		}, nil},
+		{"MoveSigningKeys, another", 6, 1, func(ctx context.Context) error {
+			return s.MoveSigningKeys(ctx, storage.KeyMove{Retire: key.KID, Insert: next, At: now}, event())
+		}, nil},
+		{"ResealSigningKey", 6, 1, func(ctx context.Context) error {
+			return s.ResealSigningKey(ctx, next.KID, next.SealedPrivateKey, []byte("anew"), event())
+		}, nil},
+		{"ClaimIdempotencyKey", 6, 1, func(ctx context.Context) error {
+			return s.ClaimIdempotencyKey(ctx, storagetest.NewIdempotencyKey(), now)
 		}, nil},
 		{"RecordAuditEvent", 6, 1, func(ctx context.Context) error { return s.RecordAuditEvent(ctx, event()) }, nil},
 

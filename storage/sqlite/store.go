@@ -131,6 +131,9 @@ var sweeps = []string{
 	`DELETE FROM revoked_access_tokens WHERE jti IN (
 		SELECT jti FROM revoked_access_tokens WHERE expires_at <= @now
 		ORDER BY expires_at LIMIT @limit)`,
+	`DELETE FROM idempotency_keys WHERE id IN (
+		SELECT id FROM idempotency_keys WHERE expires_at <= @now
+		ORDER BY expires_at LIMIT @limit)`,
 }
 
 // What is marked has no row to prove it any more once its last Grant is gone.

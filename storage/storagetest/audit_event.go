@@ -79,9 +79,12 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"RevokeAccessToken", func(e storage.AuditEvent) error {
 			return s.RevokeAccessToken(ctx, "tok_a", Now.Add(time.Minute), e)
 		}},
-		{"ActivateSigningKey", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, key, "", e) }},
 		{"CreateInitialAccessToken", func(e storage.AuditEvent) error { return s.CreateInitialAccessToken(ctx, token, e) }},
 		{"DeleteInitialAccessToken", func(e storage.AuditEvent) error { return s.DeleteInitialAccessToken(ctx, token.ID, e) }},
+		{"MoveSigningKeys", func(e storage.AuditEvent) error { return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: key}, e) }},
+		{"ResealSigningKey", func(e storage.AuditEvent) error {
+			return s.ResealSigningKey(ctx, key.KID, key.SealedPrivateKey, []byte("anew"), e)
+		}},
 		{"RecordAuditEvent", func(e storage.AuditEvent) error { return s.RecordAuditEvent(ctx, e) }},
 	}
 }
@@ -141,7 +144,10 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		}},
 		{"EndFamily", func(e storage.AuditEvent) error { return s.EndFamily(ctx, unknown, e) }},
 		{"DeleteGrant", func(e storage.AuditEvent) error { return s.DeleteGrant(ctx, unknown, e) }},
-		{"ActivateSigningKey", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, NewSigningKey(), unknown, e) }},
+		{"MoveSigningKeys", func(e storage.AuditEvent) error {
+			return s.MoveSigningKeys(ctx, storage.KeyMove{Retire: unknown, Insert: NewSigningKey(), At: Now}, e)
+		}},
+		{"ResealSigningKey", func(e storage.AuditEvent) error { return s.ResealSigningKey(ctx, unknown, []byte("a"), []byte("b"), e) }},
 	} {
 		if err := failing.do(Event("test.failed", failing.name)); err == nil {
 			t.Fatalf("%s did not fail", failing.name)

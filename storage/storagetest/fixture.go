@@ -215,6 +215,23 @@ func NewSigningKey() *storage.SigningKey {
 		PublicJWK:        fmt.Appendf(nil, `{"kty":"EC","crv":"P-256","kid":%q}`, kid),
 		SealedPrivateKey: []byte{0x00, 0x01, 0xfe, 0xff},
 		CreatedAt:        Now,
+		ActivatedAt:      Now,
+	}
+}
+
+// NewNextKey is NewSigningKey for a key that does not sign yet.
+func NewNextKey() *storage.SigningKey {
+	k := NewSigningKey()
+	k.State, k.ActivatedAt = storage.KeyNext, time.Time{}
+	return k
+}
+
+// NewIdempotencyKey returns a key that is not stored, claimed at Now.
+func NewIdempotencyKey() *storage.IdempotencyKey {
+	n := next()
+	return &storage.IdempotencyKey{
+		ID: fmt.Sprintf("idempotency-%d", n), Request: fmt.Sprintf("request-%d", n), Target: fmt.Sprintf("target-%d", n),
+		ExpiresAt: Now.Add(storage.IdempotencyLifetime),
 	}
 }
 

@@ -21,6 +21,9 @@ var raceContracts = []contract{
 	{"one page approves once", raceApprove},
 	{"approvals of different pages add up", raceApproveTogether},
 	{"one replica activates a signing key", raceActivate},
+	{"one replica rotates the signing keys", raceRotateKeys},
+	{"of those who rotate and those who withdraw a key one wins", raceWithdrawKey},
+	{"one idempotency key stands for one target", raceIdempotencyKey},
 	{"one update of a version wins", raceUpdate},
 	{"one resource gets a uri, one user a name", raceCreate},
 	{"wrong proofs are all counted", raceFail},
@@ -107,7 +110,8 @@ func raceActivate(t *testing.T, s storage.Store) {
 	for range rounds {
 		keys := []*storage.SigningKey{NewSigningKey(), NewSigningKey()}
 		errs := race(len(keys), func(i int) error {
-			return s.ActivateSigningKey(t.Context(), keys[i], replaces, Event("key.activated", keys[i].KID))
+			move := storage.KeyMove{Retire: replaces, Insert: keys[i], At: Now}
+			return s.MoveSigningKeys(t.Context(), move, Event("key.activated", keys[i].KID))
 		})
 		wantWinners(t, errs, 1, storage.ErrConflict)
 		replaces = keys[slices.Index(errs, nil)].KID

@@ -95,6 +95,11 @@ func (r *recorder) Resource(ctx context.Context, id string) (*storage.Resource, 
 	return r.Store.Resource(ctx, id)
 }
 
+func (r *recorder) ResourceByURI(ctx context.Context, uri string) (*storage.Resource, error) {
+	r.seen.call("ResourceByURI")
+	return r.Store.ResourceByURI(ctx, uri)
+}
+
 func (r *recorder) Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error) {
 	r.seen.call("Resources")
 	return r.Store.Resources(ctx, page)
@@ -225,9 +230,29 @@ func (r *recorder) SigningKeys(ctx context.Context) ([]*storage.SigningKey, erro
 	return r.Store.SigningKeys(ctx)
 }
 
-func (r *recorder) ActivateSigningKey(ctx context.Context, k *storage.SigningKey, replaces string, event storage.AuditEvent) error {
-	r.seen.call("ActivateSigningKey")
-	return r.Store.ActivateSigningKey(ctx, k, replaces, event)
+func (r *recorder) MoveSigningKeys(ctx context.Context, m storage.KeyMove, event storage.AuditEvent) error {
+	r.seen.call("MoveSigningKeys")
+	return r.Store.MoveSigningKeys(ctx, m, event)
+}
+
+func (r *recorder) ResealSigningKey(ctx context.Context, kid string, was, sealed []byte, event storage.AuditEvent) error {
+	r.seen.call("ResealSigningKey")
+	return r.Store.ResealSigningKey(ctx, kid, was, sealed, event)
+}
+
+func (r *recorder) Groups(ctx context.Context, page storage.Page) ([]*storage.Group, error) {
+	r.seen.call("Groups")
+	return r.Store.Groups(ctx, page)
+}
+
+func (r *recorder) GroupMembers(ctx context.Context, name string, page storage.Page) ([]*storage.User, error) {
+	r.seen.call("GroupMembers")
+	return r.Store.GroupMembers(ctx, name, page)
+}
+
+func (r *recorder) ClaimIdempotencyKey(ctx context.Context, k *storage.IdempotencyKey, now time.Time) error {
+	r.seen.call("ClaimIdempotencyKey")
+	return r.Store.ClaimIdempotencyKey(ctx, k, now)
 }
 
 func (r *recorder) RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error {

@@ -30,6 +30,13 @@ func resourceRoundTrip(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(r, got); diff != "" {
 		t.Errorf("Resource (-stored +read):\n%s", diff)
 	}
+	for uri, sentinel := range map[string]error{r.URI: nil, r.URI + "/": nil, r.URI + "//": storage.ErrNotFound, r.URI + "x": storage.ErrNotFound} {
+		byURI, err := s.ResourceByURI(t.Context(), uri)
+		want(t, err, sentinel)
+		if err == nil && !cmp.Equal(r, byURI) {
+			t.Errorf("%s leads to %+v", uri, byURI)
+		}
+	}
 }
 
 func resourceExists(t *testing.T, s storage.Store) {

@@ -46,6 +46,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AccessToken", accessTokenContracts},
 		{"ClientAssertion", clientAssertionContracts},
 		{"SigningKey", signingKeyContracts},
+		{"Group", groupContracts},
+		{"IdempotencyKey", idempotencyKeyContracts},
 		{"AuditEvent", auditEventContracts},
 		{"Store", storeContracts},
 		{"Values", valueContracts},

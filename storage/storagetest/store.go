@@ -26,7 +26,7 @@ const unused = 24 * time.Hour
 func heartbeatMoves(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	ctx, secret, resource := t.Context(), NewClientSecret(), NewResource()
-	first, second := NewSigningKey(), NewSigningKey()
+	first, second, third := NewSigningKey(), NewNextKey(), NewNextKey()
 	version := catalogVersion(t, s)
 	_, databaseTime, err := s.Heartbeat(ctx)
 	want(t, err, nil)
@@ -41,9 +41,18 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, resource, e) }},
 		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, e) }},
-		{"ActivateSigningKey, the first", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, first, "", e) }},
-		{"ActivateSigningKey, another", func(e storage.AuditEvent) error {
-			return s.ActivateSigningKey(ctx, second, first.KID, e)
+		{"MoveSigningKeys, the first", func(e storage.AuditEvent) error { return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: first}, e) }},
+		{"MoveSigningKeys, the next", func(e storage.AuditEvent) error {
+			return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: second}, e)
+		}},
+		{"ResealSigningKey", func(e storage.AuditEvent) error {
+			return s.ResealSigningKey(ctx, first.KID, first.SealedPrivateKey, []byte("anew"), e)
+		}},
+		{"MoveSigningKeys, rotate", func(e storage.AuditEvent) error {
+			return s.MoveSigningKeys(ctx, storage.KeyMove{Retire: first.KID, Activate: second.KID, Insert: third, At: Now}, e)
+		}},
+		{"MoveSigningKeys, withdraw", func(e storage.AuditEvent) error {
+			return s.MoveSigningKeys(ctx, storage.KeyMove{Withdraw: third}, e)
 		}},
 	} {
 		if err := change.do(Event("test.change", "")); err != nil {

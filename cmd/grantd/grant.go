@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"grantd/api"
+)
+
+func newGrantCommand(environ []string) *cobra.Command {
+	list := &cobra.Command{Use: "list", Short: "List what people have approved", Args: cobra.NoArgs}
+	addGrantFilters(environ, list)
+	limit := list.Flags().Int("limit", 0, "how many at most (default: all)")
+	adminCommand(environ, list, func(ctx context.Context, a *admin, _ []string) error {
+		grants, err := selectGrants(ctx, a, *limit)
+		if err != nil {
+			return err
+		}
+		return printGrants(ctx, a, grants, "There is no such grant.")
+	})
+
+	revoke := &cobra.Command{
+		Use:   "revoke [GRANT...]",
+		Short: "Revoke grants, by id or all those of a user, client or resource",
+		Long: `Revoke grants: by id, or all those that --user, --client and --resource leave
+together. The clients' refresh tokens end at once, introspection reports their access
+tokens as inactive, and people must approve again.
+
+` + exitCodes,
+	}
+	addGrantFilters(environ, revoke)
+	addYes(revoke)
+	adminCommand(environ, revoke, revokeGrants)
+	return adminGroup("grant", "See and revoke grants: what people have approved", list, revoke)
+}
+
+func addGrantFilters(environ []string, cmd *cobra.Command) {
+	cmd.Flags().String("user", "", "only those of this user (id or username)")
+	cmd.Flags().String("client", "", "only those for this client (id or client_id)")
+	cmd.Flags().String("resource", "", "only those at this resource (id or URI)")
+	for flag, complete := range map[string]cobra.CompletionFunc{
+		"user": users.complete(environ), "client": clients.complete(environ), "resource": resources.complete(environ),
+	} {
+		// It fails for a flag that does not exist.
+		_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+			return complete(cmd, nil, typed)
+		})
+	}
+}
+
+// grantFilter is what the filters that were given name.
+func grantFilter(ctx context.Context, a *admin) (params api.ListGrantsParams, given bool, err error) {
+	read := func(flag string, resolve func(reference string) (string, error), into *string) {
+		reference, _ := a.cmd.Flags().GetString(flag)
+		if err != nil || !a.cmd.Flags().Changed(flag) {
+			return
+		}
+		given = true
+		*into, err = resolve(reference)
+	}
+	read("user", func(r string) (string, error) { return idOf(ctx, a, users, r) }, &params.UserID)
+	read("client", func(r string) (string, error) { return idOf(ctx, a, clients, r) }, &params.ClientID)
+	read("resource", func(r string) (string, error) { return idOf(ctx, a, resources, r) }, &params.ResourceID)
+	return params, given, err
+}
+
+func idOf[T any](ctx context.Context, a *admin, n *noun[T], reference string) (string, error) {
+	thing, _, err := n.resolve(ctx, a, reference)
+	if err != nil {
+		return "", err
+	}
+	return n.id(*thing), nil
+}
+
+func selectGrants(ctx context.Context, a *admin, limit int) ([]api.Grant, error) {
+	params, _, err := grantFilter(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return all(limit, func(cursor string) ([]api.Grant, string, error) {
+		params.Cursor, params.Limit = cursor, page(pageSize)
+		got, err := a.api.ListGrantsWithResponse(ctx, &params)
+		if err := a.check(got, err); err != nil {
+			return nil, "", err
+		}
+		return got.JSON200.Items, got.JSON200.NextCursor, nil
+	})
+}
+
+// printGrants shows grants with the names that people know; in JSON the ids
+// stand alone.
+func printGrants(ctx context.Context, a *admin, grants []api.Grant, none string) error {
+	names := map[string]string{}
+	if !a.json {
+		for _, g := range grants {
+			nameOf(ctx, a, users, g.UserID, names)
+			nameOf(ctx, a, resources, g.ResourceID, names)
+		}
+	}
+	return printList(a, grants, []column[api.Grant]{
+		{"GRANT", func(g api.Grant) string { return g.ID }, whole},
+		{"USER", func(g api.Grant) string { return names[g.UserID] }, short},
+		{"CLIENT", func(g api.Grant) string { return g.ClientName }, short},
+		{"RESOURCE", func(g api.Grant) string { return names[g.ResourceID] }, short},
+		{"SCOPES", func(g api.Grant) string { return strings.Join(g.Scopes, " ") }, short},
+		{"APPROVED", func(g api.Grant) string { return minute(g.UpdatedAt) }, short},
+	}, none)
+}
+
+// nameOf remembers what people call the thing with this id; the id itself when it
+// is gone already.
+func nameOf[T any](ctx context.Context, a *admin, n *noun[T], id string, names map[string]string) {
+	if names[id] != "" {
+		return
+	}
+	names[id] = id
+	if thing, _, err := n.resolve(ctx, a, id); err == nil {
+		names[id] = n.called(*thing)
+	}
+}
+
+func revokeGrants(ctx context.Context, a *admin, ids []string) error {
+	_, filtered, err := grantFilter(ctx, a)
+	switch {
+	case err != nil:
+		return err
+	case filtered == (len(ids) > 0):
+		return wrongUsage("give either the ids of grants, or at least one of --user, --client and --resource")
+	}
+	question := fmt.Sprintf("Revoke %s?", grantCount(len(ids)))
+	if filtered {
+		grants, err := selectGrants(ctx, a, 0)
+		if err != nil {
+			return err
+		}
+		if len(grants) == 0 {
+			return &exitError{exitNotFound, fmt.Errorf("there is no such grant; nothing was revoked")}
+		}
+		if yes, _ := a.cmd.Flags().GetBool("yes"); !yes && !a.json {
+			if err := printGrants(ctx, a, grants, ""); err != nil {
+				return err
+			}
+		}
+		for _, g := range grants {
+			ids = append(ids, g.ID)
+		}
+		question = fmt.Sprintf("Revoke %s?", grantCount(len(ids)))
+	}
+	if err := a.confirm("%s The clients must ask the people again.", question); err != nil {
+		return err
+	}
+	revoked := []string{}
+	for _, id := range ids {
+		err := a.check(a.api.RevokeGrantWithResponse(ctx, id))
+		if exitCodeOf(err) == exitNotFound {
+			if filtered {
+				continue // revoked by somebody else since it was listed
+			}
+			err = &exitError{exitNotFound, fmt.Errorf("there is no grant %s (%s revoked before it)", printable(id), grantCount(len(revoked)))}
+		}
+		if err != nil {
+			return err
+		}
+		revoked = append(revoked, id)
+	}
+	if a.json {
+		return printList(a, revoked, nil, "")
+	}
+	a.say("%s revoked.", grantCount(len(revoked)))
+	return nil
+}
+
+func grantCount(n int) string {
+	if n == 1 {
+		return "1 grant"
+	}
+	return fmt.Sprintf("%d grants", n)
+}
