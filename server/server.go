@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"time"
 
@@ -41,8 +43,15 @@ type Config struct {
 	TrustedProxies   []netip.Prefix
 	SigningAlgorithm string // one of keys.Algorithms
 	// OutboundAllow are the internal addresses that documents may be fetched from.
-	OutboundAllow       []outbound.Allowed
+	OutboundAllow []outbound.Allowed
+	// OutboundRoots are the authorities that documents' hosts have their
+	// certificates from; nil: the system's. OutboundProxy, if not nil, is the egress
+	// proxy that documents are fetched through; see outbound.Config.
+	OutboundRoots       *x509.CertPool
+	OutboundProxy       *url.URL
 	DynamicRegistration bool
+	// MetadataDocuments lets a client_id be the URL of a client metadata document.
+	MetadataDocuments bool
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -54,8 +63,10 @@ type Server struct {
 	catalog *catalog.Catalog
 	now     func() time.Time
 	metrics *metrics
-	public  http.Handler
-	admin   http.Handler
+	// documents finds clients that describe themselves.
+	documents *registration.Documents
+	public    http.Handler
+	admin     http.Handler
 }
 
 // New builds a server. It reads the database, and makes the first signing key if
@@ -87,7 +98,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.public = web.Guard([]string{c.Issuer.Hostname()}, s.publicRoutes(c, rooms))
+	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
+	s.public = web.Guard([]string{c.Issuer.Hostname()}, addresses.Remember(s.publicRoutes(c, rooms)))
 	s.admin = s.adminRoutes(c, rooms)
 	return s, nil
 }
@@ -115,6 +127,7 @@ const (
 	clientFailures       = 20
 	clientFailureWindow  = time.Minute
 	registrationsPerHour = 20
+	documentsPerMinute   = 10
 )
 
 func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
@@ -126,18 +139,30 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
-	fetcher := outbound.New(outbound.Config{Allow: c.OutboundAllow, OwnHosts: []string{c.Issuer.Host()}, Now: s.now})
+	fetcher := outbound.New(outbound.Config{
+		Allow: c.OutboundAllow, OwnHosts: []string{c.Issuer.Host()}, RootCAs: c.OutboundRoots, Proxy: c.OutboundProxy, Now: s.now,
+	})
+	s.documents = registration.NewDocuments(registration.DocumentsConfig{
+		Rows: s.catalog, Store: s.store, Fetcher: fetcher, Policy: documentPolicy(c.MetadataDocuments), Now: s.now,
+		Rules: registration.DocumentRules{
+			CheckKeys:      func(jwks []byte) error { _, err := clientauth.ParseJWKS(jwks); return err },
+			HasPrivateKeys: clientauth.HasPrivateKeys, CheckURL: fetcher.Check,
+		},
+		Limit: &web.FailureLimit{Failures: documentsPerMinute, Window: time.Minute, Now: s.now},
+	})
 	engine := oauth.New(oauth.Config{
-		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
+		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Clients: s.documents, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
 		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now},
 		ClientAuth: &clientauth.Authenticator{
-			Clients: s.catalog, Addresses: addresses, Now: s.now,
-			Assertions: &clientauth.Assertions{Issuer: c.Issuer.String(), Keys: clientauth.ClientKeys{Fetcher: fetcher, Now: s.now}, Used: s.store, Now: s.now},
-			Failures:   &web.FailureLimit{Failures: clientFailures, Window: clientFailureWindow, Now: s.now},
+			Clients: registration.Approved{Documents: s.documents}, Addresses: addresses, Now: s.now,
+			Assertions: &clientauth.Assertions{
+				Issuer: c.Issuer.String(), Keys: clientauth.ClientKeys{Fetcher: fetcher, Documents: s.documents, Now: s.now}, Used: s.store, Now: s.now,
+			},
+			Failures: &web.FailureLimit{Failures: clientFailures, Window: clientFailureWindow, Now: s.now},
 		},
 	})
 	documents, err := metadata.New(c.Issuer, metadata.Features{
-		DynamicRegistration: c.DynamicRegistration, SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
+		DynamicRegistration: c.DynamicRegistration, MetadataDocuments: c.MetadataDocuments, SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
 	}, signing.JWKS)
 	if err != nil {
 		return nil, err
@@ -168,6 +193,11 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	return r, nil
 }
 
+// documentPolicy lets every host's clients describe themselves, or none's.
+type documentPolicy bool
+
+func (p documentPolicy) Document(context.Context, string) (bool, error) { return bool(p), nil }
+
 const (
 	sweepInterval = time.Minute
 	sweepBatch    = 1000
@@ -177,6 +207,7 @@ const (
 // version row and sweeps away what nothing needs any more.
 func (s *Server) Run(ctx context.Context) error {
 	go s.catalog.Run(ctx)
+	defer s.documents.Stop()
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
 	for {

@@ -37,7 +37,7 @@ type Client struct {
 	ID       string // opaque, PrefixClient; names the client in admin paths and foreign keys
 	ClientID string // the OAuth client_id: equal to ID unless chosen, or the URL of a document
 	Source   ClientSource
-	Version  int64 // grows with every change; see ErrConflict
+	Version  int64 // grows with every change; see ErrConflict. 0: not stored
 
 	ClientName              string
 	RedirectURIs            []string
@@ -63,6 +63,10 @@ type Client struct {
 	JWKS                        string // a JWK set (RFC 7517), as JSON
 	JWKSURI                     string
 	TokenEndpointAuthSigningAlg string // JWS alg; empty: any that is supported
+
+	// DocumentFetchedAt is when a metadata_document client's document was fetched;
+	// zero for others.
+	DocumentFetchedAt time.Time
 
 	Disabled  bool
 	Secrets   []ClientSecret // oldest first, expired ones included
@@ -117,8 +121,8 @@ type ClientStore interface {
 	ClientByClientID(ctx context.Context, clientID string) (*Client, error)
 	// Clients lists by ID.
 	Clients(ctx context.Context, page Page) ([]*Client, error)
-	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets
-	// and CreatedAt, and sets c.Version to the new version. A client that becomes
+	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets,
+	// CreatedAt and DocumentFetchedAt, and sets c.Version to the new version. A client that becomes
 	// disabled loses its Grants (and with them Families) in the same transaction.
 	// ErrNotFound; ErrConflict when c.Version is not the row's.
 	UpdateClient(ctx context.Context, c *Client, event AuditEvent) error

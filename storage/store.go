@@ -15,6 +15,7 @@ type Page struct {
 // interface of their noun.
 type Store interface {
 	ClientStore
+	ClientDocumentStore
 	ResourceStore
 	UserStore
 	SessionStore
@@ -33,8 +34,9 @@ type Store interface {
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
 	// codes past CodeRetention, expired Families, Sessions and revoked access
-	// tokens, and dynamic Clients older than unusedClientLifetime that have no
-	// Grant. It returns how many rows it deleted.
+	// tokens, dynamic Clients older than unusedClientLifetime that have no Grant, and
+	// metadata_document Clients without a Grant that are not disabled and whose
+	// document was fetched UnusedDocument ago. It returns how many rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
 	// Close releases the database.
 	Close() error

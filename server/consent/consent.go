@@ -173,8 +173,12 @@ func digest(q Question, page templates.ConsentPage) []byte {
 	}
 	shown, err := json.Marshal(struct {
 		Query, ClientID, RedirectURI, ResourceID string
+		RedirectURIs, Keys                       []string // a client that changes them is another one
 		Page                                     templates.ConsentPage
-	}{web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID, page})
+	}{
+		web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID,
+		q.Client.RedirectURIs, []string{q.Client.TokenEndpointAuthMethod, q.Client.JWKS, q.Client.JWKSURI}, page,
+	})
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}

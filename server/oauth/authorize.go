@@ -179,9 +179,11 @@ func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request 
 // approve writes the Grant and the code, and answers.
 func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, decision consent.Decision) error {
 	code := o.newCode(request, signIn, decision.Nonce, decision.Scopes)
-	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: &storage.Approval{
-		Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName,
-	}})
+	approval := &storage.Approval{Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName}
+	if !request.client.Stored() {
+		approval.Document, approval.DocumentEvent = request.client, documentEvent(request.client, signIn, code.CreatedAt)
+	}
+	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: approval})
 	switch {
 	case errors.Is(err, storage.ErrConsumed):
 		return &web.Error{
@@ -195,6 +197,17 @@ func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authori
 	}
 	respond(w, target)
 	return nil
+}
+
+// documentEvent records that a person's approval made a client of a document, or
+// brought a newer one.
+func documentEvent(client *storage.Client, signIn *storage.SignIn, now time.Time) storage.AuditEvent {
+	action := "client.registered"
+	if client.CreatedAt.Before(now) {
+		action = "client.document_changed"
+	}
+	return storage.NewAuditEvent(now, "user:"+signIn.User.ID, action, client.ID).
+		With("client_id", client.ClientID).With("client_name", client.ClientName).With("redirect_uris", strings.Join(client.RedirectURIs, " "))
 }
 
 // deny tells the client. A self-asserted client's address is not followed

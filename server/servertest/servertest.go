@@ -5,6 +5,7 @@ package servertest
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -50,16 +51,17 @@ type Server struct {
 
 // options are what a test may choose.
 type options struct {
-	allow    []string
-	store    storage.Store
-	path     string
-	root     [][]byte
-	proxies  []netip.Prefix
-	register bool
-	clock    *Clock
-	host     string
-	issuer   string
-	tls      bool
+	allow     []string
+	store     storage.Store
+	path      string
+	root      [][]byte
+	proxies   []netip.Prefix
+	register  bool
+	documents *x509.CertPool
+	clock     *Clock
+	host      string
+	issuer    string
+	tls       bool
 }
 
 // Option chooses something about a test server.
@@ -79,6 +81,12 @@ func WithTrustedProxies(p ...netip.Prefix) Option { return func(o *options) { o.
 
 // WithDynamicRegistration opens /register.
 func WithDynamicRegistration() Option { return func(o *options) { o.register = true } }
+
+// WithMetadataDocuments lets clients describe themselves in documents, at hosts whose
+// certificates come from these authorities.
+func WithMetadataDocuments(authorities *x509.CertPool) Option {
+	return func(o *options) { o.documents = authorities }
+}
 
 // WithOutboundAllow lets it fetch documents from an internal address, as host:port.
 func WithOutboundAllow(address string) Option {
@@ -149,7 +157,8 @@ func New(t testing.TB, opts ...Option) *Server {
 	}
 	s, err := server.New(t.Context(), server.Config{
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
-		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register, Now: o.clock.Now,
+		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register,
+		MetadataDocuments: o.documents != nil, OutboundRoots: o.documents, Now: o.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ const (
 SELECT c.id, c.client_id, c.source, c.version, c.client_name, c.redirect_uris, c.grant_types, c.response_types,
 	c.token_endpoint_auth_method, c.application_type, c.scope, c.resources, c.client_uri, c.logo_uri, c.tos_uri,
 	c.policy_uri, c.contacts, c.software_id, c.software_version, c.jwks, c.jwks_uri, c.token_endpoint_auth_signing_alg,
-	c.disabled, c.created_at, c.updated_at,
+	c.disabled, c.created_at, c.updated_at, c.document_fetched_at,
 	s.id, s.hash, s.created_at, s.expires_at
 FROM `
 	withSecrets = ` c
@@ -46,8 +46,9 @@ func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Clie
 const insertClient = `
 INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
-	contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`
+	contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled, created_at, updated_at,
+	document_fetched_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`
 
 // CreateClient implements storage.ClientStore.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
@@ -88,7 +89,8 @@ func createClient(ctx context.Context, tx pgx.Tx, c *storage.Client, event stora
 	_, err := tx.Exec(ctx, insertClient, c.ID, c.ClientID, c.Source, c.Version, c.ClientName, list(c.RedirectURIs),
 		list(c.GrantTypes), list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope),
 		list(c.Resources), c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID,
-		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.CreatedAt, c.UpdatedAt)
+		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.CreatedAt, c.UpdatedAt,
+		nullTime(c.DocumentFetchedAt))
 	if err != nil {
 		return err
 	}
@@ -189,7 +191,7 @@ func scanClients(rows pgx.Rows) ([]*storage.Client, error) {
 			&c.ResponseTypes, &c.TokenEndpointAuthMethod, &c.ApplicationType, &c.Scope, &c.Resources, &c.ClientURI,
 			&c.LogoURI, &c.TosURI, &c.PolicyURI, &c.Contacts, &c.SoftwareID, &c.SoftwareVersion,
 			&c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled,
-			&c.CreatedAt, &c.UpdatedAt,
+			&c.CreatedAt, &c.UpdatedAt, (*zeronull.Timestamptz)(&c.DocumentFetchedAt),
 			(*zeronull.Text)(&secret.ID), &secret.Hash, (*zeronull.Timestamptz)(&secret.CreatedAt),
 			(*zeronull.Timestamptz)(&secret.ExpiresAt))
 		if err != nil {

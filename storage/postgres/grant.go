@@ -11,12 +11,10 @@ import (
 	"grantd/storage"
 )
 
-// Approve implements storage.GrantStore. live locks what the approval relies on
-// and has no row when any of it is gone or disabled; held does the same for the
-// Resource's scopes. The code is inserted plainly: when its id was used before,
-// the whole statement fails and the Grant stays as it was.
-func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
-	const sql = `
+// approveStored is the beginning of an approval whose Client has its row. live
+// locks what the approval relies on and has no row when any of it is gone or
+// disabled; held does the same for the Resource's scopes.
+const approveStored = `
 WITH live AS (
 	SELECT u.id AS user_id, c.id AS client_id, r.id AS resource_id
 	FROM users u
@@ -32,7 +30,11 @@ WITH live AS (
 	JOIN scopes ON scopes.resource_id = live.resource_id
 	WHERE scopes.name = ANY ($13)
 	FOR KEY SHARE OF scopes
-), granted AS (
+)` + approve
+
+// approve is the rest of it. The code is inserted plainly: when its id was used
+// before, the whole statement fails and the Grant stays as it was.
+const approve = `, granted AS (
 	INSERT INTO grants (id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at)
 	SELECT $14::text, user_id, client_id, resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz
 	FROM live
@@ -55,14 +57,21 @@ WITH live AS (
 	RETURNING grant_id
 ), recorded AS (` + recordEvent + `coded)
 SELECT grant_id FROM coded`
+
+// Approve implements storage.GrantStore.
+func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
 	c := &a.Code
 	decided := slices.Compact(slices.Sorted(slices.Values(c.Scopes)))
-	return s.row(ctx, "approve", sql,
-		withEvent(event, c.UserID, c.ClientID, c.ResourceID, a.SessionID,
-			c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
-			list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
-			c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt),
-		&c.GrantID)
+	args := withEvent(event, c.UserID, c.ClientID, c.ResourceID, a.SessionID,
+		c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
+		list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
+		c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt)
+	if a.Document == nil {
+		return s.row(ctx, "approve", approveStored, args, &c.GrantID)
+	}
+	args = append(args, documentArgs(a.Document)...)
+	args = append(args, withEvent(a.DocumentEvent)...)
+	return s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID)
 }
 
 // Grants implements storage.GrantStore. Only the conditions that are asked for

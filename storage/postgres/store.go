@@ -157,6 +157,13 @@ WHERE source = 'dynamic' AND created_at <= $1
 	AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED`
 
+	// A disabled one stays, so that it stays disabled.
+	lockUnusedDocumentClients = `
+SELECT id FROM clients
+WHERE source = 'metadata_document' AND NOT disabled AND document_fetched_at <= $1
+	AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+ORDER BY document_fetched_at LIMIT $2 FOR UPDATE SKIP LOCKED`
+
 	deleteUnusedClients = `
 DELETE FROM clients
 WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)`
@@ -181,16 +188,20 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			return total, err
 		}
 	}
-	n, err := s.sweepClients(ctx, now.Add(-unusedClientLifetime), limit)
+	n, err := s.sweepClients(ctx, lockUnusedClients, now.Add(-unusedClientLifetime), limit)
+	if total += n; err != nil {
+		return total, err
+	}
+	n, err = s.sweepClients(ctx, lockUnusedDocumentClients, now.Add(-storage.UnusedDocument), limit)
 	return total + n, err
 }
 
 // sweepClients looks at the Grants twice: a Grant that was committed between the
 // first look and the lock is seen by the second, and none can come after it.
-func (s *Store) sweepClients(ctx context.Context, before time.Time, limit int) (int, error) {
+func (s *Store) sweepClients(ctx context.Context, lockUnused string, before time.Time, limit int) (int, error) {
 	deleted := 0
 	err := s.tx(ctx, "sweep clients", func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, lockUnusedClients, before, limit)
+		rows, err := tx.Query(ctx, lockUnused, before, limit)
 		if err != nil {
 			return err
 		}

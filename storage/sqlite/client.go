@@ -12,10 +12,10 @@ const clientValues = `
 	(id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	 token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri,
 	 policy_uri, contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg,
-	 disabled, created_at, updated_at)`
+	 disabled, created_at, updated_at, document_fetched_at)`
 
 const insertClient = `INSERT INTO clients` + clientValues + `
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
@@ -32,7 +32,7 @@ func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event stora
 }
 
 const insertDynamicClient = `INSERT INTO clients` + clientValues + `
-	SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+	SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 	WHERE (
 		SELECT count(*) FROM clients WHERE source = 'dynamic'
 			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
@@ -65,7 +65,7 @@ func (t *tx) afterClient(c *storage.Client, event storage.AuditEvent) error {
 const selectClient = `SELECT id, client_id, source, version, client_name, redirect_uris, grant_types,
 	response_types, token_endpoint_auth_method, application_type, scope, resources, client_uri,
 	logo_uri, tos_uri, policy_uri, contacts, software_id, software_version, jwks, jwks_uri,
-	token_endpoint_auth_signing_alg, disabled, created_at, updated_at,
+	token_endpoint_auth_signing_alg, disabled, created_at, updated_at, document_fetched_at,
 	(SELECT json_group_array(json_object('id', id, 'hash', hex(hash), 'created_at', created_at, 'expires_at', expires_at)
 		ORDER BY created_at, id)
 	 FROM client_secrets WHERE client_secrets.client_id = clients.id)
@@ -196,7 +196,7 @@ func scanClient(row scanner) (*storage.Client, error) {
 		intoList{&c.RedirectURIs}, intoList{&c.GrantTypes}, intoList{&c.ResponseTypes},
 		&c.TokenEndpointAuthMethod, &c.ApplicationType, intoList{&c.Scope}, intoList{&c.Resources},
 		&c.ClientURI, &c.LogoURI, &c.TosURI, &c.PolicyURI, intoList{&c.Contacts},
-		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt},
+		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt}, intoTime{&c.DocumentFetchedAt},
 		intoJSON{&secrets},
 	)
 	if err != nil {
@@ -224,5 +224,6 @@ func clientArgs(c *storage.Client) []any {
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts),
 		c.SoftwareID, c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.CreatedAt), micros(c.UpdatedAt),
+		microsOrNull(c.DocumentFetchedAt),
 	}
 }

@@ -127,9 +127,16 @@ var sweeps = []string{
 }
 
 const sweepClients = `DELETE FROM clients WHERE id IN (
-	SELECT id FROM clients WHERE source = 'dynamic' AND created_at < @now - @unused
-		AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
-	ORDER BY created_at LIMIT @limit)`
+	SELECT id FROM (
+		SELECT id FROM clients WHERE source = 'dynamic' AND created_at < @now - @unused
+			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+		ORDER BY created_at LIMIT @limit)
+	UNION ALL
+	SELECT id FROM (
+		SELECT id FROM clients WHERE source = 'metadata_document' AND document_fetched_at <= @now - @unused_document
+			AND NOT disabled -- it stays, so that it stays disabled
+			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+		ORDER BY document_fetched_at LIMIT @limit))`
 
 // Sweep implements storage.Store.
 func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error) {
@@ -144,6 +151,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			sql.Named("session_lifetime", storage.SessionLifetime.Microseconds()),
 			sql.Named("session_idle", storage.SessionIdle.Microseconds()),
 			sql.Named("unused", unusedClientLifetime.Microseconds()),
+			sql.Named("unused_document", storage.UnusedDocument.Microseconds()),
 		}
 		for _, statement := range sweeps {
 			n, err := tx.exec(statement, args...)
