@@ -176,7 +176,11 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				if client == nil {
 					return login.Purpose{}
 				}
-				return login.Purpose{ClientName: client.ClientName, ClientHost: host, ResourceName: resource, Verified: !client.SelfAsserted()}
+				purpose := login.Purpose{ClientName: client.ClientName, ClientHost: host, ResourceName: resource, Verified: !client.SelfAsserted()}
+				if own := consent.ClientHost(client); own != "" {
+					purpose.ClientHost, purpose.RedirectHost = own, host
+				}
+				return purpose
 			},
 		}),
 		account: &account.Handler{Pages: pages, Sessions: sessions},

@@ -140,7 +140,7 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		Base:   c.Pages.Base(),
 		Action: root + "/authorize?" + q.Query,
 		Client: templates.ConsentClient{
-			Name: q.Client.ClientName, Host: authority(q.Client.ClientID), RedirectHost: RedirectHost(q.RedirectURI),
+			Name: q.Client.ClientName, Host: ClientHost(q.Client), RedirectHost: RedirectHost(q.RedirectURI),
 			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Source: string(q.Client.Source),
 		},
 		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
@@ -193,6 +193,14 @@ func authority(uri string) string {
 		return ""
 	}
 	return u.Host
+}
+
+// ClientHost is the host of the client's document, or "" if it has none.
+func ClientHost(client *storage.Client) string {
+	if client.Source != storage.SourceMetadataDocument {
+		return ""
+	}
+	return authority(client.ClientID)
 }
 
 // RedirectHost is where the answer goes, as a person can judge it: a host, or
