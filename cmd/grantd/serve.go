@@ -236,7 +236,10 @@ func (c Config) server(store storage.Store) server.Config {
 		TrustedProxies:      c.TrustedProxies,
 		SigningAlgorithm:    c.SigningAlgorithm,
 		OutboundAllow:       c.OutboundAllow,
+		OutboundRoots:       c.OutboundRoots,
+		OutboundProxy:       c.OutboundProxy,
 		DynamicRegistration: c.DynamicRegistration,
+		MetadataDocuments:   c.MetadataDocuments,
 	}
 }
 

@@ -30,8 +30,13 @@ const (
 	// maxRenewals at once leave most of the sockets to people who wait.
 	maxRenewals  = 8
 	renewTimeout = 10 * time.Second
-	// maxScheduled bounds the memory of when which document is due.
+	// maxScheduled bounds the memory of when which document is due, and of which has
+	// no row.
 	maxScheduled = 10_000
+	// absentMemory is for how long a client without a row is not looked for again, so
+	// that approving its page costs no more than approving another. A row that is made
+	// meanwhile is met by the approval itself.
+	absentMemory = time.Minute
 )
 
 // DocumentFetcher gets documents; *outbound.Fetcher is one.
@@ -82,6 +87,7 @@ type Documents struct {
 
 	mu      sync.Mutex
 	due     map[string]time.Time // by opaque id: not read again before
+	absent  map[string]time.Time // by client_id: had no row lately, until then
 	running int
 	work    sync.WaitGroup
 	stopped context.Context // what goes on beside the requests ends with it
@@ -91,7 +97,7 @@ type Documents struct {
 // NewDocuments returns Documents that have read nothing. Stop ends what they do
 // beside the requests.
 func NewDocuments(c DocumentsConfig) *Documents {
-	d := &Documents{DocumentsConfig: c, kind: outbound.MetadataDocument, due: make(map[string]time.Time)}
+	d := &Documents{DocumentsConfig: c, kind: outbound.MetadataDocument, due: make(map[string]time.Time), absent: make(map[string]time.Time)}
 	d.kind.Valid = func(url string, body []byte) error { _, err := c.Rules.Client(url, body); return err }
 	d.stopped, d.stop = context.WithCancel(context.Background())
 	return d
@@ -125,12 +131,10 @@ func (d *Documents) Client(ctx context.Context, clientID string) (*storage.Clien
 			Help:    "Ask your administrator to allow the application, or to register it.",
 		}
 	}
-	row, err := d.Rows.Client(ctx, clientID)
-	if errors.Is(err, storage.ErrNotFound) {
-		row = nil
-	} else if err != nil {
+	row, err := d.row(ctx, clientID)
+	if err != nil {
 		return nil, err
-	} else if row.Disabled {
+	} else if row != nil && row.Disabled {
 		return row, nil // whatever it says of itself
 	}
 	document, err := d.fetch(ctx, clientID)
@@ -142,6 +146,35 @@ func (d *Documents) Client(ctx context.Context, clientID string) (*storage.Clien
 		return nil, err
 	}
 	return d.besideRow(client, row), nil
+}
+
+// row returns the client's row, nil if it has none.
+func (d *Documents) row(ctx context.Context, clientID string) (*storage.Client, error) {
+	now := d.Now()
+	d.mu.Lock()
+	absent := now.Before(d.absent[clientID])
+	d.mu.Unlock()
+	if absent {
+		return nil, nil //nolint:nilnil // no row is no error here
+	}
+	row, err := d.Rows.Client(ctx, clientID)
+	if !errors.Is(err, storage.ErrNotFound) {
+		return row, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.absent) >= maxScheduled {
+		clear(d.absent)
+	}
+	d.absent[clientID] = now.Add(absentMemory)
+	return nil, nil //nolint:nilnil // as above
+}
+
+// present forgets that the client had no row.
+func (d *Documents) present(clientID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.absent, clientID)
 }
 
 func (d *Documents) allowed(ctx context.Context, clientID string) (bool, error) {
@@ -267,8 +300,12 @@ type Approved struct{ *Documents }
 // storage.ErrNotFound.
 func (a Approved) Client(ctx context.Context, clientID string) (*storage.Client, error) {
 	row, err := a.Rows.Client(ctx, clientID)
-	if err != nil || row.Source != storage.SourceMetadataDocument || row.Disabled {
+	if err != nil || row.Source != storage.SourceMetadataDocument {
 		return row, err
+	}
+	a.present(clientID)
+	if row.Disabled {
+		return row, nil
 	}
 	if !row.DocumentLapsed(a.Now()) {
 		a.renewBeside(row)
