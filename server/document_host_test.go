@@ -115,9 +115,9 @@ func (n *notebook) request(pairs ...string) map[string][]string {
 }
 
 // use goes the whole way to a refresh token of the client.
-func (n *notebook) use(t testing.TB, pairs ...string) issued {
+func (n *notebook) use(t testing.TB) issued {
 	t.Helper()
-	return wantTokens(t, n.Redeem(n.url, n.approved(t, n.request(pairs...))))
+	return wantTokens(t, n.Redeem(n.url, n.approved(t, n.request())))
 }
 
 // row is the client as the admin API shows it, nil if it has no row.

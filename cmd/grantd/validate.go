@@ -292,7 +292,7 @@ func (s *Settings) outboundRoots() *x509.CertPool {
 	if path == "" {
 		return nil
 	}
-	bundle, err := os.ReadFile(path)
+	bundle, err := os.ReadFile(path) //nolint:gosec // the operator names it
 	if err != nil {
 		s.fault(from.name, "cannot be read: "+err.Error(), "name a PEM file of certificates")
 		return nil

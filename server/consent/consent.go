@@ -171,14 +171,13 @@ func digest(q Question, page templates.ConsentPage) []byte {
 	for i := range page.Scopes {
 		page.Scopes[i].Approved = false // another page may approve meanwhile
 	}
+	// A client that changes where it can be reached, or its keys, is another one.
+	client := append([]string{q.Client.ID, q.Client.TokenEndpointAuthMethod, q.Client.JWKS, q.Client.JWKSURI}, q.Client.RedirectURIs...)
 	shown, err := json.Marshal(struct {
-		Query, ClientID, RedirectURI, ResourceID string
-		RedirectURIs, Keys                       []string // a client that changes them is another one
-		Page                                     templates.ConsentPage
-	}{
-		web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID,
-		q.Client.RedirectURIs, []string{q.Client.TokenEndpointAuthMethod, q.Client.JWKS, q.Client.JWKSURI}, page,
-	})
+		Query, RedirectURI, ResourceID string
+		Client                         []string
+		Page                           templates.ConsentPage
+	}{web.CanonicalQuery(q.Query), q.RedirectURI, q.Resource.ID, client, page})
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}
