@@ -42,6 +42,9 @@ type Config struct {
 	AdminHosts       []string
 	TrustedProxies   []netip.Prefix
 	SigningAlgorithm string // one of keys.Algorithms
+	// Listeners are the addresses that the process listens on, which no document is
+	// fetched from.
+	Listeners []string
 	// OutboundAllow are the internal addresses that documents may be fetched from.
 	OutboundAllow []outbound.Allowed
 	// OutboundRoots are the authorities that documents' hosts have their
@@ -140,7 +143,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
 	fetcher := outbound.New(outbound.Config{
-		Allow: c.OutboundAllow, OwnHosts: []string{c.Issuer.Host()}, RootCAs: c.OutboundRoots, Proxy: c.OutboundProxy, Now: s.now,
+		Allow: c.OutboundAllow, OwnHosts: append([]string{c.Issuer.Host()}, c.Listeners...), RootCAs: c.OutboundRoots, Proxy: c.OutboundProxy, Now: s.now,
 	})
 	s.documents = registration.NewDocuments(registration.DocumentsConfig{
 		Rows: s.catalog, Store: s.store, Fetcher: fetcher, Policy: documentPolicy(c.MetadataDocuments), Now: s.now,

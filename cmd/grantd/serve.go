@@ -235,6 +235,7 @@ func (c Config) server(store storage.Store) server.Config {
 		AdminHosts:          c.adminHosts(),
 		TrustedProxies:      c.TrustedProxies,
 		SigningAlgorithm:    c.SigningAlgorithm,
+		Listeners:           []string{c.Listen, c.AdminListen},
 		OutboundAllow:       c.OutboundAllow,
 		OutboundRoots:       c.OutboundRoots,
 		OutboundProxy:       c.OutboundProxy,

@@ -10,8 +10,9 @@ import (
 	"grantd/storage"
 )
 
-// newDocumentApproval returns an approval that brings the client's document.
-func newDocumentApproval(f *Fixture, c *storage.Client) *storage.Approval {
+// NewDocumentApproval returns an approval that brings the client's document and is
+// not stored.
+func (f *Fixture) NewDocumentApproval(c *storage.Client) *storage.Approval {
 	a := f.NewApproval("files:read")
 	a.Code.ClientID, a.Code.RedirectURI, a.ClientName = c.ID, c.RedirectURIs[0], c.ClientName
 	shown := *c
@@ -59,7 +60,7 @@ func fullDocumentClient() *storage.Client {
 func documentApproved(t *testing.T, s storage.Store) {
 	f, c := NewFixture(t, s), fullDocumentClient()
 	version := catalogVersion(t, s)
-	a := newDocumentApproval(f, c)
+	a := f.NewDocumentApproval(c)
 	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
 	wantClient(t, s, asStored(c, 1, Now, Now))
 	if got := grantOf(t, s, f.User.ID, c.ID, f.Resource.ID); got == nil || got.ID != a.Code.GrantID {
@@ -72,7 +73,7 @@ func documentApproved(t *testing.T, s storage.Store) {
 
 	// The same page does not approve twice, and the same document is written once.
 	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), storage.ErrConsumed)
-	want(t, s.Approve(t.Context(), newDocumentApproval(f, c), Event("grant.approved", "")), nil)
+	want(t, s.Approve(t.Context(), f.NewDocumentApproval(c), Event("grant.approved", "")), nil)
 	wantClient(t, s, asStored(c, 1, Now, Now))
 	if n := countEvents(t, s, "client.document"); n != 1 {
 		t.Errorf("%d events of the document, want 1", n)
@@ -86,7 +87,7 @@ func documentMoves(t *testing.T, s storage.Store) {
 	f, c := NewFixture(t, s), NewDocumentClient()
 	approve := func(at time.Time, change *storage.Client) {
 		t.Helper()
-		a := newDocumentApproval(f, change)
+		a := f.NewDocumentApproval(change)
 		a.Code.CreatedAt = at
 		want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
 	}
@@ -120,7 +121,7 @@ func documentNeeds(t *testing.T, s storage.Store) {
 		"a page used before":     func(a *storage.Approval) { a.Code.ID = f.Code.ID },
 	} {
 		c := NewDocumentClient()
-		a := newDocumentApproval(f, c)
+		a := f.NewDocumentApproval(c)
 		spoil(a)
 		sentinel := storage.ErrNotFound
 		if a.Code.ID == f.Code.ID {
@@ -134,21 +135,21 @@ func documentNeeds(t *testing.T, s storage.Store) {
 
 	// A disabled client stays as it is, whatever its document says since.
 	c := NewDocumentClient()
-	want(t, s.Approve(t.Context(), newDocumentApproval(f, c), Event("grant.approved", "")), nil)
+	want(t, s.Approve(t.Context(), f.NewDocumentApproval(c), Event("grant.approved", "")), nil)
 	stored, err := s.Client(t.Context(), c.ID)
 	want(t, err, nil)
 	stored.Disabled = true
 	want(t, s.UpdateClient(t.Context(), stored, Event("client.updated", "")), nil)
 	for _, fetched := range []time.Time{Now, Now.Add(time.Hour)} {
 		c.DocumentFetchedAt = fetched
-		want(t, s.Approve(t.Context(), newDocumentApproval(f, c), Event("grant.approved", "")), storage.ErrNotFound)
+		want(t, s.Approve(t.Context(), f.NewDocumentApproval(c), Event("grant.approved", "")), storage.ErrNotFound)
 		wantClient(t, s, stored)
 	}
 
 	// Another client that has the id is not taken for it.
 	taken := NewDocumentClient()
 	taken.ID = f.Client.ID
-	want(t, s.Approve(t.Context(), newDocumentApproval(f, taken), Event("grant.approved", "")), storage.ErrNotFound)
+	want(t, s.Approve(t.Context(), f.NewDocumentApproval(taken), Event("grant.approved", "")), storage.ErrNotFound)
 	if n := countEvents(t, s, "client.document"); n != 1 {
 		t.Errorf("%d events of documents, want 1", n)
 	}
@@ -157,8 +158,8 @@ func documentNeeds(t *testing.T, s storage.Store) {
 func documentRenewed(t *testing.T, s storage.Store) {
 	f, c, other := NewFixture(t, s), NewDocumentClient(), NewDocumentClient()
 	ctx, event := t.Context(), Event("client.document_changed", c.ID)
-	want(t, s.Approve(ctx, newDocumentApproval(f, c), Event("grant.approved", "")), nil)
-	want(t, s.Approve(ctx, newDocumentApproval(f, other), Event("grant.approved", "")), nil)
+	want(t, s.Approve(ctx, f.NewDocumentApproval(c), Event("grant.approved", "")), nil)
+	want(t, s.Approve(ctx, f.NewDocumentApproval(other), Event("grant.approved", "")), nil)
 
 	changed := fullDocumentClient()
 	changed.ID, changed.ClientID, changed.UpdatedAt = c.ID, c.ClientID, Now.Add(2*time.Hour)
@@ -209,7 +210,7 @@ func raceDocument(t *testing.T, s storage.Store) {
 		errs := race(len(people), func(i int) error {
 			seen := *c
 			seen.DocumentFetchedAt = Now.Add(time.Duration(i*5%len(people)) * time.Second)
-			return s.Approve(t.Context(), newDocumentApproval(people[i], &seen), Event("grant.approved", ""))
+			return s.Approve(t.Context(), people[i].NewDocumentApproval(&seen), Event("grant.approved", ""))
 		})
 		wantWinners(t, errs, len(people), nil)
 		got, err := s.Client(t.Context(), c.ID)
@@ -230,11 +231,11 @@ func raceDocument(t *testing.T, s storage.Store) {
 func raceDisableDocument(t *testing.T, s storage.Store) {
 	for range rounds {
 		f, c := NewFixture(t, s), NewDocumentClient()
-		want(t, s.Approve(t.Context(), newDocumentApproval(f, c), Event("grant.approved", "")), nil)
+		want(t, s.Approve(t.Context(), f.NewDocumentApproval(c), Event("grant.approved", "")), nil)
 		c.DocumentFetchedAt = Now.Add(time.Hour)
 		errs := race(2, func(i int) error {
 			if i == 0 {
-				err := s.Approve(t.Context(), newDocumentApproval(f, c), Event("grant.approved", ""))
+				err := s.Approve(t.Context(), f.NewDocumentApproval(c), Event("grant.approved", ""))
 				if isOneOf(err, storage.ErrNotFound) {
 					return nil
 				}
