@@ -317,6 +317,8 @@ func (a Approved) Client(ctx context.Context, clientID string) (*storage.Client,
 		return renewed, nil
 	case errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil:
 		return nil, err
+	case errors.Is(err, outbound.ErrBusy): // with others' documents: nobody here is to blame
+		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
 	if a.pinned(clientID) != nil {
 		relied := *row

@@ -16,6 +16,7 @@ import (
 // host is a fetcher whose one host brings what it is told to.
 type host struct {
 	body  string // "": it is down
+	err   error  // of a host that is down; nil: outbound.ErrFetch
 	asked int
 	now   func() time.Time
 	inner *outbound.Fetcher // judges shapes
@@ -26,6 +27,9 @@ func (h *host) Check(url string) error { return h.inner.Check(url) }
 func (h *host) Get(_ context.Context, url string, kind outbound.Kind) (outbound.Document, error) {
 	h.asked++
 	if h.body == "" || kind.Valid(url, []byte(h.body)) != nil {
+		if h.err != nil {
+			return outbound.Document{}, h.err
+		}
 		return outbound.Document{}, outbound.ErrFetch
 	}
 	return outbound.Document{Body: []byte(h.body), FetchedAt: h.now(), FreshUntil: h.now().Add(time.Minute)}, nil
@@ -216,5 +220,16 @@ func TestLapsedSnapshotIsRenewed(t *testing.T) {
 		if strings.Join(s.rows.written, ", ") != c.want {
 			t.Errorf("%s: written were %q, want %q", name, s.rows.written, c.want)
 		}
+	}
+}
+
+// TestLapsedSnapshotWhileOthersAreSlow: hosts that take all sockets cost another
+// host's client nothing but time.
+func TestLapsedSnapshotWhileOthersAreSlow(t *testing.T) {
+	s := newSite(t)
+	s.store(t, 8*24*time.Hour)
+	s.host.body, s.host.err = "", outbound.ErrBusy
+	if got, err := (registration.Approved{Documents: s.Documents}).Client(t.Context(), documentURL); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -135,7 +135,7 @@ func IsDocument(clientID string) bool { return strings.HasPrefix(clientID, "http
 // difference would tell a stranger what the network looks like from inside.
 func unreadable(clientID string, err error) error {
 	host := "the address in its client_id"
-	if u, parseErr := url.Parse(clientID); parseErr == nil && u.Host != "" && u.User == nil {
+	if u, parseErr := url.Parse(clientID); parseErr == nil && isPlainHost(u.Host) && u.User == nil {
 		host = u.Host
 	}
 	return &web.Error{
@@ -145,4 +145,10 @@ func unreadable(clientID string, err error) error {
 			"whose host blocks servers can be registered by hand.",
 		Err: err,
 	}
+}
+
+// isPlainHost reports whether a host can be shown in a sentence: in punycode, if it
+// needs that, and of a name's length.
+func isPlainHost(host string) bool {
+	return host != "" && len(host) <= 260 && !strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' })
 }
