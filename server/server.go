@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"time"
 
@@ -43,12 +45,22 @@ type Config struct {
 	SigningAlgorithm string // one of keys.Algorithms
 	// KeyRotation is how long a signing key signs. Zero: until an admin rotates.
 	KeyRotation time.Duration
+	// Listeners are the addresses that the process listens on, which no document is
+	// fetched from.
+	Listeners []string
 	// OutboundAllow are the internal addresses that documents may be fetched from.
-	OutboundAllow       []outbound.Allowed
+	OutboundAllow []outbound.Allowed
+	// OutboundRoots are the authorities that documents' hosts have their
+	// certificates from; nil: the system's. OutboundProxy, if not nil, is the egress
+	// proxy that documents are fetched through; see outbound.Config.
+	OutboundRoots       *x509.CertPool
+	OutboundProxy       *url.URL
 	DynamicRegistration bool
 	// RegistrationMode overrules DynamicRegistration unless it is empty; one of
 	// package registration's modes.
 	RegistrationMode string
+	// MetadataDocuments lets a client_id be the URL of a client metadata document.
+	MetadataDocuments bool
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -61,8 +73,10 @@ type Server struct {
 	signing *keys.Signing
 	now     func() time.Time
 	metrics *metrics
-	public  http.Handler
-	admin   http.Handler
+	// documents finds clients that describe themselves.
+	documents *registration.Documents
+	public    http.Handler
+	admin     http.Handler
 }
 
 // New builds a server. It reads the database, and makes the first signing key if
@@ -94,7 +108,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.public = web.Guard([]string{c.Issuer.Hostname()}, s.publicRoutes(c, rooms))
+	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
+	s.public = web.Guard([]string{c.Issuer.Hostname()}, addresses.Remember(s.publicRoutes(c, rooms)))
 	s.admin = s.adminRoutes(c, rooms)
 	return s, nil
 }
@@ -124,6 +139,7 @@ const (
 	pushesPerMinute              = 60
 	registrationsPerHour         = 20 // new rows, from one address
 	registrationsPerHourTogether = 500
+	documentsPerMinute           = 10
 )
 
 func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
@@ -135,15 +151,27 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
-	fetcher := outbound.New(outbound.Config{Allow: c.OutboundAllow, OwnHosts: []string{c.Issuer.Host()}, Now: s.now})
+	fetcher := outbound.New(outbound.Config{
+		Allow: c.OutboundAllow, OwnHosts: append([]string{c.Issuer.Host()}, c.Listeners...), RootCAs: c.OutboundRoots, Proxy: c.OutboundProxy, Now: s.now,
+	})
+	s.documents = registration.NewDocuments(registration.DocumentsConfig{
+		Rows: s.catalog, Store: s.store, Fetcher: fetcher, Policy: documentPolicy(c.MetadataDocuments), Now: s.now,
+		Rules: registration.DocumentRules{
+			CheckKeys:      func(jwks []byte) error { _, err := clientauth.ParseJWKS(jwks); return err },
+			HasPrivateKeys: clientauth.HasPrivateKeys, CheckURL: fetcher.Check,
+		},
+		Limit: &web.FailureLimit{Failures: documentsPerMinute, Window: time.Minute, Now: s.now},
+	})
 	engine := oauth.New(oauth.Config{
-		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
+		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Clients: s.documents, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
 		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now},
 		Pushes:  &web.FailureLimit{Failures: pushesPerMinute, Window: time.Minute, Now: s.now},
 		ClientAuth: &clientauth.Authenticator{
-			Clients: s.catalog, Addresses: addresses, Now: s.now,
-			Assertions: &clientauth.Assertions{Issuer: c.Issuer.String(), Keys: clientauth.ClientKeys{Fetcher: fetcher, Now: s.now}, Used: s.store, Now: s.now},
-			Failures:   &web.FailureLimit{Failures: clientFailures, Window: clientFailureWindow, Now: s.now},
+			Clients: registration.Approved{Documents: s.documents}, Addresses: addresses, Now: s.now,
+			Assertions: &clientauth.Assertions{
+				Issuer: c.Issuer.String(), Keys: clientauth.ClientKeys{Fetcher: fetcher, Documents: s.documents, Now: s.now}, Used: s.store, Now: s.now,
+			},
+			Failures: &web.FailureLimit{Failures: clientFailures, Window: clientFailureWindow, Now: s.now},
 		},
 	})
 	mode := c.RegistrationMode
@@ -154,7 +182,8 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}
 	}
 	documents, err := metadata.New(c.Issuer, metadata.Features{
-		DynamicRegistration: mode == registration.ModeAllow, SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
+		DynamicRegistration: mode == registration.ModeAllow, MetadataDocuments: c.MetadataDocuments,
+		SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
 	}, signing.JWKS)
 	if err != nil {
 		return nil, err
@@ -168,7 +197,11 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				if client == nil {
 					return login.Purpose{}
 				}
-				return login.Purpose{ClientName: client.ClientName, ClientHost: host, ResourceName: resource, Verified: !client.SelfAsserted()}
+				purpose := login.Purpose{ClientName: client.ClientName, ClientHost: host, ResourceName: resource, Verified: !client.SelfAsserted()}
+				if own := consent.ClientHost(client); own != "" {
+					purpose.ClientHost, purpose.RedirectHost = own, host
+				}
+				return purpose
 			},
 		}),
 		account: &account.Handler{Pages: pages, Sessions: sessions},
@@ -218,6 +251,11 @@ func (s *Server) knownScopes(ctx context.Context, scopes []string) ([]string, er
 	return known, nil
 }
 
+// documentPolicy lets every host's clients describe themselves, or none's.
+type documentPolicy bool
+
+func (p documentPolicy) Document(context.Context, string) (bool, error) { return bool(p), nil }
+
 const (
 	sweepInterval = time.Minute
 	sweepBatch    = 1000
@@ -235,6 +273,7 @@ func (s *Server) Tend(ctx context.Context) error { return s.signing.Tend(ctx) }
 // more.
 func (s *Server) Run(ctx context.Context) error {
 	go s.catalog.Run(ctx)
+	defer s.documents.Stop()
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
 	for {

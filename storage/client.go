@@ -38,7 +38,7 @@ type Client struct {
 	ID       string // opaque, PrefixClient; names the client in admin paths and foreign keys
 	ClientID string // the OAuth client_id: equal to ID unless chosen, or the URL of a document
 	Source   ClientSource
-	Version  int64 // grows with every change; see ErrConflict
+	Version  int64 // grows with every change; see ErrConflict. 0: not stored
 
 	ClientName              string
 	RedirectURIs            []string
@@ -71,6 +71,10 @@ type Client struct {
 	// RequirePushedAuthorizationRequests: its authorization requests count only
 	// when they were pushed (RFC 9126 §6).
 	RequirePushedAuthorizationRequests bool
+
+	// DocumentFetchedAt is when a metadata_document client's document was fetched;
+	// zero for others.
+	DocumentFetchedAt time.Time
 
 	Disabled  bool
 	Secrets   []ClientSecret // oldest first, expired ones included
@@ -134,7 +138,8 @@ type ClientStore interface {
 	// Clients lists by ID.
 	Clients(ctx context.Context, page Page) ([]*Client, error)
 	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets,
-	// RegistrationAccessTokenHash and CreatedAt, and sets c.Version to the new version. A client that becomes
+	// RegistrationAccessTokenHash, CreatedAt and DocumentFetchedAt, and sets c.Version
+	// to the new version. A client that becomes
 	// disabled loses its Grants (and with them Families) in the same transaction.
 	// ErrNotFound; ErrConflict when c.Version is not the row's.
 	UpdateClient(ctx context.Context, c *Client, event AuditEvent) error

@@ -41,6 +41,10 @@ type Approval struct {
 	// decided by it, what was not stays.
 	Shown      []string
 	ClientName string
+	// Document is the Client as shown, if its row is still to be written from its
+	// document; DocumentEvent records that. Nil: the row is there.
+	Document      *Client
+	DocumentEvent AuditEvent
 }
 
 // GrantFilter selects Grants by opaque ids; empty fields select all.
@@ -55,6 +59,8 @@ type GrantStore interface {
 	// Approve inserts the code and writes the Grant in one statement, and sets
 	// a.Code.GrantID. It locks the Session, User, Client and Resource it relies
 	// on, so that ending one of them at the same moment leaves nothing behind.
+	// A Document is written in the same statement, unless the row has one as new. It
+	// never enables a disabled Client.
 	// ErrConsumed: this page (Code.ID) was approved before; ErrNotFound: one of
 	// the four is gone or disabled.
 	Approve(ctx context.Context, a *Approval, event AuditEvent) error

@@ -15,6 +15,7 @@ type Page struct {
 // interface of their noun.
 type Store interface {
 	ClientStore
+	ClientDocumentStore
 	ResourceStore
 	UserStore
 	SessionStore
@@ -39,10 +40,11 @@ type Store interface {
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
 	// codes past CodeRetention, pushed requests past PushedRequestGrace, expired
 	// DeviceAuthorizations (redeemed ones past DeviceRetention), Families, Sessions,
-	// revoked access tokens and IdempotencyKeys, and enabled dynamic Clients without
-	// a Grant: those that never had one once they are older than
-	// unusedClientLifetime, counted from their last registration, those that had one
-	// also not before ClientIdle. It returns how many rows it deleted.
+	// revoked access tokens and IdempotencyKeys, and enabled Clients without a Grant
+	// that described themselves: dynamic ones that never had one once they are older
+	// than unusedClientLifetime, counted from their last registration, those that
+	// had one also not before ClientIdle, and metadata_document ones whose document
+	// was fetched UnusedDocument ago. It returns how many rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
 	// Close releases the database.
 	Close() error

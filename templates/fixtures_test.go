@@ -39,6 +39,9 @@ func fixtures() []fixture {
 			Base: templates.Base{Root: "/auth"}, Action: authorizeAs("/auth/login"),
 			ClientName: "Claude", ClientHost: "claude.ai", ResourceName: "Field Notes",
 		})},
+		{"login_for_document", login(templates.LoginPage{
+			Action: authorizeAs("/login"), ClientName: "Claude Code", ClientHost: "claude.ai", RedirectHost: "localhost:51004", ResourceName: "Field Notes",
+		})},
 		{"login_problem", login(templates.LoginPage{
 			Action: authorizeAs("/login"), Username: "alice",
 			Problem:    "The user name or the password is not right.",
@@ -47,6 +50,7 @@ func fixtures() []fixture {
 		{"consent_verified", consent(consentVerified())},
 		{"consent_unverified", consent(consentUnverified())},
 		{"consent_loopback", consent(consentLoopback())},
+		{"consent_document_loopback", consent(consentDocumentLoopback())},
 		{"consent_private_scheme", consent(consentPrivateScheme())},
 		{"consent_again", consent(consentAgain())},
 		{"consent_forty_scopes", consent(consentForty())},
@@ -120,6 +124,12 @@ func consentLoopback() templates.ConsentPage {
 	p := consentVerified()
 	p.Client = templates.ConsentClient{Name: "Claude Code", RedirectHost: "127.0.0.1:33418", Loopback: true, Source: "dynamic"}
 	p.RefreshLifetimeDays = 0
+	return p
+}
+
+func consentDocumentLoopback() templates.ConsentPage {
+	p := consentVerified()
+	p.Client = templates.ConsentClient{Name: "Claude Code", Host: "claude.ai", RedirectHost: "localhost:51004", Loopback: true, Source: "metadata_document"}
 	return p
 }
 

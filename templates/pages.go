@@ -22,8 +22,9 @@ type LoginPage struct {
 	Username     string // shown again after a failed attempt
 	Problem      string // one sentence above the form, "" for none
 	Verified     bool   // the client was registered by an admin, so its name can be believed
-	ClientName   string // what the person continues to; each of the three may be empty
-	ClientHost   string
+	ClientName   string // what the person continues to; each of the four may be empty
+	ClientHost   string // the host of the client's own address, or else where the answer goes
+	RedirectHost string // where the answer goes, if not to ClientHost
 	ResourceName string
 }
 

@@ -92,6 +92,7 @@ func (d *demo) run(ctx context.Context, s *Settings, stdout, stderr io.Writer) (
 	}
 	config.Listener = grantdAt
 	config.DynamicRegistration = true
+	config.MetadataDocuments = true
 	slog.SetDefault(newLogger(stderr, config.LogLevel))
 
 	server, err := startServer(ctx, config)

@@ -236,8 +236,12 @@ func (c Config) server(store storage.Store) server.Config {
 		TrustedProxies:      c.TrustedProxies,
 		SigningAlgorithm:    c.SigningAlgorithm,
 		KeyRotation:         c.KeyRotation,
+		Listeners:           []string{c.Listen, c.AdminListen},
 		OutboundAllow:       c.OutboundAllow,
+		OutboundRoots:       c.OutboundRoots,
+		OutboundProxy:       c.OutboundProxy,
 		DynamicRegistration: c.DynamicRegistration,
+		MetadataDocuments:   c.MetadataDocuments,
 	}
 }
 

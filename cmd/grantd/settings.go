@@ -64,6 +64,14 @@ var settings = []setting{
 		usage: "internal addresses (CIDR, or host:port) that grantd may fetch documents from",
 	},
 	{
+		name:  "outbound-ca",
+		usage: "PEM file of further authorities that the hosts of those documents may have their certificates from",
+	},
+	{
+		name:  "outbound-proxy",
+		usage: "egress proxy (http://HOST:PORT) for fetching those documents; which addresses may be reached is then its to judge",
+	},
+	{
 		name: "migrate", bare: "on",
 		usage: "bring the database schema up to date at start: on or off (default: on for SQLite, off for Postgres)",
 	},

@@ -2,11 +2,14 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +39,8 @@ type Config struct {
 	SigningAlgorithm string
 	KeyRotation      time.Duration // 0: never by itself
 	OutboundAllow    []outbound.Allowed
+	OutboundRoots    *x509.CertPool // nil: the system's
+	OutboundProxy    *url.URL       // nil: none
 	Migrate          bool
 	LogLevel         slog.Level
 
@@ -45,6 +50,9 @@ type Config struct {
 	// DynamicRegistration opens /register. No setting does: only grantd demo, so
 	// that a pasted URL just works.
 	DynamicRegistration bool
+	// MetadataDocuments lets clients describe themselves in documents, for the same
+	// reason.
+	MetadataDocuments bool
 	// Listener is the public listener when the caller has opened it already, as
 	// grantd demo does to know its port; nil: Listen is opened.
 	Listener net.Listener
@@ -70,6 +78,8 @@ func (s *Settings) Config() (Config, error) {
 	}
 	c.TrustedProxies = s.trustedProxies()
 	c.OutboundAllow = s.outboundAllow()
+	c.OutboundRoots = s.outboundRoots()
+	c.OutboundProxy = s.outboundProxy(c.OutboundAllow)
 	c.SigningAlgorithm = s.signingAlgorithm()
 	c.KeyRotation = s.keyRotation()
 	c.Migrate = s.migrate(c.Database)
@@ -282,6 +292,53 @@ func (s *Settings) outboundAllow() []outbound.Allowed {
 		allowed = append(allowed, one)
 	}
 	return allowed
+}
+
+// outboundRoots adds the operator's authorities to the system's.
+func (s *Settings) outboundRoots() *x509.CertPool {
+	path, from := s.get("outbound-ca")
+	if path == "" {
+		return nil
+	}
+	bundle, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	if err != nil {
+		s.fault(from.name, "cannot be read: "+err.Error(), "name a PEM file of certificates")
+		return nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a machine without any
+	}
+	if !roots.AppendCertsFromPEM(bundle) {
+		s.fault(from.name, "has no certificate in "+strconv.Quote(path), "name a PEM file of certificates, of authorities and not of hosts")
+	}
+	return roots
+}
+
+// outboundProxy reads the egress proxy. It is given names, so a network in
+// --outbound-allow, to which any name may lead, would open nothing.
+func (s *Settings) outboundProxy(allowed []outbound.Allowed) *url.URL {
+	raw, from := s.get("outbound-proxy")
+	if raw == "" {
+		return nil
+	}
+	proxy, err := outbound.ParseProxy(raw)
+	if err != nil {
+		s.fault(from.name, "is no proxy's URL", err.Error())
+		return nil
+	}
+	for _, one := range allowed {
+		if !one.Destination() {
+			s.fault(s.values["outbound-allow"].from.name, "has "+strconv.Quote(one.String())+", but --outbound-proxy decides which addresses are reached",
+				"name what grantd must reach without the proxy as host:port, and let the proxy allow the rest")
+		}
+	}
+	for _, own := range []string{"listen", "admin-listen"} {
+		if address, _ := s.get(own); address == proxy.Host {
+			s.fault(from.name, "is grantd's own --"+own, "name the egress proxy")
+		}
+	}
+	return proxy
 }
 
 // parsePrefix reads a network; a single address is a network of one.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"time"
 
 	"grantd/storage"
 )
@@ -27,6 +28,23 @@ func (w *writes) UpdateClient(ctx context.Context, c *storage.Client, event stor
 
 func (w *writes) UpdateDynamicClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return w.then(w.Store.UpdateDynamicClient(ctx, c, event))
+}
+
+func (w *writes) UpdateClientDocument(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdateClientDocument(ctx, c, event))
+}
+
+func (w *writes) ConfirmClientDocument(ctx context.Context, id string, fetchedAt time.Time) error {
+	return w.then(w.Store.ConfirmClientDocument(ctx, id, fetchedAt))
+}
+
+// Approve changes a Client when it brings a newer document.
+func (w *writes) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
+	err := w.Store.Approve(ctx, a, event)
+	if a.Document != nil {
+		return w.then(err)
+	}
+	return err
 }
 
 func (w *writes) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {

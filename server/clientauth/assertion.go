@@ -35,7 +35,7 @@ const (
 // its jwks_uri. It parses both with ParseJWKS.
 type KeySource interface {
 	// Keys returns the client's keys. refresh, asked for only when the client has
-	// a jwks_uri, says that the keys returned before lack the one looked for; the
+	// a jwks_uri or a document, says that the keys returned before lack the one looked for; the
 	// source limits how often it fetches for that. storage.ErrNotFound: the client
 	// has no usable keys; storage.ErrUnavailable: they cannot be had at the moment.
 	Keys(ctx context.Context, client *storage.Client, refresh bool) (jose.JSONWebKeySet, error)
@@ -175,7 +175,7 @@ func (a *Assertions) open(ctx context.Context, client *storage.Client, jws *jose
 		}
 		// The client may have changed its keys since they were fetched: then it names
 		// one that is new, or none. With a key that is there it only signed badly.
-		if known || client.JWKSURI == "" {
+		if known || (client.JWKSURI == "" && client.Source != storage.SourceMetadataDocument) {
 			break
 		}
 	}

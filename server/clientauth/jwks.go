@@ -94,6 +94,13 @@ func splitJWKS(raw []byte) ([]map[string]any, error) {
 	return keys, nil
 }
 
+// HasPrivateKeys reports whether a JWK set has private or symmetric keys. What is no
+// JWK set has none.
+func HasPrivateKeys(raw []byte) bool {
+	keys, err := splitJWKS(raw)
+	return err == nil && slices.ContainsFunc(keys, isPrivate)
+}
+
 // isPrivate reports whether a JWK has key material that no server may know
 // (RFC 7518 §6, RFC 8037 §2, RFC 9964).
 func isPrivate(members map[string]any) bool {

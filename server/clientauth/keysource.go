@@ -24,11 +24,19 @@ type Fetcher interface {
 // key that was withdrawn is believed no longer than that.
 const oldestKeys = 24 * time.Hour
 
-// ClientKeys is the KeySource of registered clients: what they registered, or what
-// their jwks_uri has.
+// ClientKeys is the KeySource of all clients: what they registered or their document
+// says, or what their jwks_uri has.
 type ClientKeys struct {
-	Fetcher Fetcher
-	Now     func() time.Time
+	Fetcher   Fetcher
+	Documents Documents // nil: there are none
+	Now       func() time.Time
+}
+
+// Documents renews a metadata_document client from its document.
+type Documents interface {
+	// Renewed returns the client as its document says it now. storage.ErrUnavailable:
+	// the document cannot be had at the moment.
+	Renewed(ctx context.Context, client *storage.Client) (*storage.Client, error)
 }
 
 // keySets are the documents at a jwks_uri. One that is no JWK set counts as a
@@ -44,6 +52,16 @@ var keySets = func() outbound.Kind {
 
 // Keys implements KeySource.
 func (k ClientKeys) Keys(ctx context.Context, client *storage.Client, refresh bool) (jose.JSONWebKeySet, error) {
+	if refresh && client.Source == storage.SourceMetadataDocument && k.Documents != nil {
+		renewed, err := k.Documents.Renewed(ctx, client)
+		if err != nil {
+			return jose.JSONWebKeySet{}, fmt.Errorf("the client's document: %w", err)
+		}
+		if renewed.TokenEndpointAuthMethod != storage.AuthMethodPrivateKeyJWT {
+			return jose.JSONWebKeySet{}, fmt.Errorf("the client's document has no keys now: %w", storage.ErrNotFound)
+		}
+		client = renewed
+	}
 	if client.JWKSURI == "" {
 		set, err := ParseJWKS([]byte(client.JWKS))
 		if err != nil {

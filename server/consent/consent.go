@@ -150,7 +150,7 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		Base:   c.Pages.Base(),
 		Action: root + "/authorize?" + q.Query + q.Step,
 		Client: templates.ConsentClient{
-			Name: q.Client.ClientName, Host: authority(q.Client.ClientID), RedirectHost: RedirectHost(q.RedirectURI),
+			Name: q.Client.ClientName, Host: ClientHost(q.Client), RedirectHost: RedirectHost(q.RedirectURI),
 			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Source: string(q.Client.Source),
 		},
 		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
@@ -190,11 +190,14 @@ func digest(q Question, page templates.ConsentPage) []byte {
 	if q.Device != nil {
 		deviceID = q.Device.ID
 	}
+	// A client that changes where it can be reached, or its keys, is another one.
+	client := append([]string{q.Client.ID, q.Client.TokenEndpointAuthMethod, q.Client.JWKS, q.Client.JWKSURI}, q.Client.RedirectURIs...)
 	shown, err := json.Marshal(struct {
-		Query, ClientID, RedirectURI, ResourceID, DeviceID string
-		Page                                               templates.ConsentPage
-		Pushed                                             string `json:",omitempty"`
-	}{web.CanonicalQuery(q.Query), q.Client.ID, q.RedirectURI, q.Resource.ID, deviceID, page, q.Pushed})
+		Query, RedirectURI, ResourceID, DeviceID string
+		Client                                   []string
+		Page                                     templates.ConsentPage
+		Pushed                                   string `json:",omitempty"`
+	}{web.CanonicalQuery(q.Query), q.RedirectURI, q.Resource.ID, deviceID, client, page, q.Pushed})
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}
@@ -209,6 +212,14 @@ func authority(uri string) string {
 		return ""
 	}
 	return u.Host
+}
+
+// ClientHost is the host of the client's document, or "" if it has none.
+func ClientHost(client *storage.Client) string {
+	if client.Source != storage.SourceMetadataDocument {
+		return ""
+	}
+	return authority(client.ClientID)
 }
 
 // RedirectHost is where the answer goes, as a person can judge it: a host, or

@@ -32,8 +32,8 @@ type Config struct {
 
 // Purpose is what a person signs in for.
 type Purpose struct {
-	ClientName, ClientHost, ResourceName string
-	Verified                             bool // an admin registered the client
+	ClientName, ClientHost, RedirectHost, ResourceName string
+	Verified                                           bool // an admin registered the client
 }
 
 // Store is what signing in needs of the database.
@@ -160,7 +160,8 @@ func (h *Handler) form(w http.ResponseWriter, r *http.Request, status int, usern
 		page.Action += "?" + query
 		if h.Purpose != nil {
 			p := h.Purpose(r.Context(), query)
-			page.Verified, page.ClientName, page.ClientHost, page.ResourceName = p.Verified, p.ClientName, p.ClientHost, p.ResourceName
+			page.Verified, page.ClientName, page.ClientHost = p.Verified, p.ClientName, p.ClientHost
+			page.RedirectHost, page.ResourceName = p.RedirectHost, p.ResourceName
 		}
 	}
 	return h.Pages.Write(w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Login(out, page) })

@@ -18,6 +18,7 @@ const cacheControl = "public, max-age=300"
 // Features are what can be switched on and off.
 type Features struct {
 	DynamicRegistration bool
+	MetadataDocuments   bool // draft-ietf-oauth-client-id-metadata-document
 	SigningAlgorithm    string
 	AssertionAlgorithms []string // of client assertions (RFC 7523)
 }
@@ -87,6 +88,7 @@ func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, e
 
 		TokenEndpointAuthSigningAlgValuesSupported: features.AssertionAlgorithms,
 		AuthorizationResponseIssParameterSupported: true,
+		ClientIDMetadataDocumentSupported:          features.MetadataDocuments,
 	}
 	if features.DynamicRegistration {
 		d.RegistrationEndpoint = issuer.URL("/register")

@@ -195,9 +195,11 @@ func (o *OAuth) leave(w http.ResponseWriter, r *http.Request, request *authoriza
 // approve writes the Grant and the code, and answers.
 func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, decision consent.Decision) error {
 	code := o.newCode(request, signIn, request.codeID(decision.Nonce), decision.Scopes)
-	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: &storage.Approval{
-		Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName,
-	}})
+	approval := &storage.Approval{Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName}
+	if !request.client.Stored() {
+		approval.Document, approval.DocumentEvent = request.client, documentEvent(request.client, signIn, code.CreatedAt)
+	}
+	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: approval})
 	switch {
 	case errors.Is(err, storage.ErrConsumed):
 		return answeredBefore(err)
@@ -216,6 +218,17 @@ func answeredBefore(err error) error {
 		Status: http.StatusConflict, Code: "already-decided", Title: "This page was answered before",
 		Message: "The application has its answer already. If it is still waiting, go back to it and start again.", Err: err,
 	}
+}
+
+// documentEvent records that a person's approval made a client of a document, or
+// brought a newer one.
+func documentEvent(client *storage.Client, signIn *storage.SignIn, now time.Time) storage.AuditEvent {
+	action := "client.registered"
+	if client.CreatedAt.Before(now) {
+		action = "client.document_changed"
+	}
+	return storage.NewAuditEvent(now, "user:"+signIn.User.ID, action, client.ID).
+		With("client_id", client.ClientID).With("client_name", client.ClientName).With("redirect_uris", strings.Join(client.RedirectURIs, " "))
 }
 
 // deny tells the client. A self-asserted client's address is not followed

@@ -111,7 +111,7 @@ func (o *OAuth) identify(ctx context.Context, request *authorizationRequest, par
 		return pageError("Which application is this?", "The request does not say which application sent it (client_id).",
 			"Go back to the application and start again. If this keeps happening, tell whoever makes it.")
 	}
-	client, err := o.Catalog.Client(ctx, clientID)
+	client, err := o.Clients.Client(ctx, clientID)
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && client.Disabled) {
 		return pageError("This application is not known here", "It is not registered with this server, or its registration has ended or been switched off.",
 			"Remove the server from the application and add it again, so that it registers anew. If that does not help, ask your administrator.")

@@ -32,6 +32,13 @@ type Catalog interface {
 	Resources(ctx context.Context) ([]*storage.Resource, error)
 }
 
+// Clients finds the client that a person is asked about. One that describes itself
+// in a document is not Stored before its first approval. storage.ErrNotFound, or a
+// *web.Error to show.
+type Clients interface {
+	Client(ctx context.Context, clientID string) (*storage.Client, error)
+}
+
 // Sessions finds the person at the browser, and what they approved before for a
 // client and a resource (opaque ids, which may be empty). storage.ErrNotFound:
 // nobody is signed in.
@@ -44,6 +51,7 @@ type Config struct {
 	Issuer     web.Issuer
 	Store      Store
 	Catalog    Catalog
+	Clients    Clients
 	Sessions   Sessions
 	Consent    *consent.Consent
 	Pages      *web.Pages

@@ -45,6 +45,9 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	} else if err != nil {
 		return err
 	}
+	if client.DocumentLapsed(session.now) {
+		return invalidGrant("The client's metadata document could not be read for a week; the person must approve it again.")
+	}
 	family, grantScopes, err := g.Store.Family(ctx, familyID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return invalidGrant("The refresh token has been revoked.")

@@ -36,13 +36,9 @@ func (f *Fetcher) fetch(ctx context.Context, t target, kind Kind) (Document, *Er
 // connect returns a connection to one of the host's permitted addresses, with TLS
 // unless the scheme is http. It ends by itself at ctx's deadline.
 func (f *Fetcher) connect(ctx context.Context, t target) (net.Conn, *Error) {
-	addrs, refusal := f.addresses(ctx, t)
+	conn, refusal := f.open(ctx, t)
 	if refusal != nil {
 		return nil, refusal
-	}
-	conn, err := f.dial(ctx, t, addrs)
-	if err != nil {
-		return nil, failedAt("connecting", err)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
@@ -62,6 +58,26 @@ func (f *Fetcher) connect(ctx context.Context, t target) (net.Conn, *Error) {
 		return nil, failedAt("TLS", err)
 	}
 	return secured, nil
+}
+
+// open returns a plain connection that leads to t.
+func (f *Fetcher) open(ctx context.Context, t target) (net.Conn, *Error) {
+	if f.proxy != nil && !f.policy.opensPort(t) {
+		conn, err := f.tunnel(ctx, t)
+		if err != nil {
+			return nil, failedAt("connecting through the proxy", err)
+		}
+		return conn, nil
+	}
+	addrs, refusal := f.addresses(ctx, t)
+	if refusal != nil {
+		return nil, refusal
+	}
+	conn, err := f.dial(ctx, t, addrs)
+	if err != nil {
+		return nil, failedAt("connecting", err)
+	}
+	return conn, nil
 }
 
 // addresses resolves t's host and returns those addresses that may be asked.

@@ -6,8 +6,8 @@
 // Whoever may name a URL may try to make grantd knock at doors that only grantd
 // can reach, hang, swallow gigabytes, or flood a third party. So every fetch
 // is one plain GET over https, to an address that is judged after resolution and
-// right before the connection is made, without redirects, proxies, kept
-// connections or compression, bounded in size, time and number. Fetches of one
+// right before the connection is made, without redirects, proxies (but for one that
+// the operator names), kept connections or compression, bounded in size, time and number. Fetches of one
 // URL are folded into one, what they bring is cached within limits of ours, and
 // failures are remembered for a moment.
 //
@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -92,6 +93,11 @@ type Config struct {
 	OwnHosts []string
 	// RootCAs are the authorities that hosts' certificates must come from; nil: the system's.
 	RootCAs *x509.CertPool
+	// Proxy, if set, is an egress proxy (http://host:port or https://host:port)
+	// through which every https fetch goes by CONNECT, except of what Allow opens as
+	// host:port. It is given the host's name: then the proxy resolves it, and judging
+	// the address is the proxy's to do. Proxies of the environment are never used.
+	Proxy *url.URL
 	// Resolver is net.DefaultResolver unless set.
 	Resolver Resolver
 	// Connecting, if set, is told every address that passed the policy, right before
@@ -110,6 +116,7 @@ type Config struct {
 type Fetcher struct {
 	policy     policy
 	rootCAs    *x509.CertPool
+	proxy      *url.URL
 	resolver   Resolver
 	connecting func(netip.AddrPort) error
 	timeout    time.Duration
@@ -140,7 +147,7 @@ type flight struct {
 func New(config Config) *Fetcher {
 	f := &Fetcher{
 		policy:  newPolicy(config.Allow, config.OwnHosts),
-		rootCAs: config.RootCAs, resolver: config.Resolver, connecting: config.Connecting,
+		rootCAs: config.RootCAs, proxy: config.Proxy, resolver: config.Resolver, connecting: config.Connecting,
 		timeout: config.Timeout, now: config.Now,
 		documents: newLRU[Document](orDefault(config.CacheEntries, cacheEntries), orDefault(config.CacheBytes, cacheBytes)),
 		failures:  newLRU[failure](cacheEntries, cacheBytes),

@@ -362,7 +362,7 @@ func TestGet(t *testing.T) {
 }
 
 // CM-22: nobody can tell from an error what happened.
-func TestErrorsTellNothing(t *testing.T) {
+func TestCM22ErrorsTellNothing(t *testing.T) {
 	t.Parallel()
 	if outbound.ErrFetch.Error() != outbound.ErrRefused.Error() {
 		t.Error("ErrFetch and ErrRefused can be told apart")

@@ -87,7 +87,7 @@ func (g *Registration) replaced(client *storage.Client, asked *Metadata, said *s
 	switch {
 	case asked.ClientID != client.ClientID:
 		return nil, invalidMetadata("client_id must be sent, and be the client's own.")
-	case asked.ClientSecret != "" && !hasSecret(client, asked.ClientSecret, now):
+	case asked.ClientSecret != "" && !provesSecret(client, asked.ClientSecret, now):
 		return nil, invalidMetadata("client_secret is not one of the client's; it can be left out, but not chosen.")
 	case said.TokenEndpointAuthMethod != storage.AuthMethodPrivateKeyJWT && len(client.Secrets) == 0:
 		return nil, invalidMetadata("The client has no secret to authenticate with by that method; register a new client.")
@@ -142,7 +142,7 @@ func noManager() error {
 	return invalidToken("The registration access token is not that of a client registered here.")
 }
 
-func hasSecret(c *storage.Client, secret string, now time.Time) bool {
+func provesSecret(c *storage.Client, secret string, now time.Time) bool {
 	matches := 0
 	for _, s := range c.Secrets {
 		if s.ExpiresAt.IsZero() || now.Before(s.ExpiresAt) {

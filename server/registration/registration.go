@@ -28,10 +28,10 @@ const (
 	MaxUnused = 10_000
 	// UnusedLifetime is how long such a client is kept.
 	UnusedLifetime = 24 * time.Hour
-	// renewAfter is how old a row is when registering again gives it more time:
+	// foldRenewsAfter is how old a row is when registering again gives it more time:
 	// late, so that few registrations write, and early enough for who has just
 	// registered to be approved.
-	renewAfter = UnusedLifetime / 2
+	foldRenewsAfter = UnusedLifetime / 2
 	// maxJWKS bounds the keys that a stranger may have stored, in bytes.
 	maxJWKS = 16 << 10
 )
@@ -197,7 +197,7 @@ func (g *Registration) store(r *http.Request, registration *storage.Registration
 		if registration.Digest != nil {
 			var renewBefore time.Time
 			if g.PerAddress.Blocked(key) == 0 {
-				renewBefore = now.Add(-renewAfter)
+				renewBefore = now.Add(-foldRenewsAfter)
 			}
 			renewed, err := g.Store.FoldClient(ctx, registration, renewBefore)
 			if renewed {

@@ -5,6 +5,7 @@ package servertest
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -51,18 +52,19 @@ type Server struct {
 
 // options are what a test may choose.
 type options struct {
-	allow    []string
-	store    storage.Store
-	path     string
-	root     [][]byte
-	proxies  []netip.Prefix
-	register bool
-	mode     string
-	clock    *Clock
-	rotation time.Duration
-	host     string
-	issuer   string
-	tls      bool
+	allow     []string
+	store     storage.Store
+	path      string
+	root      [][]byte
+	proxies   []netip.Prefix
+	register  bool
+	mode      string
+	documents *x509.CertPool
+	clock     *Clock
+	rotation  time.Duration
+	host      string
+	issuer    string
+	tls       bool
 }
 
 // Option chooses something about a test server.
@@ -85,6 +87,12 @@ func WithDynamicRegistration() Option { return func(o *options) { o.register = t
 
 // WithRegistrationMode says who may register at /register.
 func WithRegistrationMode(mode string) Option { return func(o *options) { o.mode = mode } }
+
+// WithMetadataDocuments lets clients describe themselves in documents, at hosts whose
+// certificates come from these authorities.
+func WithMetadataDocuments(authorities *x509.CertPool) Option {
+	return func(o *options) { o.documents = authorities }
+}
 
 // WithOutboundAllow lets it fetch documents from an internal address, as host:port.
 func WithOutboundAllow(address string) Option {
@@ -158,8 +166,8 @@ func New(t testing.TB, opts ...Option) *Server {
 	}
 	s, err := server.New(t.Context(), server.Config{
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
-		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register, RegistrationMode: o.mode, Now: o.clock.Now,
-		KeyRotation: o.rotation,
+		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register, RegistrationMode: o.mode,
+		MetadataDocuments: o.documents != nil, OutboundRoots: o.documents, Now: o.clock.Now, KeyRotation: o.rotation,
 	})
 	if err != nil {
 		t.Fatal(err)

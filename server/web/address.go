@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -55,6 +56,22 @@ func (a Addresses) Key(r *http.Request) string {
 		}
 	}
 	return addr.String()
+}
+
+type callerKey struct{}
+
+// Remember puts the caller's key into the request's context, for limits of rooms
+// that see no request.
+func (a Addresses) Remember(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, a.Key(r))))
+	})
+}
+
+// Caller is the key that Remember has put there, or "".
+func Caller(ctx context.Context) string {
+	key, _ := ctx.Value(callerKey{}).(string)
+	return key
 }
 
 func (a Addresses) trusted(addr netip.Addr) bool {

@@ -17,6 +17,7 @@ type Error struct {
 	Code    string // a stable word; for pages and problem+json
 	Title   string // a short heading for pages; empty: the status text
 	Message string // a sentence for whoever sees it, without input or secrets
+	Help    string // what to do about it, for pages; may be empty
 	Err     error  // for the log; may be nil
 	// RetryAfter is sent as Retry-After, in seconds, when above zero.
 	RetryAfter int

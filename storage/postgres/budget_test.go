@@ -43,6 +43,9 @@ func TestBudgets(t *testing.T) {
 	page := f.NewApproval("files:read")
 	pushed := f.NewPushedRequest()
 	device := f.Device(t, "files:read")
+	documented := f.NewDocumentApproval(storagetest.NewDocumentClient())
+	changed := *documented.Document
+	changed.DocumentFetchedAt = now.Add(time.Hour)
 	rotation := storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: now}
 
 	for _, test := range []struct {
@@ -60,6 +63,13 @@ func TestBudgets(t *testing.T) {
 			return err
 		}},
 		{"Approve", true, func(ctx context.Context) error { return s.Approve(ctx, page, event("grant.approved", "")) }},
+		{"Approve a document", true, func(ctx context.Context) error { return s.Approve(ctx, documented, event("grant.approved", "")) }},
+		{"UpdateClientDocument", true, func(ctx context.Context) error {
+			return s.UpdateClientDocument(ctx, &changed, event("client.document_changed", ""))
+		}},
+		{"ConfirmClientDocument", true, func(ctx context.Context) error {
+			return s.ConfirmClientDocument(ctx, changed.ID, now.Add(2*time.Hour))
+		}},
 		{"CreateCode", true, func(ctx context.Context) error { return s.CreateCode(ctx, remembered, f.Session.ID) }},
 		{"Code", false, func(ctx context.Context) error { _, _, err := s.Code(ctx, f.Code.ID); return err }},
 		{"FailCode", true, func(ctx context.Context) error { return s.FailCode(ctx, f.Code.ID) }},

@@ -49,10 +49,9 @@ WITH live AS (
 		updated_at = EXCLUDED.updated_at`
 )
 
-// Approve implements storage.GrantStore. The code is inserted plainly: when its id
-// was used before, the whole statement fails and the Grant stays as it was.
-func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
-	const sql = approving + `, granted AS (` + insertGrant + `
+// approve is what an approval of a page writes. The code is inserted plainly: when
+// its id was used before, the whole statement fails and the Grant stays as it was.
+const approve = `, granted AS (` + insertGrant + `
 	WHERE ` + allHeld + mergeGrant + `
 	RETURNING id, user_id, client_id, resource_id
 ), coded AS (
@@ -64,14 +63,21 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	RETURNING grant_id
 ), recorded AS (` + recordEvent + `coded)
 SELECT grant_id FROM coded`
+
+// Approve implements storage.GrantStore.
+func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
 	c := &a.Code
 	decided := slices.Compact(slices.Sorted(slices.Values(c.Scopes)))
-	return s.row(ctx, "approve", sql,
-		withEvent(event, c.UserID, c.ClientID, c.ResourceID, a.SessionID,
-			c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
-			list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
-			c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt),
-		&c.GrantID)
+	args := withEvent(event, c.UserID, c.ClientID, c.ResourceID, a.SessionID,
+		c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
+		list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
+		c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt)
+	if a.Document == nil {
+		return s.row(ctx, "approve", approving+approve, args, &c.GrantID)
+	}
+	args = append(args, documentArgs(a.Document)...)
+	args = append(args, withEvent(a.DocumentEvent)...)
+	return s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID)
 }
 
 // Grants implements storage.GrantStore. Only the conditions that are asked for

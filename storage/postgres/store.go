@@ -187,10 +187,17 @@ UPDATE clients SET used_at = $1 FROM used WHERE clients.id = used.id`
 	// A client was not renewed before it was created, which is indexed.
 	lockUnusedClients = `
 SELECT id FROM clients
-WHERE source = 'dynamic' AND NOT disabled AND created_at <= $1 AND COALESCE(renewed_at, created_at) <= $1
-	AND (used_at IS NULL OR used_at <= $2)
+WHERE source = 'dynamic' AND NOT disabled AND created_at <= $2 AND COALESCE(renewed_at, created_at) <= $2
+	AND (used_at IS NULL OR used_at <= $3)
 	AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
-ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED`
+ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED`
+
+	// A disabled one stays, so that it stays disabled.
+	lockUnusedDocumentClients = `
+SELECT id FROM clients
+WHERE source = 'metadata_document' AND NOT disabled AND document_fetched_at <= $2
+	AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+ORDER BY document_fetched_at LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 	deleteUnusedClients = `
 DELETE FROM clients
@@ -222,16 +229,20 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 	if _, err := s.exec(ctx, "mark clients in use", markUsedClients, now, now.Add(-storage.ClientMark), limit); err != nil {
 		return total, err
 	}
-	n, err := s.sweepClients(ctx, now.Add(-unusedClientLifetime), now.Add(-storage.ClientIdle), limit)
+	n, err := s.sweepClients(ctx, lockUnusedClients, limit, now.Add(-unusedClientLifetime), now.Add(-storage.ClientIdle))
+	if total += n; err != nil {
+		return total, err
+	}
+	n, err = s.sweepClients(ctx, lockUnusedDocumentClients, limit, now.Add(-storage.UnusedDocument))
 	return total + n, err
 }
 
 // sweepClients looks at the Grants twice: a Grant that was committed between the
 // first look and the lock is seen by the second, and none can come after it.
-func (s *Store) sweepClients(ctx context.Context, before, usedBefore time.Time, limit int) (int, error) {
+func (s *Store) sweepClients(ctx context.Context, lockUnused string, limit int, before ...any) (int, error) {
 	deleted := 0
 	err := s.tx(ctx, "sweep clients", func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, lockUnusedClients, before, usedBefore, limit)
+		rows, err := tx.Query(ctx, lockUnused, append([]any{limit}, before...)...)
 		if err != nil {
 			return err
 		}

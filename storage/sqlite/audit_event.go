@@ -8,18 +8,28 @@ import (
 
 const insertAuditEvent = `INSERT INTO audit_events (id, at, actor, action, target, detail) VALUES (?, ?, ?, ?, ?, ?)`
 
+const insertTwoAuditEvents = insertAuditEvent + `, (?, ?, ?, ?, ?, ?)`
+
 // RecordAuditEvent implements storage.AuditEventStore. ErrExists: its id is taken.
 func (s *Store) RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error { return tx.record(event) })
 }
 
-// record writes the event of what the transaction does.
-func (t *tx) record(event storage.AuditEvent) error {
-	detail := event.Detail
-	if detail == nil {
-		detail = map[string]string{}
+// record writes the event, or two, of what the transaction does.
+func (t *tx) record(events ...storage.AuditEvent) error {
+	statement := insertAuditEvent
+	if len(events) == 2 {
+		statement = insertTwoAuditEvents
 	}
-	_, err := t.exec(insertAuditEvent, event.ID, micros(event.At), event.Actor, event.Action, event.Target, asJSON(detail))
+	var args []any
+	for _, event := range events {
+		detail := event.Detail
+		if detail == nil {
+			detail = map[string]string{}
+		}
+		args = append(args, event.ID, micros(event.At), event.Actor, event.Action, event.Target, asJSON(detail))
+	}
+	_, err := t.exec(statement, args...)
 	return err
 }
 

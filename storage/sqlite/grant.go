@@ -19,7 +19,7 @@ const writeGrant = `INSERT INTO grants
 	JOIN clients c ON c.id = @client
 	JOIN resources r ON r.id = @resource
 	WHERE s.id = @session AND ` + liveSession + `
-	  AND u.id = @user AND NOT u.disabled AND NOT c.disabled
+	  AND u.id = @user AND NOT u.disabled AND NOT c.disabled AND c.client_id = coalesce(@document, c.client_id)
 	  AND NOT EXISTS (
 		SELECT 1 FROM json_each(@sorted)
 		WHERE value NOT IN (SELECT name FROM scopes WHERE scopes.resource_id = r.id))
@@ -35,11 +35,23 @@ const writeGrant = `INSERT INTO grants
 	RETURNING id`
 
 // Approve implements storage.GrantStore. A code whose id is taken takes the
-// Grant's change back with it.
+// Grant's change, and the Client's, back with it.
 func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
 	sorted := slices.Compact(slices.Sorted(slices.Values(a.Code.Scopes)))
 	code := a.Code
 	err := s.write(ctx, func(tx *tx) error {
+		var document any // whose Client it must be
+		events := []storage.AuditEvent{event}
+		if a.Document != nil {
+			document = a.Document.ClientID
+			n, err := tx.exec(writeDocument, documentArgs(a.Document, code.CreatedAt)...)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				events = append(events, a.DocumentEvent)
+			}
+		}
 		err := tx.row(writeGrant, append(sessionArgs(code.CreatedAt),
 			sql.Named("id", storage.NewID(storage.PrefixGrant)),
 			sql.Named("session", a.SessionID),
@@ -50,6 +62,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 			sql.Named("shown", list(a.Shown)),
 			sql.Named("redirect_uri", code.RedirectURI),
 			sql.Named("client_name", a.ClientName),
+			sql.Named("document", document),
 		), &code.GrantID)
 		if err != nil {
 			return err
@@ -57,7 +70,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 		if _, err := tx.exec(insertCode, codeArgs(&code)...); err != nil {
 			return consumedIfTaken(err)
 		}
-		return tx.record(event)
+		return tx.record(events...)
 	})
 	if err == nil {
 		a.Code.GrantID = code.GrantID

@@ -214,6 +214,7 @@ func TestBudget(t *testing.T) {
 	code := f.NewCode("files:read")
 	code.GrantID = f.Grant.ID
 	approval, again := f.NewApproval("files:read"), f.NewApproval("files:read")
+	documented := f.NewDocumentApproval(storagetest.NewDocumentClient())
 	again.Code.ID = f.Code.ID
 	event := func() storage.AuditEvent { return storagetest.Event("test.counted", "") }
 	pushed := f.NewPushedRequest()
@@ -263,6 +264,15 @@ func TestBudget(t *testing.T) {
 		{"CreateSession", 6, 1, func(ctx context.Context) error { return s.CreateSession(ctx, session, event()) }, nil},
 		{"DeleteSession", 6, 1, func(ctx context.Context) error { return s.DeleteSession(ctx, session.ID, event()) }, nil},
 		{"Approve", 6, 1, func(ctx context.Context) error { return s.Approve(ctx, approval, event()) }, nil},
+		{"Approve a document", 6, 1, func(ctx context.Context) error { return s.Approve(ctx, documented, event()) }, nil},
+		{"UpdateClientDocument", 6, 1, func(ctx context.Context) error {
+			changed := *documented.Document
+			changed.DocumentFetchedAt = now.Add(time.Hour)
+			return s.UpdateClientDocument(ctx, &changed, event())
+		}, nil},
+		{"ConfirmClientDocument", 6, 1, func(ctx context.Context) error {
+			return s.ConfirmClientDocument(ctx, documented.Document.ID, now.Add(2*time.Hour))
+		}, nil},
 		{"Approve, again", 6, 0, func(ctx context.Context) error { return s.Approve(ctx, again, event()) }, storage.ErrConsumed},
 		{"CreateCode", 6, 1, func(ctx context.Context) error { return s.CreateCode(ctx, code, f.Session.ID) }, nil},
 		{"FailCode", 6, 1, func(ctx context.Context) error { return s.FailCode(ctx, code.ID) }, nil},

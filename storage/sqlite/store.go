@@ -144,11 +144,18 @@ const markUsedClients = `UPDATE clients SET used_at = @now WHERE id IN (
 
 // A client was not renewed before it was created, which is indexed.
 const sweepClients = `DELETE FROM clients WHERE id IN (
-	SELECT id FROM clients WHERE source = 'dynamic' AND NOT disabled
-		AND created_at <= @now - @unused AND coalesce(renewed_at, created_at) <= @now - @unused
-		AND (used_at IS NULL OR used_at <= @now - @client_idle)
-		AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
-	ORDER BY created_at LIMIT @limit)`
+	SELECT id FROM (
+		SELECT id FROM clients WHERE source = 'dynamic' AND NOT disabled
+			AND created_at <= @now - @unused AND coalesce(renewed_at, created_at) <= @now - @unused
+			AND (used_at IS NULL OR used_at <= @now - @client_idle)
+			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+		ORDER BY created_at LIMIT @limit)
+	UNION ALL
+	SELECT id FROM (
+		SELECT id FROM clients WHERE source = 'metadata_document' AND document_fetched_at <= @now - @unused_document
+			AND NOT disabled -- it stays, so that it stays disabled
+			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+		ORDER BY document_fetched_at LIMIT @limit))`
 
 // Sweep implements storage.Store.
 func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error) {
@@ -167,6 +174,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			sql.Named("unused", unusedClientLifetime.Microseconds()),
 			sql.Named("client_mark", storage.ClientMark.Microseconds()),
 			sql.Named("client_idle", storage.ClientIdle.Microseconds()),
+			sql.Named("unused_document", storage.UnusedDocument.Microseconds()),
 		}
 		for _, statement := range sweeps {
 			n, err := tx.exec(statement, args...)

@@ -21,6 +21,10 @@ var clientContracts = []contract{
 	{"a deleted client takes everything it was granted with it", clientDeleted},
 	{"secrets are added and deleted one by one", clientSecrets},
 	{"unused dynamic clients have a cap", clientCap},
+	{"a document's client is written by its approval", documentApproved},
+	{"an approval brings a newer document and no older one", documentMoves},
+	{"an approval of a document needs all that others need", documentNeeds},
+	{"a document is renewed forward only", documentRenewed},
 }
 
 func clientRoundTrip(t *testing.T, s storage.Store) {
@@ -257,6 +261,7 @@ func fullClient() *storage.Client {
 	c.RegistrationAccessTokenHash = Digest()
 	c.Secrets = []storage.ClientSecret{old, current}
 	c.UpdatedAt = Now.Add(time.Second)
+	c.DocumentFetchedAt = Now.Add(-time.Hour)
 	return c
 }
 

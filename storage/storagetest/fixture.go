@@ -149,6 +149,16 @@ func NewDynamicClient() *storage.Client {
 	return c
 }
 
+// NewDocumentClient returns a client from a document fetched at Now; it is not
+// stored.
+func NewDocumentClient() *storage.Client {
+	c := NewClient()
+	c.ClientID = "https://client.example/" + c.ID
+	c.ID = storage.DocumentClientID(c.ClientID)
+	c.Source, c.DocumentFetchedAt = storage.SourceMetadataDocument, Now
+	return c
+}
+
 // NewResource returns a resource with three scopes that is not stored.
 func NewResource() *storage.Resource {
 	return &storage.Resource{

@@ -33,6 +33,8 @@ var raceContracts = []contract{
 	{"a disabled client is left with nothing", raceDisableClient},
 	{"a removed scope is left nowhere", raceRemoveScope},
 	{"a revoked grant leaves no family", raceDeleteGrant},
+	{"a document is approved by many at once", raceDocument},
+	{"a disabled client of a document is left with nothing", raceDisableDocument},
 	{"a deleted user, client or resource leaves nothing", raceDelete},
 }
 

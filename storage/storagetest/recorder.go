@@ -70,6 +70,16 @@ func (r *recorder) UpdateClient(ctx context.Context, c *storage.Client, event st
 	return r.Store.UpdateClient(ctx, c, event)
 }
 
+func (r *recorder) UpdateClientDocument(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	r.seen.call("UpdateClientDocument")
+	return r.Store.UpdateClientDocument(ctx, c, event)
+}
+
+func (r *recorder) ConfirmClientDocument(ctx context.Context, id string, fetchedAt time.Time) error {
+	r.seen.call("ConfirmClientDocument")
+	return r.Store.ConfirmClientDocument(ctx, id, fetchedAt)
+}
+
 func (r *recorder) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
 	r.seen.call("DeleteClient")
 	return r.Store.DeleteClient(ctx, id, event)

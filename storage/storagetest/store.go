@@ -15,6 +15,7 @@ var storeContracts = []contract{
 	{"the version stays with everything else", heartbeatStays},
 	{"the sweep deletes what is past its time and nothing live", sweepBoundaries},
 	{"the sweep deletes unused dynamic clients only", sweepClients},
+	{"the sweep deletes the unused clients of documents", sweepDocumentClients},
 	{"the sweep keeps to its limit", sweepLimit},
 	{"a closed store is unavailable", closed},
 	{"an abandoned call is unavailable", abandoned},
@@ -206,9 +207,7 @@ func sweepClients(t *testing.T, s storage.Store) {
 	a := f.NewApproval("files:read")
 	a.Code.ClientID = usedOld.ID
 	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
-	document := NewClient()
-	document.Source = storage.SourceMetadataDocument
-	client(document, Now)
+	document := client(NewDocumentClient(), Now)
 	registered := client(NewClient(), Now)
 
 	version := catalogVersion(t, s)
@@ -224,6 +223,43 @@ func sweepClients(t *testing.T, s storage.Store) {
 	if catalogVersion(t, s) <= version {
 		t.Error("a client was swept and the version stayed")
 	}
+}
+
+func sweepDocumentClients(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	now := Now.Add(storage.UnusedDocument)
+	client := func(fetched time.Time) *storage.Client {
+		t.Helper()
+		c := NewDocumentClient()
+		c.DocumentFetchedAt = fetched
+		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+		return c
+	}
+	unusedOld, unusedNew, usedOld, disabled := client(Now), client(Now.Add(step)), client(Now), client(Now)
+	a := f.NewApproval("files:read")
+	a.Code.ClientID = usedOld.ID
+	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+	disabled.Disabled = true
+	want(t, s.UpdateClient(t.Context(), disabled, Event("client.updated", "")), nil)
+
+	version := catalogVersion(t, s)
+	_, err := s.Sweep(t.Context(), now, 1000*time.Hour, 100)
+	want(t, err, nil)
+	for name, kept := range map[string]*storage.Client{"newer": unusedNew, "used": usedOld, "disabled": disabled} {
+		if _, err := s.Client(t.Context(), kept.ID); err != nil {
+			t.Errorf("the %s client: %v", name, err)
+		}
+	}
+	_, err = s.Client(t.Context(), unusedOld.ID)
+	want(t, err, storage.ErrNotFound)
+	if catalogVersion(t, s) <= version {
+		t.Error("a client was swept and the version stayed")
+	}
+	want(t, s.DeleteGrant(t.Context(), a.Code.GrantID, Event("grant.deleted", "")), nil)
+	_, err = s.Sweep(t.Context(), now, 1000*time.Hour, 100)
+	want(t, err, nil)
+	_, err = s.Client(t.Context(), usedOld.ID)
+	want(t, err, storage.ErrNotFound)
 }
 
 func sweepLimit(t *testing.T, s storage.Store) {
@@ -273,14 +309,15 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 	code.GrantID = f.Grant.ID
 	pushed := f.NewPushedRequest()
 	for name, call := range map[string]func() error{
-		"Client":           func() error { _, err := s.Client(ctx, f.Client.ID); return err },
-		"ClientByClientID": func() error { _, err := s.ClientByClientID(ctx, f.Client.ClientID); return err },
-		"Clients":          func() error { _, err := s.Clients(ctx, page); return err },
-		"Resource":         func() error { _, err := s.Resource(ctx, f.Resource.ID); return err },
-		"Resources":        func() error { _, err := s.Resources(ctx, page); return err },
-		"User":             func() error { _, err := s.User(ctx, f.User.ID); return err },
-		"UserByUsername":   func() error { _, err := s.UserByUsername(ctx, f.User.Username); return err },
-		"Users":            func() error { _, err := s.Users(ctx, page); return err },
+		"Client":                func() error { _, err := s.Client(ctx, f.Client.ID); return err },
+		"ClientByClientID":      func() error { _, err := s.ClientByClientID(ctx, f.Client.ClientID); return err },
+		"ConfirmClientDocument": func() error { return s.ConfirmClientDocument(ctx, f.Client.ID, Now) },
+		"Clients":               func() error { _, err := s.Clients(ctx, page); return err },
+		"Resource":              func() error { _, err := s.Resource(ctx, f.Resource.ID); return err },
+		"Resources":             func() error { _, err := s.Resources(ctx, page); return err },
+		"User":                  func() error { _, err := s.User(ctx, f.User.ID); return err },
+		"UserByUsername":        func() error { _, err := s.UserByUsername(ctx, f.User.Username); return err },
+		"Users":                 func() error { _, err := s.Users(ctx, page); return err },
 		"SignIn": func() error {
 			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
 			return err

@@ -1,0 +1,4 @@
+-- Without a document's age its client cannot be judged; a new approval makes it again.
+DELETE FROM clients WHERE source = 'metadata_document';
+DROP INDEX clients_document;
+ALTER TABLE clients DROP COLUMN document_fetched_at;
