@@ -21,6 +21,8 @@ const (
 	PrefixFamily       = "fam_"
 	PrefixToken        = "tok_"
 	PrefixAuditEvent   = "evt_"
+
+	PrefixRegistrationRequest = "req_"
 )
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

@@ -13,7 +13,8 @@
 //     (disable, delete) locks the parent first and then removes children with
 //     fresh snapshots. So one of the two always sees the other.
 //   - Locks are taken in one order: users, clients, resources, scopes, sessions,
-//     grants, authorization_codes, families, catalog_version. Where rows of one
+//     grants, authorization_codes, families, registration_policy and _requests,
+//     catalog_version. Where rows of one
 //     table are locked in no order, Postgres may end one of two statements; it
 //     is then run again.
 //
@@ -155,11 +156,22 @@ DELETE FROM revoked_access_tokens USING doomed WHERE revoked_access_tokens.jti =
 SELECT id FROM clients
 WHERE source = 'dynamic' AND created_at <= $1
 	AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+	AND NOT EXISTS (SELECT 1 FROM registration_requests r WHERE r.client_id = clients.client_id
+		AND (r.state = 'pending' OR r.state = 'allowed' AND r.decided_at > $3))
 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED`
 
 	deleteUnusedClients = `
 DELETE FROM clients
 WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)`
+
+	sweepRequests = `
+WITH doomed AS (
+	SELECT id FROM registration_requests
+	WHERE state = 'pending' AND created_at <= $1
+		OR source = 'dynamic' AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.client_id = registration_requests.client_id)
+	LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM registration_requests USING doomed WHERE registration_requests.id = doomed.id`
 )
 
 // Sweep implements storage.Store. Each kind is a transaction of its own.
@@ -181,16 +193,21 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			return total, err
 		}
 	}
-	n, err := s.sweepClients(ctx, now.Add(-unusedClientLifetime), limit)
+	n, err := s.sweepClients(ctx, now.Add(-unusedClientLifetime), now.Add(-storage.RequestLifetime), limit)
+	total += n
+	if err != nil {
+		return total, err
+	}
+	n, err = s.exec(ctx, "sweep registration requests", sweepRequests, now.Add(-storage.RequestLifetime), limit)
 	return total + n, err
 }
 
 // sweepClients looks at the Grants twice: a Grant that was committed between the
 // first look and the lock is seen by the second, and none can come after it.
-func (s *Store) sweepClients(ctx context.Context, before time.Time, limit int) (int, error) {
+func (s *Store) sweepClients(ctx context.Context, before, allowedBefore time.Time, limit int) (int, error) {
 	deleted := 0
 	err := s.tx(ctx, "sweep clients", func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, lockUnusedClients, before, limit)
+		rows, err := tx.Query(ctx, lockUnusedClients, before, limit, allowedBefore)
 		if err != nil {
 			return err
 		}

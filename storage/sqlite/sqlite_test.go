@@ -270,6 +270,14 @@ func TestBudget(t *testing.T) {
 		{"ActivateSigningKey, another", 6, 1, func(ctx context.Context) error {
 			return s.ActivateSigningKey(ctx, next, key.KID, event())
 		}, nil},
+		{"AskRegistration", 6, 1, func(ctx context.Context) error {
+			return s.AskRegistration(ctx, storagetest.NewRegistrationRequest(), f.User.ID, storagetest.RequestLimits, event())
+		}, nil},
+		{"RegistrationPolicy", 1, 0, func(ctx context.Context) error { _, err := s.RegistrationPolicy(ctx); return err }, nil},
+		{"RegistrationRequestOf", 1, 0, func(ctx context.Context) error {
+			_, _, err := s.RegistrationRequestOf(ctx, "none", f.User.ID)
+			return err
+		}, storage.ErrNotFound},
 		{"RecordAuditEvent", 6, 1, func(ctx context.Context) error { return s.RecordAuditEvent(ctx, event()) }, nil},
 
 		{"Client", 1, 0, func(ctx context.Context) error { _, err := s.Client(ctx, f.Client.ID); return err }, nil},
@@ -297,7 +305,7 @@ func TestBudget(t *testing.T) {
 
 		{"EndFamily", 6, 1, func(ctx context.Context) error { return s.EndFamily(ctx, family.ID, event()) }, nil},
 		{"DeleteGrant", 6, 1, func(ctx context.Context) error { return s.DeleteGrant(ctx, f.Grant.ID, event()) }, nil},
-		{"Sweep", 6, 1, func(ctx context.Context) error {
+		{"Sweep", 10, 1, func(ctx context.Context) error {
 			n, err := s.Sweep(ctx, now.Add(storage.FamilyLifetime), time.Hour, 100)
 			if n == 0 {
 				t.Error("there was nothing to sweep")

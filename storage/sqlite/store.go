@@ -129,7 +129,14 @@ var sweeps = []string{
 const sweepClients = `DELETE FROM clients WHERE id IN (
 	SELECT id FROM clients WHERE source = 'dynamic' AND created_at < @now - @unused
 		AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+		AND NOT EXISTS (SELECT 1 FROM registration_requests r WHERE r.client_id = clients.client_id
+			AND (r.state = 'pending' OR r.state = 'allowed' AND r.decided_at > @now - @request_lifetime))
 	ORDER BY created_at LIMIT @limit)`
+
+const sweepRequests = `DELETE FROM registration_requests WHERE id IN (
+	SELECT id FROM registration_requests WHERE state = 'pending' AND created_at <= @now - @request_lifetime
+		OR source = 'dynamic' AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.client_id = registration_requests.client_id)
+	LIMIT @limit)`
 
 // Sweep implements storage.Store.
 func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error) {
@@ -144,6 +151,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			sql.Named("session_lifetime", storage.SessionLifetime.Microseconds()),
 			sql.Named("session_idle", storage.SessionIdle.Microseconds()),
 			sql.Named("unused", unusedClientLifetime.Microseconds()),
+			sql.Named("request_lifetime", storage.RequestLifetime.Microseconds()),
 		}
 		for _, statement := range sweeps {
 			n, err := tx.exec(statement, args...)
@@ -153,11 +161,17 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			swept += n
 		}
 		clients, err := tx.exec(sweepClients, args...)
-		if err != nil || clients == 0 {
+		if err != nil {
 			return err
 		}
-		swept += clients
-		_, err = tx.exec(bumpCatalogVersion)
+		requests, err := tx.exec(sweepRequests, args...)
+		if err != nil {
+			return err
+		}
+		swept += clients + requests
+		if clients > 0 {
+			_, err = tx.exec(bumpCatalogVersion)
+		}
 		return err
 	})
 	if err != nil {

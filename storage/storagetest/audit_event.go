@@ -50,6 +50,9 @@ func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
 	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
 	secret, key := NewClientSecret(), NewSigningKey()
+	policy, err := s.RegistrationPolicy(ctx)
+	want(t, err, nil)
+	asked := NewRegistrationRequest()
 	return []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
 		{"CreateDynamicClient", func(e storage.AuditEvent) error { return s.CreateDynamicClient(ctx, NewDynamicClient(), 100, e) }},
@@ -73,6 +76,12 @@ func acts(t testing.TB, f *Fixture) []act {
 		}},
 		{"ActivateSigningKey", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, key, "", e) }},
 		{"RecordAuditEvent", func(e storage.AuditEvent) error { return s.RecordAuditEvent(ctx, e) }},
+		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, policy, e) }},
+		{"AskRegistration", func(e storage.AuditEvent) error { return s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, e) }},
+		{"DecideRegistration", func(e storage.AuditEvent) error {
+			return s.DecideRegistration(ctx, asked.ID, storage.RegistrationDecision{Allowed: true, At: Now, Host: "tool.example"}, e)
+		}},
+		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
 	}
 }
 
@@ -101,6 +110,9 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 	ctx, unknown := t.Context(), "no such id"
 	stale := *f.Client
 	stale.Version += 100
+	stalePolicy, err := s.RegistrationPolicy(ctx)
+	want(t, err, nil)
+	stalePolicy.Version += 100
 	staleResource, staleUser := *f.Resource, *f.User
 	staleResource.Version += 100
 	staleUser.Version += 100
@@ -125,6 +137,14 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"EndFamily", func(e storage.AuditEvent) error { return s.EndFamily(ctx, unknown, e) }},
 		{"DeleteGrant", func(e storage.AuditEvent) error { return s.DeleteGrant(ctx, unknown, e) }},
 		{"ActivateSigningKey", func(e storage.AuditEvent) error { return s.ActivateSigningKey(ctx, NewSigningKey(), unknown, e) }},
+		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, stalePolicy, e) }},
+		{"AskRegistration", func(e storage.AuditEvent) error {
+			return s.AskRegistration(ctx, NewRegistrationRequest(), unknown, RequestLimits, e)
+		}},
+		{"DecideRegistration", func(e storage.AuditEvent) error {
+			return s.DecideRegistration(ctx, unknown, storage.RegistrationDecision{At: Now, Host: "tool.example"}, e)
+		}},
+		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, unknown, e) }},
 	} {
 		if err := failing.do(Event("test.failed", failing.name)); err == nil {
 			t.Fatalf("%s did not fail", failing.name)
@@ -144,7 +164,8 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		switch act.name {
 		// These act on what another of them would have had to make first.
 		case "UpdateClient", "AddClientSecret", "DeleteClientSecret", "DeleteClient",
-			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession":
+			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession",
+			"DecideRegistration", "DeleteRegistrationRequest":
 			continue
 		}
 		// An id that is taken is the one way to make an event fail on purpose.

@@ -43,6 +43,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"ClientAssertion", clientAssertionContracts},
 		{"SigningKey", signingKeyContracts},
 		{"AuditEvent", auditEventContracts},
+		{"RegistrationPolicy", registrationPolicyContracts},
+		{"RegistrationRequest", registrationRequestContracts},
 		{"Store", storeContracts},
 		{"Values", valueContracts},
 		{"Races", raceContracts},

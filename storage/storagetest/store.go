@@ -27,6 +27,13 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	ctx, secret, resource := t.Context(), NewClientSecret(), NewResource()
 	first, second := NewSigningKey(), NewSigningKey()
+	policy, err := s.RegistrationPolicy(ctx)
+	want(t, err, nil)
+	asked := NewRegistrationRequest()
+	asked.Source = storage.SourceDynamic
+	want(t, s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, Event("registration_request.created", asked.ClientID)), nil)
+	moved := *asked
+	moved.RedirectURIs = moved.RedirectURIs[1:]
 	version := catalogVersion(t, s)
 	_, databaseTime, err := s.Heartbeat(ctx)
 	want(t, err, nil)
@@ -45,6 +52,14 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		{"ActivateSigningKey, another", func(e storage.AuditEvent) error {
 			return s.ActivateSigningKey(ctx, second, first.KID, e)
 		}},
+		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, policy, e) }},
+		{"DecideRegistration", func(e storage.AuditEvent) error {
+			return s.DecideRegistration(ctx, asked.ID, storage.RegistrationDecision{Allowed: true, At: Now}, e)
+		}},
+		{"AskRegistration, for another client of that name", func(e storage.AuditEvent) error {
+			return s.AskRegistration(ctx, &moved, f.User.ID, RequestLimits, e)
+		}},
+		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
 	} {
 		if err := change.do(Event("test.change", "")); err != nil {
 			t.Fatalf("%s: %v", change.name, err)
@@ -82,6 +97,7 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	check("RedeemCode", s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)))
 	check("RotateFamily", s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Presented: 1, Request: []byte("r"), Now: Now}))
 	check("DeleteGrant", s.DeleteGrant(ctx, f.Grant.ID, Event("grant.deleted", "")))
+	check("AskRegistration", s.AskRegistration(ctx, NewRegistrationRequest(), f.User.ID, RequestLimits, Event("registration_request.created", "")))
 	check("RevokeAccessToken", s.RevokeAccessToken(ctx, "tok_a", Now, Event("token.revoked", "")))
 	_, err := s.Sweep(ctx, Now, unused, 100)
 	check("a sweep of what nobody caches", err)
@@ -267,18 +283,22 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
 			return err
 		},
-		"Grants":          func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
-		"CreateCode":      func() error { return s.CreateCode(ctx, code, f.Session.ID) },
-		"Code":            func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
-		"RedeemCode":      func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
-		"FailCode":        func() error { return s.FailCode(ctx, f.Code.ID) },
-		"Family":          func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
-		"RotateFamily":    func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
-		"AccessTokenLive": func() error { _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
-		"SigningKeys":     func() error { _, err := s.SigningKeys(ctx); return err },
-		"AuditEvents":     func() error { _, err := s.AuditEvents(ctx, page); return err },
-		"Heartbeat":       func() error { _, _, err := s.Heartbeat(ctx); return err },
-		"Sweep":           func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
+		"Grants":                func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
+		"CreateCode":            func() error { return s.CreateCode(ctx, code, f.Session.ID) },
+		"Code":                  func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
+		"RedeemCode":            func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
+		"FailCode":              func() error { return s.FailCode(ctx, f.Code.ID) },
+		"Family":                func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
+		"RotateFamily":          func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
+		"AccessTokenLive":       func() error { _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
+		"SigningKeys":           func() error { _, err := s.SigningKeys(ctx); return err },
+		"AuditEvents":           func() error { _, err := s.AuditEvents(ctx, page); return err },
+		"RegistrationPolicy":    func() error { _, err := s.RegistrationPolicy(ctx); return err },
+		"RegistrationRequest":   func() error { _, err := s.RegistrationRequest(ctx, "req_none"); return err },
+		"RegistrationRequestOf": func() error { _, _, err := s.RegistrationRequestOf(ctx, "none", f.User.ID); return err },
+		"RegistrationRequests":  func() error { _, err := s.RegistrationRequests(ctx, "", page); return err },
+		"Heartbeat":             func() error { _, _, err := s.Heartbeat(ctx); return err },
+		"Sweep":                 func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
