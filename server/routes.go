@@ -32,9 +32,8 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	// What a browser program of any origin may call. No cookie counts there.
 	handle("/token", byMethod{http.MethodPost: oauth(r.oauth.Token)}.fromAnyOrigin())
 	handle("/revoke", byMethod{http.MethodPost: oauth(r.oauth.Revoke)}.fromAnyOrigin())
-	if r.registration != nil {
-		handle("/register", byMethod{http.MethodPost: oauth(r.registration.Register)}.fromAnyOrigin())
-	}
+	register := byMethod{http.MethodPost: oauth(r.registration.Register)}.fromAnyOrigin()
+	router.Handle(root+"/register", s.metrics.measure(root+"/register", r.registration.WhileOn(register, router.NotFoundHandler)))
 	documents := func(path string, h http.HandlerFunc) { mount(path, get(h).fromAnyOrigin()) }
 	documents(root+"/jwks", r.metadata.JWKS)
 	// RFC 8414 puts the issuer's path behind the well-known name, OpenID Connect
@@ -52,6 +51,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	// What people see.
 	page := r.pages.Handle
 	handle("/authorize", byMethod{http.MethodGet: page(r.oauth.Authorize), http.MethodPost: page(r.oauth.Decide), http.MethodHead: page(nothing)})
+	handle("/authorize/ask", byMethod{http.MethodPost: page(r.oauth.Ask)})
 	handle("/login", byMethod{http.MethodGet: r.login.Login(), http.MethodHead: r.login.Login(), http.MethodPost: r.login.Login()})
 	handle("/logout", byMethod{http.MethodGet: r.login.Logout(), http.MethodHead: r.login.Logout(), http.MethodPost: r.login.Logout()})
 	handle("/account", get(r.account.Account()))

@@ -20,6 +20,7 @@ import (
 	"grantd/server/oauth"
 	"grantd/server/outbound"
 	"grantd/server/password"
+	"grantd/server/profiles"
 	"grantd/server/registration"
 	"grantd/server/session"
 	"grantd/server/web"
@@ -41,8 +42,7 @@ type Config struct {
 	TrustedProxies   []netip.Prefix
 	SigningAlgorithm string // one of keys.Algorithms
 	// OutboundAllow are the internal addresses that documents may be fetched from.
-	OutboundAllow       []outbound.Allowed
-	DynamicRegistration bool
+	OutboundAllow []outbound.Allowed
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -81,12 +81,22 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := signing.Load(ctx); err != nil {
 		return nil, err
 	}
-	s.catalog.OnChange = signing.Refresh
 
 	rooms, err := s.build(c, signing)
 	if err != nil {
 		return nil, err
 	}
+	advertise := func(ctx context.Context) error {
+		policy, err := s.catalog.RegistrationPolicy(ctx)
+		if err != nil {
+			return err
+		}
+		return rooms.metadata.Registration(policy.Dynamic != storage.RegistrationOff, policy.MetadataDocuments != storage.RegistrationOff)
+	}
+	if err := advertise(ctx); err != nil {
+		return nil, err
+	}
+	s.catalog.OnChange = func(ctx context.Context) error { return errors.Join(signing.Refresh(ctx), advertise(ctx)) }
 	s.public = web.Guard([]string{c.Issuer.Hostname()}, s.publicRoutes(c, rooms))
 	s.admin = s.adminRoutes(c, rooms)
 	return s, nil
@@ -106,7 +116,8 @@ type rooms struct {
 	login        *login.Handler
 	account      *account.Handler
 	metadata     *metadata.Metadata
-	registration *registration.Registration // nil: off
+	registration *registration.Registration
+	trust        *registration.Trust
 	admin        http.Handler
 }
 
@@ -126,10 +137,15 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
+	known, err := profiles.Load(registration.CheckDocument)
+	if err != nil {
+		return nil, err
+	}
+	trust := &registration.Trust{Policies: s.catalog, Profiles: known}
 	fetcher := outbound.New(outbound.Config{Allow: c.OutboundAllow, OwnHosts: []string{c.Issuer.Host()}, Now: s.now})
 	engine := oauth.New(oauth.Config{
 		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
-		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now},
+		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now}, Admission: trust,
 		ClientAuth: &clientauth.Authenticator{
 			Clients: s.catalog, Addresses: addresses, Now: s.now,
 			Assertions: &clientauth.Assertions{Issuer: c.Issuer.String(), Keys: clientauth.ClientKeys{Fetcher: fetcher, Now: s.now}, Used: s.store, Now: s.now},
@@ -137,7 +153,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		},
 	})
 	documents, err := metadata.New(c.Issuer, metadata.Features{
-		DynamicRegistration: c.DynamicRegistration, SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
+		SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
 	}, signing.JWKS)
 	if err != nil {
 		return nil, err
@@ -155,15 +171,14 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			},
 		}),
 		account: &account.Handler{Pages: pages, Sessions: sessions},
-		admin: admin.New(admin.Config{
-			Store: s.store, HashPassword: hasher.Hash, Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check, Now: s.now,
-		}),
-	}
-	if c.DynamicRegistration {
-		r.registration = &registration.Registration{
-			Store: s.store, Addresses: addresses, Now: s.now,
+		trust:   trust,
+		registration: &registration.Registration{
+			Store: s.store, Addresses: addresses, Trust: trust, Now: s.now,
 			Limit: &web.FailureLimit{Failures: registrationsPerHour, Window: time.Hour, Now: s.now},
-		}
+		},
+		admin: admin.New(admin.Config{
+			Store: s.store, HashPassword: hasher.Hash, Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check, Profiles: known, Now: s.now,
+		}),
 	}
 	return r, nil
 }

@@ -47,6 +47,7 @@ var (
 	claimed     = map[string]any{
 		"login.html":    LoginPage{},
 		"consent.html":  ConsentPage{},
+		"ask.html":      AskPage{},
 		"continue.html": ContinuePage{URL: "/"},
 		"error.html":    ErrorPage{},
 		"logout.html":   LogoutPage{},

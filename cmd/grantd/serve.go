@@ -228,15 +228,14 @@ func (c Config) server(store storage.Store) server.Config {
 		keys[i] = key.Reveal()
 	}
 	return server.Config{
-		Issuer:              c.Issuer,
-		Store:               store,
-		Root:                c.Root,
-		AdminKeys:           keys,
-		AdminHosts:          c.adminHosts(),
-		TrustedProxies:      c.TrustedProxies,
-		SigningAlgorithm:    c.SigningAlgorithm,
-		OutboundAllow:       c.OutboundAllow,
-		DynamicRegistration: c.DynamicRegistration,
+		Issuer:           c.Issuer,
+		Store:            store,
+		Root:             c.Root,
+		AdminKeys:        keys,
+		AdminHosts:       c.adminHosts(),
+		TrustedProxies:   c.TrustedProxies,
+		SigningAlgorithm: c.SigningAlgorithm,
+		OutboundAllow:    c.OutboundAllow,
 	}
 }
 

@@ -9,16 +9,22 @@ import (
 	"github.com/gorilla/mux"
 
 	"grantd/api"
+	"grantd/server/profiles"
 	"grantd/server/web"
 	"grantd/storage"
 )
 
-// Store is what the admin API needs of the database. It can neither approve for
-// a person nor insert a signing key.
+// Store is what the admin API needs of the database. It can neither approve or
+// ask for a person nor insert a signing key.
 type Store interface {
 	storage.ClientStore
 	storage.ResourceStore
 	storage.UserStore
+	storage.RegistrationPolicyStore
+	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
+	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
+	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
+	DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
@@ -29,7 +35,7 @@ type Store interface {
 // shorter one.
 const MinKeyLength = 32
 
-// Config is what New needs. All fields but Hosts and CheckURL are required.
+// Config is what New needs. All fields but Hosts, CheckURL and Profiles are required.
 type Config struct {
 	Store Store
 	// HashPassword turns a password into what storage.User.PasswordHash holds.
@@ -43,13 +49,15 @@ type Config struct {
 	// CheckURL refuses a URL that documents may not be fetched from; nil refuses
 	// all.
 	CheckURL func(url string) error
+	// Profiles are the client profiles, whether they are on or off.
+	Profiles profiles.Set
 	Now      func() time.Time
 }
 
 // New returns the handler for everything under /admin/v1. It wraps itself in
 // web.Guard and answers every error but a foreign host's as problem+json.
 func New(cfg Config) http.Handler {
-	h := &handlers{store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, clock: cfg.Now}
+	h := &handlers{store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, profiles: cfg.Profiles, clock: cfg.Now}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
 	}
@@ -77,6 +85,7 @@ type handlers struct {
 	store        Store
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
+	profiles     profiles.Set
 	clock        func() time.Time
 }
 

@@ -30,6 +30,9 @@ var bodies = map[string]reflect.Type{
 	"PATCH /admin/v1/resources/{id}": reflect.TypeFor[api.ResourcePatch](),
 	"POST /admin/v1/users":           reflect.TypeFor[api.UserFields](),
 	"PATCH /admin/v1/users/{id}":     reflect.TypeFor[api.UserPatch](),
+
+	"PATCH /admin/v1/registration-policy":                reflect.TypeFor[api.RegistrationPolicyPatch](),
+	"POST /admin/v1/registration-requests/{id}/decision": reflect.TypeFor[api.RegistrationDecision](),
 }
 
 // readBodyStrictly checks the body of a POST or PATCH before the generated code

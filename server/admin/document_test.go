@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -117,8 +118,13 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	if err := s.store.ActivateSigningKey(s.t.Context(), storagetest.NewSigningKey(), "", storagetest.Event("key.activated", "")); err != nil {
 		s.t.Fatal(err)
 	}
+	asked := storagetest.NewRegistrationRequest()
+	if err := s.store.AskRegistration(s.t.Context(), asked, f.User.ID, storagetest.RequestLimits, storagetest.Event("registration_request.created", asked.ClientID)); err != nil {
+		s.t.Fatal(err)
+	}
 	ids := map[string]string{
-		"clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
+		"registration-requests": asked.ID,
+		"clients":               f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,
 	}
 	collection := strings.Split(path, "/")[3]
@@ -131,11 +137,7 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 		}
 		value, ok := ids[p.Value.Name]
 		if !ok {
-			raw, err := json.Marshal(p.Value.Example)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			value = string(raw)
+			value = fmt.Sprint(p.Value.Example)
 		}
 		query.Set(p.Value.Name, value)
 	}

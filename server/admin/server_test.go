@@ -21,6 +21,8 @@ import (
 	"grantd/api"
 	"grantd/migrations"
 	"grantd/server/admin"
+	"grantd/server/profiles"
+	"grantd/server/registration"
 	"grantd/storage"
 	"grantd/storage/sqlite"
 )
@@ -66,6 +68,10 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	for _, w := range wrap {
 		inner = w(inner)
 	}
+	known, err := profiles.Load(registration.CheckDocument)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.handler = admin.New(admin.Config{
 		Store: inner,
 		HashPassword: func(_ context.Context, password string) (string, error) {
@@ -74,8 +80,9 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 			s.hashed = append(s.hashed, password)
 			return "$hashed$" + string(rune('a'+len(s.hashed))), nil
 		},
-		Keys:  []string{key, otherKey, "short"},
-		Hosts: []string{"127.0.0.1", "localhost"},
+		Keys:     []string{key, otherKey, "short"},
+		Hosts:    []string{"127.0.0.1", "localhost"},
+		Profiles: known,
 		Now: func() time.Time {
 			s.mu.Lock()
 			defer s.mu.Unlock()

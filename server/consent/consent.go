@@ -50,6 +50,7 @@ var (
 type Question struct {
 	Query       string // the authorization request, raw, as in the URL
 	Client      *storage.Client
+	Known       string // what the client is known as by where it comes from, or ""
 	RedirectURI string
 	Resource    *storage.Resource
 	Scopes      []string
@@ -141,7 +142,7 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		Action: root + "/authorize?" + q.Query,
 		Client: templates.ConsentClient{
 			Name: q.Client.ClientName, Host: authority(q.Client.ClientID), RedirectHost: RedirectHost(q.RedirectURI),
-			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Source: string(q.Client.Source),
+			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Known: q.Known, Source: string(q.Client.Source),
 		},
 		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},

@@ -42,6 +42,9 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
+	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
+		return err
+	}
 	switch {
 	case remembered(request, signIn):
 		return o.issueRemembered(w, r, request, signIn)
@@ -71,6 +74,9 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return o.sendToLogin(w, request)
 	} else if err != nil {
+		return err
+	}
+	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
 		return err
 	}
 	q := question(request, signIn)
@@ -122,7 +128,7 @@ func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error
 
 func question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
 	return consent.Question{
-		Query: request.query, Client: request.client, RedirectURI: request.redirectURI,
+		Query: request.query, Client: request.client, Known: request.known, RedirectURI: request.redirectURI,
 		Resource: request.resource, Scopes: request.scopes, SignIn: signIn,
 	}
 }
@@ -246,17 +252,23 @@ func (o *OAuth) issue(r *http.Request, request *authorizationRequest, session *a
 // sendToLogin sends the browser to sign in and back to this same request. What
 // must be remembered on the way travels sealed in the URL.
 func (o *OAuth) sendToLogin(w http.ResponseWriter, request *authorizationRequest) error {
-	query := request.query
-	if request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 {
-		query = o.withStep(request)
-	}
-	web.SeeOther(w, o.Issuer.Root()+"/login?"+query)
+	web.SeeOther(w, o.Issuer.Root()+"/login?"+o.queryWithStep(request))
 	return nil
 }
 
+// queryWithStep is the request's query, with a note of when it first arrived if
+// that will count.
+func (o *OAuth) queryWithStep(request *authorizationRequest) string {
+	if request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 {
+		return o.withStep(request)
+	}
+	return request.query
+}
+
 // refuse answers an error that may go to the client (OAuth 2.1 §4.1.2.1). A
-// self-asserted client's address is not followed before the person has signed in,
-// nor ever on prompt=none: they see a page that names it.
+// self-asserted client's address is not followed before the person has signed in
+// and may approve the client, nor ever on prompt=none: they see a page that names
+// it.
 func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authorizationRequest, err error) error {
 	if web.OAuthErrorOf(err).Status >= http.StatusInternalServerError {
 		return err
@@ -264,7 +276,20 @@ func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authoriz
 	e := web.OAuthErrorOf(err)
 	target := o.redirectTarget(request, errorValues(e))
 	automatic := !request.client.SelfAsserted()
-	if !automatic && !request.prompt("none") {
+	if !automatic {
+		// Nor is a client's address followed that nobody may approve yet, or linked
+		// to when it was turned away.
+		mode, err := o.Admission.Client(r.Context(), request.client)
+		if err != nil {
+			return err
+		}
+		if mode == storage.RegistrationOff {
+			o.turnAway(w, r)
+			return nil
+		}
+		automatic = mode == storage.RegistrationAllow && !request.prompt("none")
+	}
+	if automatic && request.client.SelfAsserted() {
 		_, err := o.Sessions.SignIn(r, "", "")
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err

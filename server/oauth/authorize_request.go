@@ -37,6 +37,7 @@ const (
 type authorizationRequest struct {
 	query         string // raw, without the step
 	client        *storage.Client
+	known         string // as what, by where it comes from; set when it is admitted
 	redirectURI   string
 	state         string // sent back byte for byte; empty: none was sent
 	resource      *storage.Resource

@@ -21,6 +21,8 @@ type Store interface {
 	storage.AccessTokenStore
 	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
+	AskRegistration(ctx context.Context, r *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error
+	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
 }
 
 // Catalog finds Clients and Resources, usually without asking the database.
@@ -43,6 +45,7 @@ type Config struct {
 	Store      Store
 	Catalog    Catalog
 	Sessions   Sessions
+	Admission  Admission
 	Consent    *consent.Consent
 	Pages      *web.Pages
 	ClientAuth *clientauth.Authenticator

@@ -35,6 +35,7 @@ type Registration struct {
 	Store     Store
 	Addresses web.Addresses
 	Limit     *web.FailureLimit // registrations per address
+	Trust     *Trust
 	Now       func() time.Time
 }
 
@@ -59,8 +60,31 @@ type response struct {
 	SoftwareVersion         string   `json:"software_version,omitempty"`
 }
 
+// WhileOn serves next unless the policy has switched dynamic registration off;
+// then there is no such path, whatever the method.
+func (g *Registration) WhileOn(next, notFound http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// When the policy cannot be read, next says so in the words of the endpoint.
+		if mode, err := g.Trust.Dynamic(r.Context()); err == nil && mode == storage.RegistrationOff {
+			notFound.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // Register serves POST /register.
 func (g *Registration) Register(w http.ResponseWriter, r *http.Request) error {
+	switch mode, err := g.Trust.Dynamic(r.Context()); {
+	case err != nil:
+		return err
+	case mode == storage.RegistrationToken:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		return &web.OAuthError{
+			Status: http.StatusUnauthorized, Code: "invalid_token",
+			Description: "Registering here takes an initial access token of this server's administrators.",
+		}
+	}
 	key := g.Addresses.Key(r)
 	if wait := g.Limit.Blocked(key); wait > 0 {
 		return &web.OAuthError{
@@ -72,7 +96,7 @@ func (g *Registration) Register(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	client, err := g.client(asked)
+	client, err := g.client(r.Context(), asked)
 	if err != nil {
 		return err
 	}
@@ -113,7 +137,13 @@ var rules = Rules{AuthMethods: []string{storage.AuthMethodNone}, DefaultAuthMeth
 
 // client turns what was asked into the client that is registered. A client that
 // asks for a secret or a key of its own is registered as a public one, and told.
-func (g *Registration) client(asked *Metadata) (*storage.Client, error) {
+func (g *Registration) client(ctx context.Context, asked *Metadata) (*storage.Client, error) {
+	privateUse, err := g.Trust.PrivateUse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rules := rules
+	rules.PrivateUse = privateUse
 	asked.TokenEndpointAuthMethod = storage.AuthMethodNone
 	client, err := rules.Client(asked)
 	if err != nil {

@@ -55,7 +55,8 @@ type options struct {
 	path     string
 	root     [][]byte
 	proxies  []netip.Prefix
-	register bool
+	dynamic  storage.RegistrationMode // empty: as the database has it
+	document storage.RegistrationMode
 	clock    *Clock
 	host     string
 	issuer   string
@@ -77,8 +78,16 @@ func WithRootKeys(root ...[]byte) Option { return func(o *options) { o.root = ro
 // WithTrustedProxies believes X-Forwarded-For from these networks.
 func WithTrustedProxies(p ...netip.Prefix) Option { return func(o *options) { o.proxies = p } }
 
-// WithDynamicRegistration opens /register.
-func WithDynamicRegistration() Option { return func(o *options) { o.register = true } }
+// WithDynamicRegistration lets every client register itself.
+func WithDynamicRegistration() Option {
+	return func(o *options) { o.dynamic = storage.RegistrationAllow }
+}
+
+// WithRegistration sets the registration policy's modes; empty leaves one as the
+// database has it. Without it a new database asks administrators.
+func WithRegistration(dynamic, metadataDocuments storage.RegistrationMode) Option {
+	return func(o *options) { o.dynamic, o.document = dynamic, metadataDocuments }
+}
 
 // WithOutboundAllow lets it fetch documents from an internal address, as host:port.
 func WithOutboundAllow(address string) Option {
@@ -147,9 +156,12 @@ func New(t testing.TB, opts ...Option) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := o.setPolicy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	s, err := server.New(t.Context(), server.Config{
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
-		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register, Now: o.clock.Now,
+		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, Now: o.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -172,6 +184,23 @@ func New(t testing.TB, opts ...Option) *Server {
 	running.Go(func() { _ = s.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
 	return &Server{t: t, URL: address, Origin: origin, Admin: admin.URL, Store: o.store, Clock: o.clock, Public: s.Public(), issuer: issuer, transport: transport}
+}
+
+func (o *options) setPolicy(ctx context.Context) error {
+	if o.dynamic == "" && o.document == "" {
+		return nil
+	}
+	p, err := o.store.RegistrationPolicy(ctx)
+	if err != nil {
+		return err
+	}
+	if o.dynamic != "" {
+		p.Dynamic = o.dynamic
+	}
+	if o.document != "" {
+		p.MetadataDocuments = o.document
+	}
+	return o.store.UpdateRegistrationPolicy(ctx, p, storage.NewAuditEvent(o.clock.Now(), "system", "registration_policy.updated", "registration-policy"))
 }
 
 // SQLite opens a fresh SQLite database.
