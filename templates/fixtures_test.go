@@ -44,6 +44,11 @@ func fixtures() []fixture {
 		{"consent_verified", consent(consentVerified())},
 		{"consent_unverified", consent(consentUnverified())},
 		{"consent_known", consent(consentKnown())},
+		{"consent_known_loopback", consent(func() templates.ConsentPage {
+			p := consentLoopback()
+			p.Client.Host, p.Client.Known, p.Client.Source = "claude.ai", "Claude Code", "metadata_document"
+			return p
+		}())},
 		{"consent_loopback", consent(consentLoopback())},
 		{"consent_private_scheme", consent(consentPrivateScheme())},
 		{"consent_again", consent(consentAgain())},

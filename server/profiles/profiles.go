@@ -168,7 +168,9 @@ func (s Set) Has(name string) bool {
 // Of returns the profile whose client names itself by this URL; one that has it
 // without "*" goes first.
 func (s Set) Of(clientID string) (*Profile, bool) {
-	if p, ok := s.first(func(p *Profile) bool { return slices.Contains(p.ClientIDs, clientID) && !strings.Contains(clientID, "*") }); ok {
+	if p, ok := s.first(func(p *Profile) bool {
+		return slices.Contains(p.ClientIDs, clientID) && !strings.Contains(clientID, "*")
+	}); ok {
 		return p, true
 	}
 	return s.first(func(p *Profile) bool {
