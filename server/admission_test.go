@@ -112,25 +112,44 @@ func TestRegistrationModes(t *testing.T) {
 		want   map[string]string // of clients that are not as in a new server
 	}{
 		{"a new server", nil, nil},
-		{"allow", servertest.Object{"dynamic": "allow", "metadata_documents": "allow"},
-			map[string]string{"dynamic": "consent", "dynamic, local": "consent", "document": "consent"}},
-		{"RG-13 off", servertest.Object{"dynamic": "off", "metadata_documents": "off"},
-			map[string]string{"dynamic": "off", "dynamic, local": "off", "dynamic, Claude": "off", "document": "off", "document, Claude Code": "off"}},
+		{
+			"allow", servertest.Object{"dynamic": "allow", "metadata_documents": "allow"},
+			map[string]string{"dynamic": "consent", "dynamic, local": "consent", "document": "consent"},
+		},
+		{
+			"RG-13 off", servertest.Object{"dynamic": "off", "metadata_documents": "off"},
+			map[string]string{"dynamic": "off", "dynamic, local": "off", "dynamic, Claude": "off", "document": "off", "document, Claude Code": "off"},
+		},
 		{"RG-13 token, and they came without", servertest.Object{"dynamic": "token"}, nil},
 		{"only documents", servertest.Object{"metadata_documents": "allow"}, map[string]string{"document": "consent"}},
-		{"CM-26 a host is allowed", hosts(host("vendor.example", "allow"), host("dynamic.example", "allow"), host("localhost", "allow")),
-			map[string]string{"document": "consent", "dynamic": "consent"}},
-		{"CM-26 hosts are turned away where all is allowed", servertest.Object{
-			"dynamic": "allow", "metadata_documents": "allow", "hosts": []servertest.Object{host("vendor.example", "off"), host("dynamic.example", "off"), host("claude.ai", "off"), host("localhost", "off")},
-		}, map[string]string{"document": "off", "dynamic": "off", "dynamic, local": "off", "dynamic, Claude": "off", "document, Claude Code": "off"}},
-		{"CM-26 hosts are asked about where all is allowed", servertest.Object{
-			"dynamic": "allow", "metadata_documents": "allow", "hosts": []servertest.Object{host("vendor.example", "ask_admin"), host("dynamic.example", "ask_admin"), host("claude.ai", "ask_admin")},
-		}, map[string]string{"dynamic, local": "consent", "document, Claude Code": "ask", "dynamic, Claude": "ask"}},
-		{"CM-26 a host is allowed where all is off", servertest.Object{
-			"dynamic": "off", "metadata_documents": "off", "hosts": []servertest.Object{host("vendor.example", "allow"), host("dynamic.example", "allow")},
-		}, map[string]string{"document": "consent", "dynamic": "consent", "dynamic, local": "off", "dynamic, Claude": "off", "document, Claude Code": "off"}},
-		{"profiles are off", servertest.Object{"disabled_profiles": []string{"claude", "claude-code"}},
-			map[string]string{"dynamic, Claude": "ask", "document, Claude Code": "ask"}},
+		{
+			"CM-26 hosts are allowed, which loopback never is", hosts(host("vendor.example", "allow"), host("dynamic.example", "allow"), host("localhost", "allow")),
+			map[string]string{"document": "consent", "dynamic": "consent"},
+		},
+		{
+			"CM-26 hosts are turned away where all is allowed", servertest.Object{
+				"dynamic": "allow", "metadata_documents": "allow",
+				"hosts": []servertest.Object{host("vendor.example", "off"), host("dynamic.example", "off"), host("claude.ai", "off"), host("localhost", "off")},
+			},
+			map[string]string{"document": "off", "dynamic": "off", "dynamic, local": "off", "dynamic, Claude": "off", "document, Claude Code": "off"},
+		},
+		{
+			"CM-26 hosts are asked about where all is allowed", servertest.Object{
+				"dynamic": "allow", "metadata_documents": "allow",
+				"hosts": []servertest.Object{host("vendor.example", "ask_admin"), host("dynamic.example", "ask_admin"), host("claude.ai", "ask_admin")},
+			},
+			map[string]string{"dynamic, local": "consent", "document, Claude Code": "ask", "dynamic, Claude": "ask"},
+		},
+		{
+			"CM-26 hosts are allowed where all is off", servertest.Object{
+				"dynamic": "off", "metadata_documents": "off", "hosts": []servertest.Object{host("vendor.example", "allow"), host("dynamic.example", "allow")},
+			},
+			map[string]string{"document": "consent", "dynamic": "consent", "dynamic, local": "off", "dynamic, Claude": "off", "document, Claude Code": "off"},
+		},
+		{
+			"profiles are off", servertest.Object{"disabled_profiles": []string{"claude", "claude-code"}},
+			map[string]string{"dynamic, Claude": "ask", "document, Claude Code": "ask"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g.Must(http.MethodPatch, "/registration-policy", servertest.Object{"dynamic": nil, "metadata_documents": nil, "hosts": nil, "disabled_profiles": nil})
@@ -269,7 +288,7 @@ func TestAskingIsThePersonsOwn(t *testing.T) {
 		{"CS-04 the page of a consent", g.alice, target, "request=" + url.QueryEscape(g.alice.Authorize(g.ask()).Fields().Get("approval")), own, 403},
 		{"twice", g.alice, target, fields.Encode() + "&" + fields.Encode(), own, 400},
 		{"JSON", g.alice, target, `{}`, http.Header{"Content-Type": {"application/json"}, "Origin": {g.Origin}}, 415},
-		{"CS-05 for another client", g.alice, g.URL+"/authorize/ask?"+g.request("document").Encode(), fields.Encode(), own, 200},
+		{"CS-05 for another client", g.alice, g.URL + "/authorize/ask?" + g.request("document").Encode(), fields.Encode(), own, 200},
 		{"nobody is signed in", g.Browser(), target, fields.Encode(), own, 303},
 	} {
 		t.Run(c.name, func(t *testing.T) {
