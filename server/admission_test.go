@@ -113,11 +113,13 @@ func TestRegistrationModes(t *testing.T) {
 	}{
 		{"a new server", nil, nil},
 		{
-			"allow", servertest.Object{"dynamic": "allow", "metadata_documents": "allow"},
+			"allow",
+			servertest.Object{"dynamic": "allow", "metadata_documents": "allow"},
 			map[string]string{"dynamic": "consent", "dynamic, local": "consent", "document": "consent"},
 		},
 		{
-			"RG-13 off", servertest.Object{"dynamic": "off", "metadata_documents": "off"},
+			"RG-13 off",
+			servertest.Object{"dynamic": "off", "metadata_documents": "off"},
 			map[string]string{"dynamic": "off", "dynamic, local": "off", "dynamic, Claude": "off", "document": "off", "document, Claude Code": "off"},
 		},
 		{"RG-13 token, and they came without", servertest.Object{"dynamic": "token"}, nil},
@@ -127,27 +129,31 @@ func TestRegistrationModes(t *testing.T) {
 			map[string]string{"document": "consent", "dynamic": "consent"},
 		},
 		{
-			"CM-26 hosts are turned away where all is allowed", servertest.Object{
+			"CM-26 hosts are turned away where all is allowed",
+			servertest.Object{
 				"dynamic": "allow", "metadata_documents": "allow",
 				"hosts": []servertest.Object{host("vendor.example", "off"), host("dynamic.example", "off"), host("claude.ai", "off"), host("localhost", "off")},
 			},
 			map[string]string{"document": "off", "dynamic": "off", "dynamic, local": "off", "dynamic, Claude": "off", "document, Claude Code": "off"},
 		},
 		{
-			"CM-26 hosts are asked about where all is allowed", servertest.Object{
+			"CM-26 hosts are asked about where all is allowed",
+			servertest.Object{
 				"dynamic": "allow", "metadata_documents": "allow",
 				"hosts": []servertest.Object{host("vendor.example", "ask_admin"), host("dynamic.example", "ask_admin"), host("claude.ai", "ask_admin")},
 			},
 			map[string]string{"dynamic, local": "consent", "document, Claude Code": "ask", "dynamic, Claude": "ask"},
 		},
 		{
-			"CM-26 hosts are allowed where all is off", servertest.Object{
+			"CM-26 hosts are allowed where all is off",
+			servertest.Object{
 				"dynamic": "off", "metadata_documents": "off", "hosts": []servertest.Object{host("vendor.example", "allow"), host("dynamic.example", "allow")},
 			},
 			map[string]string{"document": "consent", "dynamic": "consent", "dynamic, local": "off", "dynamic, Claude": "off", "document, Claude Code": "off"},
 		},
 		{
-			"profiles are off", servertest.Object{"disabled_profiles": []string{"claude", "claude-code"}},
+			"profiles are off",
+			servertest.Object{"disabled_profiles": []string{"claude", "claude-code"}},
 			map[string]string{"dynamic, Claude": "ask", "document, Claude Code": "ask"},
 		},
 	} {
