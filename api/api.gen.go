@@ -18,6 +18,13 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Asker defines model for Asker.
+type Asker struct {
+	At       time.Time `json:"at"`
+	UserID   string    `json:"user_id"`
+	Username string    `json:"username"`
+}
+
 // AuditEvent defines model for AuditEvent.
 type AuditEvent struct {
 	// Action What happened, as noun and verb.
@@ -191,6 +198,36 @@ type ClientPatch struct {
 	TosURI                      nullable.Nullable[string] `json:"tos_uri,omitempty"`
 }
 
+// ClientProfile defines model for ClientProfile.
+type ClientProfile struct {
+	// ClientIds The URLs by which the client names itself; `*` stands for one segment of a path.
+	ClientIds []string `json:"client_ids"`
+
+	// Date When it was last looked at.
+	Date        string `json:"date"`
+	Description string `json:"description"`
+	Enabled     bool   `json:"enabled"`
+	Name        string `json:"name"`
+
+	// Pinned Of which of its `client_ids` grantd has a copy of the document.
+	Pinned []string `json:"pinned"`
+
+	// RedirectUris Where its answers go; the port of loopback is left out.
+	RedirectUris []string `json:"redirect_uris"`
+
+	// Source Where it says so.
+	Source string `json:"source"`
+	Title  string `json:"title"`
+}
+
+// ClientProfileList defines model for ClientProfileList.
+type ClientProfileList struct {
+	Items []ClientProfile `json:"items"`
+
+	// NextCursor Send it as `cursor` for the next page. Absent on the last page.
+	NextCursor NextCursor `json:"next_cursor,omitempty"`
+}
+
 // ClientSecret defines model for ClientSecret.
 type ClientSecret struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -252,6 +289,16 @@ type GroupList struct {
 	NextCursor NextCursor `json:"next_cursor,omitempty"`
 }
 
+// HostDecision defines model for HostDecision.
+type HostDecision struct {
+	// Decision `allow`, `ask_admin` or `off`, as for the policy; `off` also keeps every answer from going there.
+	Decision string `json:"decision"`
+
+	// Host A host name in lower case (in punycode where it is not ASCII) or an address, without port; or `*.` and a
+	// domain, for every name below that domain. A name itself counts before a domain, and the closest domain first.
+	Host string `json:"host"`
+}
+
 // KeyRotation defines model for KeyRotation.
 type KeyRotation struct {
 	// Now Rotate although the next key is younger than its `ready_at`. Default `false`.
@@ -297,6 +344,77 @@ type Problem struct {
 
 	// Type `urn:grantd:problem:` and a stable code; decide by this.
 	Type string `json:"type"`
+}
+
+// RegistrationDecision defines model for RegistrationDecision.
+type RegistrationDecision struct {
+	Decision string `json:"decision"`
+
+	// For What is decided on.
+	For string `json:"for,omitempty"`
+}
+
+// RegistrationPolicy defines model for RegistrationPolicy.
+type RegistrationPolicy struct {
+	// DisabledProfiles Names of the client profiles that do not count.
+	DisabledProfiles []string `json:"disabled_profiles"`
+
+	// Dynamic For clients that register themselves (RFC 7591) and whose redirect URIs do not all lead to decided hosts.
+	// `allow`: people may approve them; `ask_admin`: an administrator must allow each first; `token`: they need an
+	// initial access token; `off`: there is no `/register`.
+	Dynamic string `json:"dynamic"`
+
+	// Hosts Sorted by host.
+	Hosts []HostDecision `json:"hosts"`
+
+	// MetadataDocuments For clients whose `client_id` is the URL of their metadata document, where nothing was decided of its host.
+	// With `off` no document is fetched but from hosts that are allowed below.
+	MetadataDocuments string `json:"metadata_documents"`
+
+	// UpdatedAt Absent while nobody has changed it.
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+}
+
+// RegistrationPolicyPatch Any of the policy's fields; `null` sets one back to how a new server has it.
+type RegistrationPolicyPatch struct {
+	DisabledProfiles  nullable.Nullable[[]string]       `json:"disabled_profiles,omitempty"`
+	Dynamic           nullable.Nullable[string]         `json:"dynamic,omitempty"`
+	Hosts             nullable.Nullable[[]HostDecision] `json:"hosts,omitempty"`
+	MetadataDocuments nullable.Nullable[string]         `json:"metadata_documents,omitempty"`
+}
+
+// RegistrationRequest defines model for RegistrationRequest.
+type RegistrationRequest struct {
+	// Asked How many people asked.
+	Asked int `json:"asked"`
+
+	// AskedBy The first 20 of them.
+	AskedBy []Asker `json:"asked_by"`
+
+	// ClientID The OAuth `client_id`: the URL of its metadata document, or what `/register` gave it.
+	ClientID string `json:"client_id"`
+
+	// ClientName What the client calls itself. Nobody has checked it.
+	ClientName string     `json:"client_name"`
+	CreatedAt  time.Time  `json:"created_at"`
+	DecidedAt  *time.Time `json:"decided_at,omitempty"`
+
+	// Host The host that `for: host` decides on. Absent when the client could be anywhere: then only the client can be decided on.
+	Host string `json:"host,omitempty"`
+	ID   string `json:"id"`
+
+	// RedirectUris Where its answers go.
+	RedirectUris []string `json:"redirect_uris"`
+	Source       string   `json:"source"`
+	State        string   `json:"state"`
+}
+
+// RegistrationRequestList defines model for RegistrationRequestList.
+type RegistrationRequestList struct {
+	Items []RegistrationRequest `json:"items"`
+
+	// NextCursor Send it as `cursor` for the next page. Absent on the last page.
+	NextCursor NextCursor `json:"next_cursor,omitempty"`
 }
 
 // RegistrationToken defines model for RegistrationToken.
@@ -500,6 +618,9 @@ type IfMatch = string
 // Limit defines model for Limit.
 type Limit = int
 
+// RequestID defines model for RequestID.
+type RequestID = string
+
 // Conflict An error (RFC 9457).
 type Conflict = Problem
 
@@ -517,6 +638,15 @@ type Unauthorized = Problem
 
 // ListAuditEventsParams defines parameters for ListAuditEvents.
 type ListAuditEventsParams struct {
+	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many items at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListClientProfilesParams defines parameters for ListClientProfiles.
+type ListClientProfilesParams struct {
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
@@ -583,6 +713,18 @@ type ListGroupsParams struct {
 
 // ListKeysParams defines parameters for ListKeys.
 type ListKeysParams struct {
+	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many items at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListRegistrationRequestsParams defines parameters for ListRegistrationRequests.
+type ListRegistrationRequestsParams struct {
+	// State Only requests in this state.
+	State string `form:"state,omitempty" json:"state,omitempty"`
+
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
@@ -662,6 +804,15 @@ type UpdateClientApplicationMergePatchPlusJSONRequestBody = ClientPatch
 // RotateKeysJSONRequestBody defines body for RotateKeys for application/json ContentType.
 type RotateKeysJSONRequestBody = KeyRotation
 
+// UpdateRegistrationPolicyJSONRequestBody defines body for UpdateRegistrationPolicy for application/json ContentType.
+type UpdateRegistrationPolicyJSONRequestBody = RegistrationPolicyPatch
+
+// UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody defines body for UpdateRegistrationPolicy for application/merge-patch+json ContentType.
+type UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody = RegistrationPolicyPatch
+
+// DecideRegistrationRequestJSONRequestBody defines body for DecideRegistrationRequest for application/json ContentType.
+type DecideRegistrationRequestJSONRequestBody = RegistrationDecision
+
 // CreateRegistrationTokenJSONRequestBody defines body for CreateRegistrationToken for application/json ContentType.
 type CreateRegistrationTokenJSONRequestBody = RegistrationTokenFields
 
@@ -688,6 +839,9 @@ type ServerInterface interface {
 	// ListAuditEvents List audit events
 	// (GET /admin/v1/audit-events)
 	ListAuditEvents(w http.ResponseWriter, r *http.Request, params ListAuditEventsParams)
+	// ListClientProfiles List the client profiles
+	// (GET /admin/v1/client-profiles)
+	ListClientProfiles(w http.ResponseWriter, r *http.Request, params ListClientProfilesParams)
 	// ListClients List clients
 	// (GET /admin/v1/clients)
 	ListClients(w http.ResponseWriter, r *http.Request, params ListClientsParams)
@@ -730,6 +884,24 @@ type ServerInterface interface {
 	// RevokeKey Revoke a compromised signing key
 	// (DELETE /admin/v1/keys/{kid})
 	RevokeKey(w http.ResponseWriter, r *http.Request, kid string)
+	// GetRegistrationPolicy Read the registration policy
+	// (GET /admin/v1/registration-policy)
+	GetRegistrationPolicy(w http.ResponseWriter, r *http.Request)
+	// UpdateRegistrationPolicy Change the registration policy
+	// (PATCH /admin/v1/registration-policy)
+	UpdateRegistrationPolicy(w http.ResponseWriter, r *http.Request)
+	// ListRegistrationRequests List what people have asked for
+	// (GET /admin/v1/registration-requests)
+	ListRegistrationRequests(w http.ResponseWriter, r *http.Request, params ListRegistrationRequestsParams)
+	// DeleteRegistrationRequest Forget a request
+	// (DELETE /admin/v1/registration-requests/{id})
+	DeleteRegistrationRequest(w http.ResponseWriter, r *http.Request, id RequestID)
+	// GetRegistrationRequest Read a request
+	// (GET /admin/v1/registration-requests/{id})
+	GetRegistrationRequest(w http.ResponseWriter, r *http.Request, id RequestID)
+	// DecideRegistrationRequest Allow or refuse a client
+	// (POST /admin/v1/registration-requests/{id}/decision)
+	DecideRegistrationRequest(w http.ResponseWriter, r *http.Request, id RequestID)
 	// ListRegistrationTokens List registration tokens
 	// (GET /admin/v1/registration-tokens)
 	ListRegistrationTokens(w http.ResponseWriter, r *http.Request, params ListRegistrationTokensParams)
@@ -817,6 +989,52 @@ func (siw *ServerInterfaceWrapper) ListAuditEvents(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListAuditEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListClientProfiles operation middleware
+func (siw *ServerInterfaceWrapper) ListClientProfiles(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListClientProfilesParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListClientProfiles(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1373,6 +1591,171 @@ func (siw *ServerInterfaceWrapper) RevokeKey(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RevokeKey(w, r, kid)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetRegistrationPolicy operation middleware
+func (siw *ServerInterfaceWrapper) GetRegistrationPolicy(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetRegistrationPolicy(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateRegistrationPolicy operation middleware
+func (siw *ServerInterfaceWrapper) UpdateRegistrationPolicy(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateRegistrationPolicy(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListRegistrationRequests operation middleware
+func (siw *ServerInterfaceWrapper) ListRegistrationRequests(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRegistrationRequestsParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListRegistrationRequests(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteRegistrationRequest operation middleware
+func (siw *ServerInterfaceWrapper) DeleteRegistrationRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteRegistrationRequest(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetRegistrationRequest operation middleware
+func (siw *ServerInterfaceWrapper) GetRegistrationRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetRegistrationRequest(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DecideRegistrationRequest operation middleware
+func (siw *ServerInterfaceWrapper) DecideRegistrationRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DecideRegistrationRequest(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2040,6 +2423,20 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/grants/{id}", wrapper.RevokeGrant).Methods(http.MethodDelete)
 
+	r.HandleFunc(options.BaseURL+"/admin/v1/registration-policy", wrapper.GetRegistrationPolicy).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/registration-policy", wrapper.UpdateRegistrationPolicy).Methods(http.MethodPatch)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/registration-requests", wrapper.ListRegistrationRequests).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/registration-requests/{id}", wrapper.DeleteRegistrationRequest).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/registration-requests/{id}", wrapper.GetRegistrationRequest).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/registration-requests/{id}/decision", wrapper.DecideRegistrationRequest).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/client-profiles", wrapper.ListClientProfiles).Methods(http.MethodGet)
+
 	r.HandleFunc(options.BaseURL+"/admin/v1/keys", wrapper.ListKeys).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/keys/rotate", wrapper.RotateKeys).Methods(http.MethodPost)
@@ -2135,6 +2532,78 @@ type ListAuditEventsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListAuditEventsdefaultApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListClientProfilesRequestObject struct {
+	Params ListClientProfilesParams
+}
+
+type ListClientProfilesResponseObject interface {
+	VisitListClientProfilesResponse(w http.ResponseWriter) error
+}
+
+type ListClientProfiles200JSONResponse ClientProfileList
+
+func (response ListClientProfiles200JSONResponse) VisitListClientProfilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListClientProfiles400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ListClientProfiles400ApplicationProblemPlusJSONResponse) VisitListClientProfilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListClientProfiles401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListClientProfiles401ApplicationProblemPlusJSONResponse) VisitListClientProfilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListClientProfilesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListClientProfilesdefaultApplicationProblemPlusJSONResponse) VisitListClientProfilesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3254,6 +3723,465 @@ func (response RevokeKeydefaultApplicationProblemPlusJSONResponse) VisitRevokeKe
 	return err
 }
 
+type GetRegistrationPolicyRequestObject struct {
+}
+
+type GetRegistrationPolicyResponseObject interface {
+	VisitGetRegistrationPolicyResponse(w http.ResponseWriter) error
+}
+
+type GetRegistrationPolicy200JSONResponse RegistrationPolicy
+
+func (response GetRegistrationPolicy200JSONResponse) VisitGetRegistrationPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRegistrationPolicy401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetRegistrationPolicy401ApplicationProblemPlusJSONResponse) VisitGetRegistrationPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRegistrationPolicydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRegistrationPolicydefaultApplicationProblemPlusJSONResponse) VisitGetRegistrationPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRegistrationPolicyRequestObject struct {
+	JSONBody                          *UpdateRegistrationPolicyJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody
+}
+
+type UpdateRegistrationPolicyResponseObject interface {
+	VisitUpdateRegistrationPolicyResponse(w http.ResponseWriter) error
+}
+
+type UpdateRegistrationPolicy200JSONResponse RegistrationPolicy
+
+func (response UpdateRegistrationPolicy200JSONResponse) VisitUpdateRegistrationPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRegistrationPolicy400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRegistrationPolicy400ApplicationProblemPlusJSONResponse) VisitUpdateRegistrationPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRegistrationPolicy401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRegistrationPolicy401ApplicationProblemPlusJSONResponse) VisitUpdateRegistrationPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRegistrationPolicy409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRegistrationPolicy409ApplicationProblemPlusJSONResponse) VisitUpdateRegistrationPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRegistrationPolicydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateRegistrationPolicydefaultApplicationProblemPlusJSONResponse) VisitUpdateRegistrationPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRegistrationRequestsRequestObject struct {
+	Params ListRegistrationRequestsParams
+}
+
+type ListRegistrationRequestsResponseObject interface {
+	VisitListRegistrationRequestsResponse(w http.ResponseWriter) error
+}
+
+type ListRegistrationRequests200JSONResponse RegistrationRequestList
+
+func (response ListRegistrationRequests200JSONResponse) VisitListRegistrationRequestsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRegistrationRequests400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ListRegistrationRequests400ApplicationProblemPlusJSONResponse) VisitListRegistrationRequestsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRegistrationRequests401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListRegistrationRequests401ApplicationProblemPlusJSONResponse) VisitListRegistrationRequestsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRegistrationRequestsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListRegistrationRequestsdefaultApplicationProblemPlusJSONResponse) VisitListRegistrationRequestsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRegistrationRequestRequestObject struct {
+	ID RequestID `json:"id"`
+}
+
+type DeleteRegistrationRequestResponseObject interface {
+	VisitDeleteRegistrationRequestResponse(w http.ResponseWriter) error
+}
+
+type DeleteRegistrationRequest204Response struct {
+}
+
+func (response DeleteRegistrationRequest204Response) VisitDeleteRegistrationRequestResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteRegistrationRequest401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRegistrationRequest401ApplicationProblemPlusJSONResponse) VisitDeleteRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRegistrationRequest404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteRegistrationRequest404ApplicationProblemPlusJSONResponse) VisitDeleteRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteRegistrationRequestdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteRegistrationRequestdefaultApplicationProblemPlusJSONResponse) VisitDeleteRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRegistrationRequestRequestObject struct {
+	ID RequestID `json:"id"`
+}
+
+type GetRegistrationRequestResponseObject interface {
+	VisitGetRegistrationRequestResponse(w http.ResponseWriter) error
+}
+
+type GetRegistrationRequest200JSONResponse RegistrationRequest
+
+func (response GetRegistrationRequest200JSONResponse) VisitGetRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRegistrationRequest401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetRegistrationRequest401ApplicationProblemPlusJSONResponse) VisitGetRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRegistrationRequest404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetRegistrationRequest404ApplicationProblemPlusJSONResponse) VisitGetRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRegistrationRequestdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRegistrationRequestdefaultApplicationProblemPlusJSONResponse) VisitGetRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideRegistrationRequestRequestObject struct {
+	ID   RequestID `json:"id"`
+	Body *DecideRegistrationRequestJSONRequestBody
+}
+
+type DecideRegistrationRequestResponseObject interface {
+	VisitDecideRegistrationRequestResponse(w http.ResponseWriter) error
+}
+
+type DecideRegistrationRequest200JSONResponse RegistrationRequest
+
+func (response DecideRegistrationRequest200JSONResponse) VisitDecideRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideRegistrationRequest400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response DecideRegistrationRequest400ApplicationProblemPlusJSONResponse) VisitDecideRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideRegistrationRequest401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DecideRegistrationRequest401ApplicationProblemPlusJSONResponse) VisitDecideRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideRegistrationRequest404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DecideRegistrationRequest404ApplicationProblemPlusJSONResponse) VisitDecideRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideRegistrationRequest409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response DecideRegistrationRequest409ApplicationProblemPlusJSONResponse) VisitDecideRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideRegistrationRequestdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DecideRegistrationRequestdefaultApplicationProblemPlusJSONResponse) VisitDecideRegistrationRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListRegistrationTokensRequestObject struct {
 	Params ListRegistrationTokensParams
 }
@@ -4345,6 +5273,9 @@ type StrictServerInterface interface {
 	// ListAuditEvents List audit events
 	// (GET /admin/v1/audit-events)
 	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
+	// ListClientProfiles List the client profiles
+	// (GET /admin/v1/client-profiles)
+	ListClientProfiles(ctx context.Context, request ListClientProfilesRequestObject) (ListClientProfilesResponseObject, error)
 	// ListClients List clients
 	// (GET /admin/v1/clients)
 	ListClients(ctx context.Context, request ListClientsRequestObject) (ListClientsResponseObject, error)
@@ -4387,6 +5318,24 @@ type StrictServerInterface interface {
 	// RevokeKey Revoke a compromised signing key
 	// (DELETE /admin/v1/keys/{kid})
 	RevokeKey(ctx context.Context, request RevokeKeyRequestObject) (RevokeKeyResponseObject, error)
+	// GetRegistrationPolicy Read the registration policy
+	// (GET /admin/v1/registration-policy)
+	GetRegistrationPolicy(ctx context.Context, request GetRegistrationPolicyRequestObject) (GetRegistrationPolicyResponseObject, error)
+	// UpdateRegistrationPolicy Change the registration policy
+	// (PATCH /admin/v1/registration-policy)
+	UpdateRegistrationPolicy(ctx context.Context, request UpdateRegistrationPolicyRequestObject) (UpdateRegistrationPolicyResponseObject, error)
+	// ListRegistrationRequests List what people have asked for
+	// (GET /admin/v1/registration-requests)
+	ListRegistrationRequests(ctx context.Context, request ListRegistrationRequestsRequestObject) (ListRegistrationRequestsResponseObject, error)
+	// DeleteRegistrationRequest Forget a request
+	// (DELETE /admin/v1/registration-requests/{id})
+	DeleteRegistrationRequest(ctx context.Context, request DeleteRegistrationRequestRequestObject) (DeleteRegistrationRequestResponseObject, error)
+	// GetRegistrationRequest Read a request
+	// (GET /admin/v1/registration-requests/{id})
+	GetRegistrationRequest(ctx context.Context, request GetRegistrationRequestRequestObject) (GetRegistrationRequestResponseObject, error)
+	// DecideRegistrationRequest Allow or refuse a client
+	// (POST /admin/v1/registration-requests/{id}/decision)
+	DecideRegistrationRequest(ctx context.Context, request DecideRegistrationRequestRequestObject) (DecideRegistrationRequestResponseObject, error)
 	// ListRegistrationTokens List registration tokens
 	// (GET /admin/v1/registration-tokens)
 	ListRegistrationTokens(ctx context.Context, request ListRegistrationTokensRequestObject) (ListRegistrationTokensResponseObject, error)
@@ -4486,6 +5435,32 @@ func (sh *strictHandler) ListAuditEvents(w http.ResponseWriter, r *http.Request,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListAuditEventsResponseObject); ok {
 		if err := validResponse.VisitListAuditEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListClientProfiles operation middleware
+func (sh *strictHandler) ListClientProfiles(w http.ResponseWriter, r *http.Request, params ListClientProfilesParams) {
+	var request ListClientProfilesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListClientProfiles(ctx, request.(ListClientProfilesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListClientProfiles")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListClientProfilesResponseObject); ok {
+		if err := validResponse.VisitListClientProfilesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -4885,6 +5860,186 @@ func (sh *strictHandler) RevokeKey(w http.ResponseWriter, r *http.Request, kid s
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RevokeKeyResponseObject); ok {
 		if err := validResponse.VisitRevokeKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetRegistrationPolicy operation middleware
+func (sh *strictHandler) GetRegistrationPolicy(w http.ResponseWriter, r *http.Request) {
+	var request GetRegistrationPolicyRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRegistrationPolicy(ctx, request.(GetRegistrationPolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRegistrationPolicy")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetRegistrationPolicyResponseObject); ok {
+		if err := validResponse.VisitGetRegistrationPolicyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateRegistrationPolicy operation middleware
+func (sh *strictHandler) UpdateRegistrationPolicy(w http.ResponseWriter, r *http.Request) {
+	var request UpdateRegistrationPolicyRequestObject
+
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+
+		var body UpdateRegistrationPolicyJSONRequestBody
+		if err := runtime.BindJSONBody(r, &body); err != nil {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/merge-patch+json") {
+
+		var body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody
+		if err := runtime.BindJSONBody(r, &body); err != nil {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateRegistrationPolicy(ctx, request.(UpdateRegistrationPolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateRegistrationPolicy")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateRegistrationPolicyResponseObject); ok {
+		if err := validResponse.VisitUpdateRegistrationPolicyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListRegistrationRequests operation middleware
+func (sh *strictHandler) ListRegistrationRequests(w http.ResponseWriter, r *http.Request, params ListRegistrationRequestsParams) {
+	var request ListRegistrationRequestsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRegistrationRequests(ctx, request.(ListRegistrationRequestsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRegistrationRequests")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListRegistrationRequestsResponseObject); ok {
+		if err := validResponse.VisitListRegistrationRequestsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteRegistrationRequest operation middleware
+func (sh *strictHandler) DeleteRegistrationRequest(w http.ResponseWriter, r *http.Request, id RequestID) {
+	var request DeleteRegistrationRequestRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteRegistrationRequest(ctx, request.(DeleteRegistrationRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteRegistrationRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteRegistrationRequestResponseObject); ok {
+		if err := validResponse.VisitDeleteRegistrationRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetRegistrationRequest operation middleware
+func (sh *strictHandler) GetRegistrationRequest(w http.ResponseWriter, r *http.Request, id RequestID) {
+	var request GetRegistrationRequestRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRegistrationRequest(ctx, request.(GetRegistrationRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRegistrationRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetRegistrationRequestResponseObject); ok {
+		if err := validResponse.VisitGetRegistrationRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DecideRegistrationRequest operation middleware
+func (sh *strictHandler) DecideRegistrationRequest(w http.ResponseWriter, r *http.Request, id RequestID) {
+	var request DecideRegistrationRequestRequestObject
+
+	request.ID = id
+
+	var body DecideRegistrationRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DecideRegistrationRequest(ctx, request.(DecideRegistrationRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DecideRegistrationRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DecideRegistrationRequestResponseObject); ok {
+		if err := validResponse.VisitDecideRegistrationRequestResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

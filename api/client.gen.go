@@ -97,6 +97,16 @@ type ClientInterface interface {
 	// Corresponds with GET /admin/v1/audit-events (the `ListAuditEvents` operationId).
 	ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListClientProfiles List the client profiles
+	//
+	// What grantd knows of widely used clients, each with its source and the date it was looked at. While a profile is
+	// on, its client's own address counts as allowed, the private-use redirect URIs it needs may be registered, and its
+	// metadata document is known when it cannot be fetched. Switch one off by its name in the registration policy's
+	// `disabled_profiles`.
+	//
+	// Corresponds with GET /admin/v1/client-profiles (the `ListClientProfiles` operationId).
+	ListClientProfiles(ctx context.Context, params *ListClientProfilesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListClients List clients
 	//
 	// All clients, whatever their source. Secrets are never part of it.
@@ -267,6 +277,83 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /admin/v1/keys/{kid} (the `RevokeKey` operationId).
 	RevokeKey(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRegistrationPolicy Read the registration policy
+	//
+	// Corresponds with GET /admin/v1/registration-policy (the `GetRegistrationPolicy` operationId).
+	GetRegistrationPolicy(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRegistrationPolicyWithBody Change the registration policy
+	//
+	// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+	// have approved already, disable the client.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+	UpdateRegistrationPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRegistrationPolicy Change the registration policy
+	//
+	// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+	// have approved already, disable the client.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+	UpdateRegistrationPolicy(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody Change the registration policy
+	//
+	// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+	// have approved already, disable the client.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListRegistrationRequests List what people have asked for
+	//
+	// A person who meets a client that nobody has allowed may ask for it; each client is here once, however many
+	// ask. A request that nobody has decided goes after 30 days.
+	//
+	// Corresponds with GET /admin/v1/registration-requests (the `ListRegistrationRequests` operationId).
+	ListRegistrationRequests(ctx context.Context, params *ListRegistrationRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteRegistrationRequest Forget a request
+	//
+	// The decision on that client goes with it; a decision on its host stays in the policy.
+	//
+	// Corresponds with DELETE /admin/v1/registration-requests/{id} (the `DeleteRegistrationRequest` operationId).
+	DeleteRegistrationRequest(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRegistrationRequest Read a request
+	//
+	// Corresponds with GET /admin/v1/registration-requests/{id} (the `GetRegistrationRequest` operationId).
+	GetRegistrationRequest(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DecideRegistrationRequestWithBody Allow or refuse a client
+	//
+	// Decides on this client, or on its host: then the decision is added to the policy's `hosts` and counts for every
+	// client there, also for the others that wait. It may be decided anew. Who asked goes on by loading the page again.
+	// Refusing ends nothing that people have approved; to end it, disable the client.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /admin/v1/registration-requests/{id}/decision (the `DecideRegistrationRequest` operationId).
+	DecideRegistrationRequestWithBody(ctx context.Context, id RequestID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DecideRegistrationRequest Allow or refuse a client
+	//
+	// Decides on this client, or on its host: then the decision is added to the policy's `hosts` and counts for every
+	// client there, also for the others that wait. It may be decided anew. Who asked goes on by loading the page again.
+	// Refusing ends nothing that people have approved; to end it, disable the client.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /admin/v1/registration-requests/{id}/decision (the `DecideRegistrationRequest` operationId).
+	DecideRegistrationRequest(ctx context.Context, id RequestID, body DecideRegistrationRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRegistrationTokens List registration tokens
 	//
@@ -447,6 +534,26 @@ type ClientInterface interface {
 // Corresponds with GET /admin/v1/audit-events (the `ListAuditEvents` operationId).
 func (c *Caller) ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListClientProfiles List the client profiles
+//
+// What grantd knows of widely used clients, each with its source and the date it was looked at. While a profile is
+// on, its client's own address counts as allowed, the private-use redirect URIs it needs may be registered, and its
+// metadata document is known when it cannot be fetched. Switch one off by its name in the registration policy's
+// `disabled_profiles`.
+//
+// Corresponds with GET /admin/v1/client-profiles (the `ListClientProfiles` operationId).
+func (c *Caller) ListClientProfiles(ctx context.Context, params *ListClientProfilesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListClientProfilesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -798,6 +905,173 @@ func (c *Caller) RotateKeys(ctx context.Context, body RotateKeysJSONRequestBody,
 // Corresponds with DELETE /admin/v1/keys/{kid} (the `RevokeKey` operationId).
 func (c *Caller) RevokeKey(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeKeyRequest(c.Server, kid)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRegistrationPolicy Read the registration policy
+//
+// Corresponds with GET /admin/v1/registration-policy (the `GetRegistrationPolicy` operationId).
+func (c *Caller) GetRegistrationPolicy(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRegistrationPolicyRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRegistrationPolicyWithBody Change the registration policy
+//
+// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+// have approved already, disable the client.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+func (c *Caller) UpdateRegistrationPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRegistrationPolicy Change the registration policy
+//
+// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+// have approved already, disable the client.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+func (c *Caller) UpdateRegistrationPolicy(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody Change the registration policy
+//
+// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+// have approved already, disable the client.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+func (c *Caller) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListRegistrationRequests List what people have asked for
+//
+// A person who meets a client that nobody has allowed may ask for it; each client is here once, however many
+// ask. A request that nobody has decided goes after 30 days.
+//
+// Corresponds with GET /admin/v1/registration-requests (the `ListRegistrationRequests` operationId).
+func (c *Caller) ListRegistrationRequests(ctx context.Context, params *ListRegistrationRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRegistrationRequestsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteRegistrationRequest Forget a request
+//
+// The decision on that client goes with it; a decision on its host stays in the policy.
+//
+// Corresponds with DELETE /admin/v1/registration-requests/{id} (the `DeleteRegistrationRequest` operationId).
+func (c *Caller) DeleteRegistrationRequest(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteRegistrationRequestRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRegistrationRequest Read a request
+//
+// Corresponds with GET /admin/v1/registration-requests/{id} (the `GetRegistrationRequest` operationId).
+func (c *Caller) GetRegistrationRequest(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRegistrationRequestRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DecideRegistrationRequestWithBody Allow or refuse a client
+//
+// Decides on this client, or on its host: then the decision is added to the policy's `hosts` and counts for every
+// client there, also for the others that wait. It may be decided anew. Who asked goes on by loading the page again.
+// Refusing ends nothing that people have approved; to end it, disable the client.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /admin/v1/registration-requests/{id}/decision (the `DecideRegistrationRequest` operationId).
+func (c *Caller) DecideRegistrationRequestWithBody(ctx context.Context, id RequestID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDecideRegistrationRequestRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DecideRegistrationRequest Allow or refuse a client
+//
+// Decides on this client, or on its host: then the decision is added to the policy's `hosts` and counts for every
+// client there, also for the others that wait. It may be decided anew. Who asked goes on by loading the page again.
+// Refusing ends nothing that people have approved; to end it, disable the client.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /admin/v1/registration-requests/{id}/decision (the `DecideRegistrationRequest` operationId).
+func (c *Caller) DecideRegistrationRequest(ctx context.Context, id RequestID, body DecideRegistrationRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDecideRegistrationRequestRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1189,6 +1463,68 @@ func NewListAuditEventsRequest(server string, params *ListAuditEventsParams) (*h
 	}
 
 	operationPath := fmt.Sprintf("/admin/v1/audit-events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListClientProfilesRequest constructs an http.Request for the ListClientProfiles method
+func NewListClientProfilesRequest(server string, params *ListClientProfilesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/client-profiles")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -1943,6 +2279,269 @@ func NewRevokeKeyRequest(server string, kid string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetRegistrationPolicyRequest constructs an http.Request for the GetRegistrationPolicy method
+func NewGetRegistrationPolicyRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/registration-policy")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateRegistrationPolicyRequest calls the generic UpdateRegistrationPolicy builder with application/json body
+func NewUpdateRegistrationPolicyRequest(server string, body UpdateRegistrationPolicyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateRegistrationPolicyRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateRegistrationPolicy builder with application/merge-patch+json body
+func NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(server string, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateRegistrationPolicyRequestWithBody(server, "application/merge-patch+json", bodyReader)
+}
+
+// NewUpdateRegistrationPolicyRequestWithBody constructs an http.Request for the UpdateRegistrationPolicy method, with any body, and a specified content type
+func NewUpdateRegistrationPolicyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/registration-policy")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListRegistrationRequestsRequest constructs an http.Request for the ListRegistrationRequests method
+func NewListRegistrationRequestsRequest(server string, params *ListRegistrationRequestsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/registration-requests")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteRegistrationRequestRequest constructs an http.Request for the DeleteRegistrationRequest method
+func NewDeleteRegistrationRequestRequest(server string, id RequestID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/registration-requests/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetRegistrationRequestRequest constructs an http.Request for the GetRegistrationRequest method
+func NewGetRegistrationRequestRequest(server string, id RequestID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/registration-requests/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDecideRegistrationRequestRequest calls the generic DecideRegistrationRequest builder with application/json body
+func NewDecideRegistrationRequestRequest(server string, id RequestID, body DecideRegistrationRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDecideRegistrationRequestRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewDecideRegistrationRequestRequestWithBody constructs an http.Request for the DecideRegistrationRequest method, with any body, and a specified content type
+func NewDecideRegistrationRequestRequestWithBody(server string, id RequestID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/registration-requests/%s/decision", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListRegistrationTokensRequest constructs an http.Request for the ListRegistrationTokens method
 func NewListRegistrationTokensRequest(server string, params *ListRegistrationTokensParams) (*http.Request, error) {
 	var err error
@@ -2664,6 +3263,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /admin/v1/audit-events (the `ListAuditEvents` operationId).
 	ListAuditEventsWithResponse(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*ListAuditEventsResponse, error)
 
+	// ListClientProfilesWithResponse List the client profiles
+	//
+	// What grantd knows of widely used clients, each with its source and the date it was looked at. While a profile is
+	// on, its client's own address counts as allowed, the private-use redirect URIs it needs may be registered, and its
+	// metadata document is known when it cannot be fetched. Switch one off by its name in the registration policy's
+	// `disabled_profiles`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/client-profiles (the `ListClientProfiles` operationId).
+	ListClientProfilesWithResponse(ctx context.Context, params *ListClientProfilesParams, reqEditors ...RequestEditorFn) (*ListClientProfilesResponse, error)
+
 	// ListClientsWithResponse List clients
 	//
 	// All clients, whatever their source. Secrets are never part of it.
@@ -2856,6 +3467,91 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /admin/v1/keys/{kid} (the `RevokeKey` operationId).
 	RevokeKeyWithResponse(ctx context.Context, kid string, reqEditors ...RequestEditorFn) (*RevokeKeyResponse, error)
+
+	// GetRegistrationPolicyWithResponse Read the registration policy
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/registration-policy (the `GetRegistrationPolicy` operationId).
+	GetRegistrationPolicyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetRegistrationPolicyResponse, error)
+
+	// UpdateRegistrationPolicyWithBodyWithResponse Change the registration policy
+	//
+	// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+	// have approved already, disable the client.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+	UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+
+	// UpdateRegistrationPolicyWithResponse Change the registration policy
+	//
+	// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+	// have approved already, disable the client.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+	UpdateRegistrationPolicyWithResponse(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+
+	// UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse Change the registration policy
+	//
+	// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+	// have approved already, disable the client.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+
+	// ListRegistrationRequestsWithResponse List what people have asked for
+	//
+	// A person who meets a client that nobody has allowed may ask for it; each client is here once, however many
+	// ask. A request that nobody has decided goes after 30 days.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/registration-requests (the `ListRegistrationRequests` operationId).
+	ListRegistrationRequestsWithResponse(ctx context.Context, params *ListRegistrationRequestsParams, reqEditors ...RequestEditorFn) (*ListRegistrationRequestsResponse, error)
+
+	// DeleteRegistrationRequestWithResponse Forget a request
+	//
+	// The decision on that client goes with it; a decision on its host stays in the policy.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /admin/v1/registration-requests/{id} (the `DeleteRegistrationRequest` operationId).
+	DeleteRegistrationRequestWithResponse(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*DeleteRegistrationRequestResponse, error)
+
+	// GetRegistrationRequestWithResponse Read a request
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/registration-requests/{id} (the `GetRegistrationRequest` operationId).
+	GetRegistrationRequestWithResponse(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*GetRegistrationRequestResponse, error)
+
+	// DecideRegistrationRequestWithBodyWithResponse Allow or refuse a client
+	//
+	// Decides on this client, or on its host: then the decision is added to the policy's `hosts` and counts for every
+	// client there, also for the others that wait. It may be decided anew. Who asked goes on by loading the page again.
+	// Refusing ends nothing that people have approved; to end it, disable the client.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/registration-requests/{id}/decision (the `DecideRegistrationRequest` operationId).
+	DecideRegistrationRequestWithBodyWithResponse(ctx context.Context, id RequestID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DecideRegistrationRequestResponse, error)
+
+	// DecideRegistrationRequestWithResponse Allow or refuse a client
+	//
+	// Decides on this client, or on its host: then the decision is added to the policy's `hosts` and counts for every
+	// client there, also for the others that wait. It may be decided anew. Who asked goes on by loading the page again.
+	// Refusing ends nothing that people have approved; to end it, disable the client.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/registration-requests/{id}/decision (the `DecideRegistrationRequest` operationId).
+	DecideRegistrationRequestWithResponse(ctx context.Context, id RequestID, body DecideRegistrationRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*DecideRegistrationRequestResponse, error)
 
 	// ListRegistrationTokensWithResponse List registration tokens
 	//
@@ -3108,6 +3804,75 @@ func (r ListAuditEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListAuditEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListClientProfilesResponse401Headers the declared response headers of an HTTP 401 response for ListClientProfiles
+type ListClientProfilesResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type ListClientProfilesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClientProfileList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListClientProfilesResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListClientProfilesResponse) GetJSON200() *ClientProfileList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListClientProfilesResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListClientProfilesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListClientProfilesResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListClientProfilesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListClientProfilesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListClientProfilesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListClientProfilesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4118,6 +4883,427 @@ func (r RevokeKeyResponse) ContentType() string {
 	return ""
 }
 
+// GetRegistrationPolicyResponse401Headers the declared response headers of an HTTP 401 response for GetRegistrationPolicy
+type GetRegistrationPolicyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetRegistrationPolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RegistrationPolicy
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetRegistrationPolicyResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRegistrationPolicyResponse) GetJSON200() *RegistrationPolicy {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetRegistrationPolicyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRegistrationPolicyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRegistrationPolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRegistrationPolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRegistrationPolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRegistrationPolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateRegistrationPolicyResponse401Headers the declared response headers of an HTTP 401 response for UpdateRegistrationPolicy
+type UpdateRegistrationPolicyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type UpdateRegistrationPolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RegistrationPolicy
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *UpdateRegistrationPolicyResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateRegistrationPolicyResponse) GetJSON200() *RegistrationPolicy {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateRegistrationPolicyResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateRegistrationPolicyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UpdateRegistrationPolicyResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateRegistrationPolicyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateRegistrationPolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateRegistrationPolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateRegistrationPolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateRegistrationPolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListRegistrationRequestsResponse401Headers the declared response headers of an HTTP 401 response for ListRegistrationRequests
+type ListRegistrationRequestsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type ListRegistrationRequestsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RegistrationRequestList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListRegistrationRequestsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRegistrationRequestsResponse) GetJSON200() *RegistrationRequestList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListRegistrationRequestsResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListRegistrationRequestsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListRegistrationRequestsResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRegistrationRequestsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRegistrationRequestsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRegistrationRequestsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRegistrationRequestsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteRegistrationRequestResponse401Headers the declared response headers of an HTTP 401 response for DeleteRegistrationRequest
+type DeleteRegistrationRequestResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type DeleteRegistrationRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteRegistrationRequestResponse401Headers
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteRegistrationRequestResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteRegistrationRequestResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteRegistrationRequestResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteRegistrationRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteRegistrationRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteRegistrationRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteRegistrationRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetRegistrationRequestResponse401Headers the declared response headers of an HTTP 401 response for GetRegistrationRequest
+type GetRegistrationRequestResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetRegistrationRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RegistrationRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetRegistrationRequestResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRegistrationRequestResponse) GetJSON200() *RegistrationRequest {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetRegistrationRequestResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetRegistrationRequestResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRegistrationRequestResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRegistrationRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRegistrationRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRegistrationRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRegistrationRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DecideRegistrationRequestResponse401Headers the declared response headers of an HTTP 401 response for DecideRegistrationRequest
+type DecideRegistrationRequestResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type DecideRegistrationRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RegistrationRequest
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DecideRegistrationRequestResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DecideRegistrationRequestResponse) GetJSON200() *RegistrationRequest {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r DecideRegistrationRequestResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DecideRegistrationRequestResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DecideRegistrationRequestResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r DecideRegistrationRequestResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DecideRegistrationRequestResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DecideRegistrationRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DecideRegistrationRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DecideRegistrationRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DecideRegistrationRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListRegistrationTokensResponse401Headers the declared response headers of an HTTP 401 response for ListRegistrationTokens
 type ListRegistrationTokensResponse401Headers struct {
 	WWWAuthenticate string
@@ -5104,6 +6290,24 @@ func (c *ClientWithResponses) ListAuditEventsWithResponse(ctx context.Context, p
 	return ParseListAuditEventsResponse(rsp)
 }
 
+// ListClientProfilesWithResponse List the client profiles
+//
+// What grantd knows of widely used clients, each with its source and the date it was looked at. While a profile is
+// on, its client's own address counts as allowed, the private-use redirect URIs it needs may be registered, and its
+// metadata document is known when it cannot be fetched. Switch one off by its name in the registration policy's
+// `disabled_profiles`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/client-profiles (the `ListClientProfiles` operationId).
+func (c *ClientWithResponses) ListClientProfilesWithResponse(ctx context.Context, params *ListClientProfilesParams, reqEditors ...RequestEditorFn) (*ListClientProfilesResponse, error) {
+	rsp, err := c.ListClientProfiles(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListClientProfilesResponse(rsp)
+}
+
 // ListClientsWithResponse List clients
 //
 // All clients, whatever their source. Secrets are never part of it.
@@ -5403,6 +6607,145 @@ func (c *ClientWithResponses) RevokeKeyWithResponse(ctx context.Context, kid str
 		return nil, err
 	}
 	return ParseRevokeKeyResponse(rsp)
+}
+
+// GetRegistrationPolicyWithResponse Read the registration policy
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/registration-policy (the `GetRegistrationPolicy` operationId).
+func (c *ClientWithResponses) GetRegistrationPolicyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetRegistrationPolicyResponse, error) {
+	rsp, err := c.GetRegistrationPolicy(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRegistrationPolicyResponse(rsp)
+}
+
+// UpdateRegistrationPolicyWithBodyWithResponse Change the registration policy
+//
+// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+// have approved already, disable the client.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicyWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRegistrationPolicyResponse(rsp)
+}
+
+// UpdateRegistrationPolicyWithResponse Change the registration policy
+//
+// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+// have approved already, disable the client.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithResponse(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicy(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRegistrationPolicyResponse(rsp)
+}
+
+// UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse Change the registration policy
+//
+// In force within a second on every replica. It decides on what comes, not on what is there: to end what people
+// have approved already, disable the client.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRegistrationPolicyResponse(rsp)
+}
+
+// ListRegistrationRequestsWithResponse List what people have asked for
+//
+// A person who meets a client that nobody has allowed may ask for it; each client is here once, however many
+// ask. A request that nobody has decided goes after 30 days.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/registration-requests (the `ListRegistrationRequests` operationId).
+func (c *ClientWithResponses) ListRegistrationRequestsWithResponse(ctx context.Context, params *ListRegistrationRequestsParams, reqEditors ...RequestEditorFn) (*ListRegistrationRequestsResponse, error) {
+	rsp, err := c.ListRegistrationRequests(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRegistrationRequestsResponse(rsp)
+}
+
+// DeleteRegistrationRequestWithResponse Forget a request
+//
+// The decision on that client goes with it; a decision on its host stays in the policy.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /admin/v1/registration-requests/{id} (the `DeleteRegistrationRequest` operationId).
+func (c *ClientWithResponses) DeleteRegistrationRequestWithResponse(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*DeleteRegistrationRequestResponse, error) {
+	rsp, err := c.DeleteRegistrationRequest(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteRegistrationRequestResponse(rsp)
+}
+
+// GetRegistrationRequestWithResponse Read a request
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/registration-requests/{id} (the `GetRegistrationRequest` operationId).
+func (c *ClientWithResponses) GetRegistrationRequestWithResponse(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*GetRegistrationRequestResponse, error) {
+	rsp, err := c.GetRegistrationRequest(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRegistrationRequestResponse(rsp)
+}
+
+// DecideRegistrationRequestWithBodyWithResponse Allow or refuse a client
+//
+// Decides on this client, or on its host: then the decision is added to the policy's `hosts` and counts for every
+// client there, also for the others that wait. It may be decided anew. Who asked goes on by loading the page again.
+// Refusing ends nothing that people have approved; to end it, disable the client.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/registration-requests/{id}/decision (the `DecideRegistrationRequest` operationId).
+func (c *ClientWithResponses) DecideRegistrationRequestWithBodyWithResponse(ctx context.Context, id RequestID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DecideRegistrationRequestResponse, error) {
+	rsp, err := c.DecideRegistrationRequestWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDecideRegistrationRequestResponse(rsp)
+}
+
+// DecideRegistrationRequestWithResponse Allow or refuse a client
+//
+// Decides on this client, or on its host: then the decision is added to the policy's `hosts` and counts for every
+// client there, also for the others that wait. It may be decided anew. Who asked goes on by loading the page again.
+// Refusing ends nothing that people have approved; to end it, disable the client.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/registration-requests/{id}/decision (the `DecideRegistrationRequest` operationId).
+func (c *ClientWithResponses) DecideRegistrationRequestWithResponse(ctx context.Context, id RequestID, body DecideRegistrationRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*DecideRegistrationRequestResponse, error) {
+	rsp, err := c.DecideRegistrationRequest(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDecideRegistrationRequestResponse(rsp)
 }
 
 // ListRegistrationTokensWithResponse List registration tokens
@@ -5759,6 +7102,66 @@ func ParseListAuditEventsResponse(rsp *http.Response) (*ListAuditEventsResponse,
 	switch {
 	case rsp.StatusCode == 401:
 		var headers ListAuditEventsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListClientProfilesResponse parses an HTTP response from a ListClientProfilesWithResponse call
+func ParseListClientProfilesResponse(rsp *http.Response) (*ListClientProfilesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListClientProfilesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClientProfileList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListClientProfilesResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6679,6 +8082,376 @@ func ParseRevokeKeyResponse(rsp *http.Response) (*RevokeKeyResponse, error) {
 	switch {
 	case rsp.StatusCode == 401:
 		var headers RevokeKeyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetRegistrationPolicyResponse parses an HTTP response from a GetRegistrationPolicyWithResponse call
+func ParseGetRegistrationPolicyResponse(rsp *http.Response) (*GetRegistrationPolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRegistrationPolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RegistrationPolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetRegistrationPolicyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateRegistrationPolicyResponse parses an HTTP response from a UpdateRegistrationPolicyWithResponse call
+func ParseUpdateRegistrationPolicyResponse(rsp *http.Response) (*UpdateRegistrationPolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateRegistrationPolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RegistrationPolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers UpdateRegistrationPolicyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListRegistrationRequestsResponse parses an HTTP response from a ListRegistrationRequestsWithResponse call
+func ParseListRegistrationRequestsResponse(rsp *http.Response) (*ListRegistrationRequestsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRegistrationRequestsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RegistrationRequestList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListRegistrationRequestsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteRegistrationRequestResponse parses an HTTP response from a DeleteRegistrationRequestWithResponse call
+func ParseDeleteRegistrationRequestResponse(rsp *http.Response) (*DeleteRegistrationRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteRegistrationRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteRegistrationRequestResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetRegistrationRequestResponse parses an HTTP response from a GetRegistrationRequestWithResponse call
+func ParseGetRegistrationRequestResponse(rsp *http.Response) (*GetRegistrationRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRegistrationRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RegistrationRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetRegistrationRequestResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDecideRegistrationRequestResponse parses an HTTP response from a DecideRegistrationRequestWithResponse call
+func ParseDecideRegistrationRequestResponse(rsp *http.Response) (*DecideRegistrationRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DecideRegistrationRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RegistrationRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DecideRegistrationRequestResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"grantd/server/servertest"
 	"grantd/server/web"
+	"grantd/storage"
 	"grantd/storage/postgres"
 	"grantd/storage/sqlite"
 )
@@ -239,7 +240,7 @@ func TestRefreshTakesNoRoom(t *testing.T) {
 // a token sends, no table has more rows.
 func TestStrangersWriteNothing(t *testing.T) {
 	path := t.TempDir() + "/grantd.db"
-	o := newOffice(t, servertest.WithStore(servertest.SQLiteFile(t, path)))
+	o := newOffice(t, servertest.WithStore(servertest.SQLiteFile(t, path)), servertest.WithRegistration(storage.RegistrationOff, ""))
 	// A session is needed for what follows, but not made by it.
 	before := rowsInSQLite(t, path)
 	request := servertest.AuthorizationRequest(o.clientID, loopback, resourceURI)

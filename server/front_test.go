@@ -224,6 +224,11 @@ func (s *quietStore) DeleteClient(ctx context.Context, id string, event storage.
 	return s.Store.DeleteClient(ctx, id, event)
 }
 
+func (s *quietStore) AskRegistration(ctx context.Context, r *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error {
+	s.writes.Add(1)
+	return s.Store.AskRegistration(ctx, r, userID, limits, event)
+}
+
 func (s *quietStore) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {
 	s.writes.Add(1)
 	return s.Store.CreateSession(ctx, session, event)

@@ -20,6 +20,7 @@ import (
 	"grantd/server/keys"
 	"grantd/server/servertest"
 	"grantd/server/web"
+	"grantd/storage"
 )
 
 const (
@@ -85,11 +86,11 @@ func wantPublicDocument(t testing.TB, answer *servertest.Answer) {
 
 func TestMD03Members(t *testing.T) {
 	for _, open := range []bool{false, true} {
-		var opts []servertest.Option
+		mode := storage.RegistrationOff
 		if open {
-			opts = append(opts, servertest.WithDynamicRegistration())
+			mode = storage.RegistrationAllow
 		}
-		h := newHouse(t, opts...)
+		h := newHouse(t, servertest.WithRegistration(mode, ""))
 		document := h.Get(oauthName).JSON
 		has := func(member, value string) bool {
 			list, _ := document[member].([]any)

@@ -231,7 +231,7 @@ func TestStoredRedirectURIs(t *testing.T) {
 
 // AZ-30: a client_id may be as long as a URL.
 func TestAZ30LongClientID(t *testing.T) {
-	f := newFront(t)
+	f := newFront(t, servertest.WithRegistration(storage.RegistrationAllow, storage.RegistrationAllow))
 	id, now := storage.NewID(storage.PrefixClient), f.Clock.Now()
 	client := &storage.Client{
 		ID: id, ClientID: "https://app.example/" + strings.Repeat("c", 492), Source: storage.SourceMetadataDocument, ClientName: "Document",

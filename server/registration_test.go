@@ -347,7 +347,7 @@ func TestRG13Modes(t *testing.T) {
 		"allow": {http.StatusCreated, true}, "token": {http.StatusUnauthorized, false}, "off": {http.StatusNotFound, false},
 	} {
 		t.Run("RG-13 "+mode, func(t *testing.T) {
-			h := newHouse(t, servertest.WithRegistrationMode(mode))
+			h := newHouse(t, servertest.WithRegistration(storage.RegistrationMode(mode), ""))
 			if _, advertised := h.Get(oauthName).JSON["registration_endpoint"]; advertised != c.advertised {
 				t.Errorf("advertised: %v", advertised)
 			}

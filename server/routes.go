@@ -61,6 +61,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	page := r.pages.Handle
 	handle("/authorize", byMethod{http.MethodGet: page(r.oauth.Authorize), http.MethodPost: page(r.oauth.Decide), http.MethodHead: page(nothing)})
 	handle("/device", byMethod{http.MethodGet: page(r.oauth.Device), http.MethodPost: page(r.oauth.ConnectDevice), http.MethodHead: page(nothing)})
+	handle("/authorize/ask", byMethod{http.MethodPost: page(r.oauth.Ask)})
 	handle("/login", byMethod{http.MethodGet: r.login.Login(), http.MethodHead: r.login.Login(), http.MethodPost: r.login.Login()})
 	handle("/logout", byMethod{http.MethodGet: r.login.Logout(), http.MethodHead: r.login.Logout(), http.MethodPost: r.login.Logout()})
 	handle("/account", get(r.account.Account()))

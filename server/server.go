@@ -23,6 +23,7 @@ import (
 	"grantd/server/oauth"
 	"grantd/server/outbound"
 	"grantd/server/password"
+	"grantd/server/profiles"
 	"grantd/server/registration"
 	"grantd/server/session"
 	"grantd/server/web"
@@ -53,14 +54,8 @@ type Config struct {
 	// OutboundRoots are the authorities that documents' hosts have their
 	// certificates from; nil: the system's. OutboundProxy, if not nil, is the egress
 	// proxy that documents are fetched through; see outbound.Config.
-	OutboundRoots       *x509.CertPool
-	OutboundProxy       *url.URL
-	DynamicRegistration bool
-	// RegistrationMode overrules DynamicRegistration unless it is empty; one of
-	// package registration's modes.
-	RegistrationMode string
-	// MetadataDocuments lets a client_id be the URL of a client metadata document.
-	MetadataDocuments bool
+	OutboundRoots *x509.CertPool
+	OutboundProxy *url.URL
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -102,12 +97,25 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := s.signing.Load(ctx); err != nil {
 		return nil, err
 	}
-	s.catalog.OnChange = s.signing.Refresh
 
 	rooms, err := s.build(c, s.signing)
 	if err != nil {
 		return nil, err
 	}
+	advertise := func(ctx context.Context) error {
+		policy, err := s.catalog.RegistrationPolicy(ctx)
+		if err != nil {
+			return err
+		}
+		return rooms.metadata.Registration(
+			// Clients in general have no initial access token to try it with.
+			policy.Dynamic == storage.RegistrationAllow || policy.Dynamic == storage.RegistrationAskAdmin,
+			policy.MetadataDocuments != storage.RegistrationOff)
+	}
+	if err := advertise(ctx); err != nil {
+		return nil, err
+	}
+	s.catalog.OnChange = func(ctx context.Context) error { return errors.Join(s.signing.Refresh(ctx), advertise(ctx)) }
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	s.public = web.Guard([]string{c.Issuer.Hostname()}, addresses.Remember(s.publicRoutes(c, rooms)))
 	s.admin = s.adminRoutes(c, rooms)
@@ -129,6 +137,7 @@ type rooms struct {
 	account      *account.Handler
 	metadata     *metadata.Metadata
 	registration *registration.Registration
+	trust        *registration.Trust
 	admin        http.Handler
 }
 
@@ -151,11 +160,16 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
+	known, err := profiles.Load(registration.CheckDocument)
+	if err != nil {
+		return nil, err
+	}
+	trust := &registration.Trust{Policies: s.catalog, Profiles: known}
 	fetcher := outbound.New(outbound.Config{
 		Allow: c.OutboundAllow, OwnHosts: append([]string{c.Issuer.Host()}, c.Listeners...), RootCAs: c.OutboundRoots, Proxy: c.OutboundProxy, Now: s.now,
 	})
 	s.documents = registration.NewDocuments(registration.DocumentsConfig{
-		Rows: s.catalog, Store: s.store, Fetcher: fetcher, Policy: documentPolicy(c.MetadataDocuments), Now: s.now,
+		Rows: s.catalog, Store: s.store, Fetcher: fetcher, Policy: trust, Now: s.now,
 		Rules: registration.DocumentRules{
 			CheckKeys:      func(jwks []byte) error { _, err := clientauth.ParseJWKS(jwks); return err },
 			HasPrivateKeys: clientauth.HasPrivateKeys, CheckURL: fetcher.Check,
@@ -164,8 +178,8 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	})
 	engine := oauth.New(oauth.Config{
 		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Clients: s.documents, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
-		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now},
-		Pushes:  &web.FailureLimit{Failures: pushesPerMinute, Window: time.Minute, Now: s.now},
+		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now}, Admission: trust,
+		Pushes: &web.FailureLimit{Failures: pushesPerMinute, Window: time.Minute, Now: s.now},
 		ClientAuth: &clientauth.Authenticator{
 			Clients: registration.Approved{Documents: s.documents}, Addresses: addresses, Now: s.now,
 			Assertions: &clientauth.Assertions{
@@ -174,15 +188,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			Failures: &web.FailureLimit{Failures: clientFailures, Window: clientFailureWindow, Now: s.now},
 		},
 	})
-	mode := c.RegistrationMode
-	if mode == "" {
-		mode = registration.ModeOff
-		if c.DynamicRegistration {
-			mode = registration.ModeAllow
-		}
-	}
 	documents, err := metadata.New(c.Issuer, metadata.Features{
-		DynamicRegistration: mode == registration.ModeAllow, MetadataDocuments: c.MetadataDocuments,
 		SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
 	}, signing.JWKS)
 	if err != nil {
@@ -206,13 +212,12 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}),
 		account: &account.Handler{Pages: pages, Sessions: sessions},
 		admin: admin.New(admin.Config{
-			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check, Now: s.now,
-			SigningKeys: signing, Sealer: c.Root,
+			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
+			SigningKeys: signing, Sealer: c.Root, Profiles: known, Now: s.now,
 		}),
 	}
 	r.registration = &registration.Registration{
-		Store: s.store, Issuer: c.Issuer, Addresses: addresses, Now: s.now,
-		Mode:        func(context.Context) (string, error) { return mode, nil },
+		Store: s.store, Issuer: c.Issuer, Addresses: addresses, Trust: trust, Now: s.now,
 		KnownScopes: s.knownScopes, CheckURL: fetcher.Check, Algorithms: clientauth.AssertionAlgorithms(),
 		CheckJWKS:  func(raw []byte) error { _, err := clientauth.ParseJWKS(raw); return err },
 		PerAddress: &web.FailureLimit{Failures: registrationsPerHour, Window: time.Hour, Now: s.now},
@@ -250,11 +255,6 @@ func (s *Server) knownScopes(ctx context.Context, scopes []string) ([]string, er
 	}
 	return known, nil
 }
-
-// documentPolicy lets every host's clients describe themselves, or none's.
-type documentPolicy bool
-
-func (p documentPolicy) Document(context.Context, string) (bool, error) { return bool(p), nil }
 
 const (
 	sweepInterval = time.Minute

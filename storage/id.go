@@ -24,7 +24,8 @@ const (
 	PrefixAuditEvent    = "evt_"
 	PrefixDevice        = "dev_"
 	// PrefixInitialAccessToken is not that of the token, which is a secret.
-	PrefixInitialAccessToken = "reg_"
+	PrefixInitialAccessToken  = "reg_"
+	PrefixRegistrationRequest = "req_"
 )
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)

@@ -31,9 +31,12 @@ type Store interface {
 	IdempotencyKeyStore
 	AuditEventStore
 	InitialAccessTokenStore
+	RegistrationPolicyStore
+	RegistrationRequestStore
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
-	// local one). Every change to a Client, Resource or SigningKey moves the
+	// local one). Every change to a Client, Resource, SigningKey or
+	// RegistrationPolicy, and every decision on a RegistrationRequest, moves the
 	// version on, in the same transaction. Creating a Client does not: nobody
 	// caches that a client is absent.
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
@@ -43,8 +46,11 @@ type Store interface {
 	// revoked access tokens and IdempotencyKeys, and enabled Clients without a Grant
 	// that described themselves: dynamic ones that never had one once they are older
 	// than unusedClientLifetime, counted from their last registration, those that
-	// had one also not before ClientIdle, and metadata_document ones whose document
-	// was fetched UnusedDocument ago. It returns how many rows it deleted.
+	// had one also not before ClientIdle, none for which a RegistrationRequest waits
+	// or was allowed within RequestLifetime, and metadata_document ones whose
+	// document was fetched UnusedDocument ago; then RegistrationRequests that have
+	// waited for RequestLifetime or whose dynamic Client is gone. It returns how many
+	// rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
 	// Close releases the database.
 	Close() error

@@ -33,6 +33,9 @@ func fixtures() []fixture {
 	done := func(p templates.DeviceDonePage) func(*templates.Set, io.Writer) error {
 		return func(s *templates.Set, w io.Writer) error { return s.DeviceDone(w, p) }
 	}
+	ask := func(p templates.AskPage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.Ask(w, p) }
+	}
 	return []fixture{
 		{"login", login(templates.LoginPage{Action: authorizeAs("/login")})},
 		{"login_for_client", login(templates.LoginPage{
@@ -49,6 +52,12 @@ func fixtures() []fixture {
 		})},
 		{"consent_verified", consent(consentVerified())},
 		{"consent_unverified", consent(consentUnverified())},
+		{"consent_known", consent(consentKnown())},
+		{"consent_known_loopback", consent(func() templates.ConsentPage {
+			p := consentLoopback()
+			p.Client.Host, p.Client.Known, p.Client.Source = "claude.ai", "Claude Code", "metadata_document"
+			return p
+		}())},
 		{"consent_loopback", consent(consentLoopback())},
 		{"consent_document_loopback", consent(consentDocumentLoopback())},
 		{"consent_private_scheme", consent(consentPrivateScheme())},
@@ -64,6 +73,13 @@ func fixtures() []fixture {
 		})},
 		{"device_connected", done(templates.DeviceDonePage{Connected: true, AccountURL: "/account"})},
 		{"device_denied", done(templates.DeviceDonePage{})},
+		{"ask", ask(askPage())},
+		{"ask_asked", ask(func() templates.AskPage {
+			p := askPage()
+			p.Asked, p.Reference, p.Client.Known = true, "req_06h0q8zexdy39fwxc4qda8n39g", "Claude"
+			return p
+		}())},
+		{"ask_hostile", ask(askHostile())},
 		{"continue", continues(templates.ContinuePage{
 			Title: "You said no", Message: "Nothing was shared. You can go back and tell the app.",
 			URL: "https://claude.ai/api/mcp/auth_callback?error=access_denied&state=a%2Bb", Host: "claude.ai",
@@ -118,6 +134,27 @@ func consentUnverified() templates.ConsentPage {
 	p := consentVerified()
 	p.Client = templates.ConsentClient{Name: "Claude", Host: "claude.ai", RedirectHost: "claude.ai", Source: "metadata_document"}
 	return p
+}
+
+func consentKnown() templates.ConsentPage {
+	p := consentUnverified()
+	p.Client.Known = "Claude"
+	return p
+}
+
+func askPage() templates.AskPage {
+	p := consentUnverified()
+	return templates.AskPage{
+		Action: authorizeAs("/authorize/ask"), Request: "sealed_AbC-123", Client: p.Client, Resource: p.Resource, Account: p.Account, SwitchAccountURL: p.SwitchAccountURL,
+	}
+}
+
+func askHostile() templates.AskPage {
+	p := consentHostile()
+	return templates.AskPage{
+		Request: p.Approval, Client: p.Client, Resource: p.Resource, Account: p.Account,
+		Problem: "<script>alert(1)</script>", Reference: `"><img src=x onerror=alert(1)>`,
+	}
 }
 
 func consentLoopback() templates.ConsentPage {

@@ -59,6 +59,7 @@ type ConsentClient struct {
 	Loopback     bool   // the answer goes to a program on this computer
 	Device       bool   // the answer goes to the device that asked
 	Verified     bool   // registered by an admin
+	Known        string // the title of the profile that knows where it comes from, "" for none
 	Source       string // "registered", "dynamic" or "metadata_document"
 }
 
@@ -109,6 +110,25 @@ type DeviceDonePage struct {
 func (s *Set) DeviceDone(w io.Writer, p DeviceDonePage) error {
 	return s.render(w, "device_done.html", p)
 }
+
+// An AskPage says that an administrator must allow a client before a person may
+// approve it. Its form posts "request".
+type AskPage struct {
+	Base
+	Action           string // relative URL with its raw query
+	Request          string // the sealed page, returned as it is
+	Asked            bool   // this person has asked: there is nothing to send
+	Problem          string // why it could not be sent, "" for none
+	Client           ConsentClient
+	Resource         ConsentResource
+	Account          Account
+	SwitchAccountURL string // relative URL, "" for none
+	Reference        string // of the request, once it is sent
+}
+
+// Ask writes the page. It returns ErrUnsafeURL when Action or SwitchAccountURL
+// leaves this server.
+func (s *Set) Ask(w io.Writer, p AskPage) error { return s.render(w, "ask.html", p) }
 
 // A ContinuePage names a host and links there. With Automatic the browser also
 // goes by itself, which is the one way from a form to a client that a

@@ -53,6 +53,7 @@ var (
 		"error.html":       ErrorPage{},
 		"logout.html":      LogoutPage{},
 		"account.html":     AccountPage{},
+		"ask.html":         AskPage{},
 	}
 )
 

@@ -91,8 +91,6 @@ func (d *demo) run(ctx context.Context, s *Settings, stdout, stderr io.Writer) (
 		return err
 	}
 	config.Listener = grantdAt
-	config.DynamicRegistration = true
-	config.MetadataDocuments = true
 	slog.SetDefault(newLogger(stderr, config.LogLevel))
 
 	server, err := startServer(ctx, config)

@@ -40,6 +40,9 @@ func (d *demo) seed(ctx context.Context, adminURL, adminKey, mcpURL string) (*de
 		return nil, err
 	}
 	s := &seeder{api: client}
+	if err := s.openRegistration(ctx); err != nil {
+		return nil, fmt.Errorf("the registration policy: %w", err)
+	}
 	account := &demoAccount{password: NewSecret(randomPassword())}
 	if err := s.user(ctx, account.password.Reveal()); err != nil {
 		return nil, fmt.Errorf("the user: %w", err)
@@ -54,6 +57,15 @@ func (d *demo) seed(ctx context.Context, adminURL, adminKey, mcpURL string) (*de
 }
 
 type seeder struct{ api *api.ClientWithResponses }
+
+// openRegistration lets every client introduce itself: only this machine reaches
+// the demo, and whoever tries it out is the administrator.
+func (s *seeder) openRegistration(ctx context.Context) error {
+	changed, err := s.api.UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx, api.RegistrationPolicyPatch{
+		Dynamic: nullable.NewNullableWithValue("allow"), MetadataDocuments: nullable.NewNullableWithValue("allow"),
+	})
+	return expect(http.StatusOK, changed, err)
+}
 
 // user makes the demo user, or gives the one that is there a new password.
 func (s *seeder) user(ctx context.Context, password string) error {

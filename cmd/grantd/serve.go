@@ -228,20 +228,18 @@ func (c Config) server(store storage.Store) server.Config {
 		keys[i] = key.Reveal()
 	}
 	return server.Config{
-		Issuer:              c.Issuer,
-		Store:               store,
-		Root:                c.Root,
-		AdminKeys:           keys,
-		AdminHosts:          c.adminHosts(),
-		TrustedProxies:      c.TrustedProxies,
-		SigningAlgorithm:    c.SigningAlgorithm,
-		KeyRotation:         c.KeyRotation,
-		Listeners:           []string{c.Listen, c.AdminListen},
-		OutboundAllow:       c.OutboundAllow,
-		OutboundRoots:       c.OutboundRoots,
-		OutboundProxy:       c.OutboundProxy,
-		DynamicRegistration: c.DynamicRegistration,
-		MetadataDocuments:   c.MetadataDocuments,
+		Issuer:           c.Issuer,
+		Store:            store,
+		Root:             c.Root,
+		AdminKeys:        keys,
+		AdminHosts:       c.adminHosts(),
+		TrustedProxies:   c.TrustedProxies,
+		SigningAlgorithm: c.SigningAlgorithm,
+		KeyRotation:      c.KeyRotation,
+		Listeners:        []string{c.Listen, c.AdminListen},
+		OutboundAllow:    c.OutboundAllow,
+		OutboundRoots:    c.OutboundRoots,
+		OutboundProxy:    c.OutboundProxy,
 	}
 }
 

@@ -47,12 +47,6 @@ type Config struct {
 	// RootKeyFile and AdminKeyFile stand beside a SQLite file when nobody gives
 	// the keys; "" otherwise.
 	RootKeyFile, AdminKeyFile string
-	// DynamicRegistration opens /register. No setting does: only grantd demo, so
-	// that a pasted URL just works.
-	DynamicRegistration bool
-	// MetadataDocuments lets clients describe themselves in documents, for the same
-	// reason.
-	MetadataDocuments bool
 	// Listener is the public listener when the caller has opened it already, as
 	// grantd demo does to know its port; nil: Listen is opened.
 	Listener net.Listener

@@ -9,12 +9,13 @@ import (
 	"github.com/gorilla/mux"
 
 	"grantd/api"
+	"grantd/server/profiles"
 	"grantd/server/web"
 	"grantd/storage"
 )
 
-// Store is what the admin API needs of the database. It can neither approve for
-// a person nor change a signing key.
+// Store is what the admin API needs of the database. It can neither approve or
+// ask for a person nor change a signing key.
 type Store interface {
 	storage.ClientStore
 	storage.ResourceStore
@@ -22,6 +23,11 @@ type Store interface {
 	storage.InitialAccessTokenStore
 	storage.GroupStore
 	storage.IdempotencyKeyStore
+	storage.RegistrationPolicyStore
+	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
+	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
+	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
+	DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
@@ -47,7 +53,7 @@ type Sealer interface {
 // shorter one.
 const MinKeyLength = 32
 
-// Config is what New needs. All fields but Hosts and CheckURL are required.
+// Config is what New needs. All fields but Hosts, CheckURL and Profiles are required.
 type Config struct {
 	Store Store
 	// HashPassword turns a password into what storage.User.PasswordHash holds.
@@ -65,7 +71,9 @@ type Config struct {
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
-	Now    func() time.Time
+	// Profiles are the client profiles, whether they are on or off.
+	Profiles profiles.Set
+	Now      func() time.Time
 }
 
 // New returns the handler for everything under /admin/v1. It wraps itself in
@@ -73,7 +81,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, clock: cfg.Now,
+		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -104,6 +112,7 @@ type handlers struct {
 	checkURL     func(string) error
 	signingKeys  SigningKeys
 	sealer       Sealer
+	profiles     profiles.Set
 	clock        func() time.Time
 }
 

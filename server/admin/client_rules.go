@@ -43,7 +43,7 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 	c.ApplicationType = fields.ApplicationType
 	if c.ApplicationType == "" {
 		c.ApplicationType = "web"
-		if slices.ContainsFunc(fields.RedirectUris, storage.LoopbackRedirect) {
+		if slices.ContainsFunc(fields.RedirectUris, storage.LoopbackRedirect) || slices.ContainsFunc(fields.RedirectUris, storage.PrivateUseRedirect) {
 			c.ApplicationType = "native"
 		}
 	}
@@ -149,12 +149,9 @@ func (f *faults) setRedirectURIs(c *storage.Client, uris []string) {
 	}
 	f.unique(pointer, uris)
 	for i, uri := range uris {
-		err := storage.ValidateRedirectURI(uri)
-		switch {
-		case err == nil:
-		case storage.PrivateUseRedirect(uri):
-			f.add(at(pointer, i), "must not have a private-use scheme; use https, or http for 127.0.0.1, [::1] or localhost")
-		default:
+		// A private-use scheme is for who registers the client to judge; whoever
+		// returns there is asked every time (RFC 8252 §7.1, OAuth 2.1 §7.3.1).
+		if err := storage.ValidateRedirectURI(uri); err != nil && !storage.PrivateUseRedirect(uri) {
 			f.add(at(pointer, i), err.Error())
 		}
 	}

@@ -161,7 +161,7 @@ func TestDynamicClient(t *testing.T) {
 func TestStoppingAnOldClient(t *testing.T) {
 	s := newServer(t)
 	c := storagetest.NewClient()
-	c.RedirectURIs = []string{"myapp:/callback"}
+	c.RedirectURIs = []string{"http://app.example/callback"}
 	if err := s.store.CreateClient(t.Context(), c, storagetest.Event("client.created", c.ID)); err != nil {
 		t.Fatal(err)
 	}

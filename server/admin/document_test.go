@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -121,9 +122,13 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	}
 	keys := s.makeKeys()
 	s.later(storage.KeyPublication)
+	asked := storagetest.NewRegistrationRequest()
+	if err := s.store.AskRegistration(s.t.Context(), asked, f.User.ID, storagetest.RequestLimits, storagetest.Event("registration_request.created", asked.ClientID)); err != nil {
+		s.t.Fatal(err)
+	}
 	ids := map[string]string{
-		"registration-tokens": token.ID,
-		"clients":             f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
+		"registration-tokens": token.ID, "registration-requests": asked.ID,
+		"clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,
 		"username": f.User.Username, "uri": f.Resource.URI, "group": f.User.Groups[0],
 	}
@@ -137,11 +142,7 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 		}
 		value, ok := ids[p.Value.Name]
 		if !ok {
-			raw, err := json.Marshal(p.Value.Example)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			value = string(raw)
+			value = fmt.Sprint(p.Value.Example)
 		}
 		query.Set(p.Value.Name, value)
 	}

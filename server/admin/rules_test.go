@@ -101,7 +101,7 @@ func TestClientRules(t *testing.T) {
 	}
 	for _, uri := range []string{
 		"http://hunter2.example/cb", "https://a.example/#hunter2", "https://*.hunter2.example/", "/hunter2", "hunter2.example/cb", "javascript:hunter2", "data:text/html,hunter2",
-		"https://hunter2@a.example/", "https://a.example/?code=hunter2", "https://a.example/?state=hunter2", "com.hunter2.app:/cb", "hunter2://cb", "",
+		"https://hunter2@a.example/", "https://a.example/?code=hunter2", "https://a.example/?state=hunter2", "com.hunter2.app:/cb#hunter2", "hunter2://cb?code=hunter2", "vbscript:hunter2", "",
 		"https://a.example\\@hunter2.example/", "https://a.example/hunter2 x", "https://a.example/hunter2é", "http://127.0.0.1.hunter2.example/", "http://0x7f.1/hunter2",
 	} {
 		rules["redirect URI "+uri] = rule{`{"redirect_uris":[` + quoted(uri) + `]}`, faultsAt("/redirect_uris/0")}
@@ -109,12 +109,14 @@ func TestClientRules(t *testing.T) {
 	testRules(t, "/admin/v1/clients", rules)
 }
 
-// AZ-20: a scheme of the client's own has a sentence of its own.
+// AZ-20: an administrator may register exact redirect URIs of private-use schemes.
 func TestPrivateUseSchemes(t *testing.T) {
 	s := newServer(t)
-	problem := s.send(http.MethodPost, "/admin/v1/clients", `{"redirect_uris":["com.example.app:/cb"]}`).wantProblem(http.StatusBadRequest, "invalid")
-	if !strings.Contains(problem.Errors[0].Detail, "private-use scheme") {
-		t.Errorf("detail = %q", problem.Errors[0].Detail)
+	uris := []string{"com.example.app:/cb", "cursor://anysphere.cursor-mcp/oauth/callback", "https://a.example/cb"}
+	body := `{"token_endpoint_auth_method":"none","redirect_uris":` + quoted(uris) + `}`
+	client := into[api.Client](s.send(http.MethodPost, clientsPath, body).want(http.StatusCreated))
+	if !slices.Equal(client.RedirectUris, uris) || client.ApplicationType != "native" {
+		t.Errorf("registered as %+v", client)
 	}
 }
 

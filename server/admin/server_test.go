@@ -22,6 +22,8 @@ import (
 	"grantd/migrations"
 	"grantd/server/admin"
 	"grantd/server/keys"
+	"grantd/server/profiles"
+	"grantd/server/registration"
 	"grantd/storage"
 	"grantd/storage/sqlite"
 )
@@ -78,6 +80,10 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 		t.Fatal(err)
 	}
 	s.signing = &keys.Signing{Store: store, Root: root, Algorithm: "ES256", Now: now}
+	known, err := profiles.Load(registration.CheckDocument)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.handler = admin.New(admin.Config{
 		Store: inner, SigningKeys: s.signing, Sealer: root,
 		HashPassword: func(_ context.Context, password string) (string, error) {
@@ -86,9 +92,10 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 			s.hashed = append(s.hashed, password)
 			return "$hashed$" + string(rune('a'+len(s.hashed))), nil
 		},
-		Keys:  []string{key, otherKey, "short"},
-		Hosts: []string{"127.0.0.1", "localhost"},
-		Now:   now,
+		Keys:     []string{key, otherKey, "short"},
+		Hosts:    []string{"127.0.0.1", "localhost"},
+		Profiles: known,
+		Now:      now,
 	})
 	return s
 }

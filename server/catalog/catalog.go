@@ -1,5 +1,6 @@
 // Package catalog remembers what nearly every request reads and hardly anything
-// writes: Clients and Resources. It follows the database's one version row, so
+// writes: Clients, Resources, and the RegistrationPolicy with the decisions on
+// single clients. It follows the database's one version row, so
 // that a change made on any replica is seen here within the interval of the
 // heartbeat; without a good read of that row for staleAfter it remembers nothing
 // and every lookup goes to the database.
@@ -36,6 +37,8 @@ type Store interface {
 	Client(ctx context.Context, id string) (*storage.Client, error)
 	ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error)
 	Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error)
+	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
+	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 }
 
@@ -56,6 +59,8 @@ type Catalog struct {
 	byName   map[string]*storage.Client
 	all      []*storage.Resource
 	haveAll  bool
+	policy   *storage.RegistrationPolicy
+	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
 	fetching singleflight.Group
 }
 
@@ -138,6 +143,8 @@ func (c *Catalog) forget() {
 	c.byID = make(map[string]*storage.Client)
 	c.byName = make(map[string]*storage.Client)
 	c.all, c.haveAll = nil, false
+	c.policy = nil
+	c.requests = make(map[string]*storage.RegistrationRequest)
 }
 
 func (c *Catalog) fresh() bool { return time.Since(c.goodAt) < staleAfter }

@@ -7,7 +7,7 @@ import (
 	"grantd/storage"
 )
 
-// Writes wraps a Store so that a change made through it to a Client or Resource
+// Writes wraps a Store so that a change made through it to what is remembered
 // is forgotten here at once; other replicas learn of it by the version row.
 func (c *Catalog) Writes(store storage.Store) storage.Store { return &writes{Store: store, catalog: c} }
 
@@ -69,4 +69,16 @@ func (w *writes) UpdateResource(ctx context.Context, r *storage.Resource, event 
 
 func (w *writes) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
 	return w.then(w.Store.DeleteResource(ctx, id, event))
+}
+
+func (w *writes) UpdateRegistrationPolicy(ctx context.Context, p *storage.RegistrationPolicy, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdateRegistrationPolicy(ctx, p, event))
+}
+
+func (w *writes) DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error {
+	return w.then(w.Store.DecideRegistration(ctx, id, d, event))
+}
+
+func (w *writes) DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteRegistrationRequest(ctx, id, event))
 }

@@ -52,6 +52,7 @@ type Question struct {
 	Pushed      string // what the client pushed of it (RFC 9126), encoded; empty: nothing
 	Step        string // what the page's URLs remember beyond Query
 	Client      *storage.Client
+	Known       string // what the client is known as by where it comes from, or ""
 	RedirectURI string
 	Resource    *storage.Resource
 	Scopes      []string
@@ -151,7 +152,7 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		Action: root + "/authorize?" + q.Query + q.Step,
 		Client: templates.ConsentClient{
 			Name: q.Client.ClientName, Host: ClientHost(q.Client), RedirectHost: RedirectHost(q.RedirectURI),
-			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Source: string(q.Client.Source),
+			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Known: q.Known, Source: string(q.Client.Source),
 		},
 		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"grantd/server/web"
 	"grantd/storage"
@@ -15,10 +16,8 @@ import (
 // cacheControl lets clients and resource servers keep a document for minutes.
 const cacheControl = "public, max-age=300"
 
-// Features are what can be switched on and off.
+// Features are what the documents say of how things are signed.
 type Features struct {
-	DynamicRegistration bool
-	MetadataDocuments   bool // draft-ietf-oauth-client-id-metadata-document
 	SigningAlgorithm    string
 	AssertionAlgorithms []string // of client assertions (RFC 7523)
 }
@@ -60,11 +59,16 @@ type openIDDocument struct {
 
 // Metadata serves the documents.
 type Metadata struct {
-	oauth, openID []byte
-	jwks          func() []byte
+	issuer  web.Issuer
+	whole   openIDDocument // but for what Registration says
+	current atomic.Pointer[documents]
+	jwks    func() []byte
 }
 
-// New composes the documents. jwks returns the current JWK set.
+type documents struct{ oauth, openID []byte }
+
+// New composes the documents, with no way for clients to introduce themselves
+// until Registration says so. jwks returns the current JWK set.
 func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, error) {
 	confidential := []string{storage.AuthMethodClientSecretBasic, storage.AuthMethodClientSecretPost, storage.AuthMethodPrivateKeyJWT}
 	withNone := append(slices.Clone(confidential), storage.AuthMethodNone)
@@ -88,27 +92,42 @@ func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, e
 
 		TokenEndpointAuthSigningAlgValuesSupported: features.AssertionAlgorithms,
 		AuthorizationResponseIssParameterSupported: true,
-		ClientIDMetadataDocumentSupported:          features.MetadataDocuments,
 	}
-	if features.DynamicRegistration {
-		d.RegistrationEndpoint = issuer.URL("/register")
+	m := &Metadata{issuer: issuer, jwks: jwks, whole: openIDDocument{
+		document: d, SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: []string{features.SigningAlgorithm},
+	}}
+	return m, m.Registration(false, false)
+}
+
+// Registration composes the documents anew: whether /register is there, and
+// whether the URL of a metadata document may be a client_id.
+func (m *Metadata) Registration(dynamic, metadataDocuments bool) error {
+	whole := m.whole
+	if dynamic {
+		whole.RegistrationEndpoint = m.issuer.URL("/register")
 	}
-	oauth, err := json.Marshal(d)
+	whole.ClientIDMetadataDocumentSupported = metadataDocuments
+	oauth, err := json.Marshal(whole.document)
 	if err != nil {
-		return nil, fmt.Errorf("encode the metadata: %w", err)
+		return fmt.Errorf("encode the metadata: %w", err)
 	}
-	openID, err := json.Marshal(openIDDocument{document: d, SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: []string{features.SigningAlgorithm}})
+	openID, err := json.Marshal(whole)
 	if err != nil {
-		return nil, fmt.Errorf("encode the metadata: %w", err)
+		return fmt.Errorf("encode the metadata: %w", err)
 	}
-	return &Metadata{oauth: oauth, openID: openID, jwks: jwks}, nil
+	m.current.Store(&documents{oauth: oauth, openID: openID})
+	return nil
 }
 
 // AuthorizationServer serves the document of RFC 8414.
-func (m *Metadata) AuthorizationServer(w http.ResponseWriter, _ *http.Request) { serve(w, m.oauth) }
+func (m *Metadata) AuthorizationServer(w http.ResponseWriter, _ *http.Request) {
+	serve(w, m.current.Load().oauth)
+}
 
 // OpenIDConfiguration serves the document of OpenID Connect Discovery.
-func (m *Metadata) OpenIDConfiguration(w http.ResponseWriter, _ *http.Request) { serve(w, m.openID) }
+func (m *Metadata) OpenIDConfiguration(w http.ResponseWriter, _ *http.Request) {
+	serve(w, m.current.Load().openID)
+}
 
 // JWKS serves the JWK set.
 func (m *Metadata) JWKS(w http.ResponseWriter, _ *http.Request) { serve(w, m.jwks()) }

@@ -26,7 +26,7 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if prefetch(r) {
 		return &web.Error{Status: http.StatusForbidden, Code: "prefetch", Title: "Not before you ask", Message: "This page is not shown in advance."}
 	}
-	request, err := o.parseAuthorizationRequest(r.Context(), r.URL.RawQuery)
+	request, err := o.readAuthorizationRequest(r)
 	if request == nil {
 		return o.showUnredirectable(w, r, err)
 	}
@@ -40,6 +40,9 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 		}
 		return o.sendToLogin(w, request)
 	} else if err != nil {
+		return err
+	}
+	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
 		return err
 	}
 	switch {
@@ -60,7 +63,7 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	request, err := o.parseAuthorizationRequest(r.Context(), r.URL.RawQuery)
+	request, err := o.readAuthorizationRequest(r)
 	if request == nil {
 		return o.showUnredirectable(w, r, err)
 	}
@@ -71,6 +74,9 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return o.sendToLogin(w, request)
 	} else if err != nil {
+		return err
+	}
+	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
 		return err
 	}
 	q := o.question(request, signIn)
@@ -125,7 +131,7 @@ func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error
 
 func (o *OAuth) question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
 	q := consent.Question{
-		Query: request.query, Client: request.client, RedirectURI: request.redirectURI,
+		Query: request.query, Client: request.client, Known: request.known, RedirectURI: request.redirectURI,
 		Resource: request.resource, Scopes: request.scopes, SignIn: signIn,
 	}
 	if request.pushed != nil {
@@ -285,17 +291,23 @@ func (o *OAuth) issue(r *http.Request, request *authorizationRequest, session *a
 // sendToLogin sends the browser to sign in and back to this same request. What
 // must be remembered on the way travels sealed in the URL.
 func (o *OAuth) sendToLogin(w http.ResponseWriter, request *authorizationRequest) error {
-	query := request.query
-	if request.pushed != nil || request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 {
-		query += o.step(request)
-	}
-	web.SeeOther(w, o.Issuer.Root()+"/login?"+query)
+	web.SeeOther(w, o.Issuer.Root()+"/login?"+o.queryWithStep(request))
 	return nil
 }
 
+// queryWithStep is the request's query, with a note of when it first arrived if
+// that will count.
+func (o *OAuth) queryWithStep(request *authorizationRequest) string {
+	if request.pushed != nil || request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 {
+		return request.query + o.step(request)
+	}
+	return request.query
+}
+
 // refuse answers an error that may go to the client (OAuth 2.1 §4.1.2.1). A
-// self-asserted client's address is not followed before the person has signed in,
-// nor ever on prompt=none: they see a page that names it.
+// self-asserted client's address is not followed before the person has signed in
+// and may approve the client, nor ever on prompt=none: they see a page that names
+// it.
 func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authorizationRequest, err error) error {
 	if web.OAuthErrorOf(err).Status >= http.StatusInternalServerError {
 		return err
@@ -303,7 +315,20 @@ func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authoriz
 	e := web.OAuthErrorOf(err)
 	target := o.redirectTarget(request, errorValues(e))
 	automatic := !request.client.SelfAsserted()
-	if !automatic && !request.prompt("none") {
+	if !automatic {
+		// Nor is a client's address followed that nobody may approve yet, or linked
+		// to when it was turned away.
+		mode, err := o.Admission.Client(r.Context(), request.client)
+		if err != nil {
+			return err
+		}
+		if mode == storage.RegistrationOff {
+			o.turnAway(w, r)
+			return nil
+		}
+		automatic = mode == storage.RegistrationAllow && !request.prompt("none")
+	}
+	if automatic && request.client.SelfAsserted() {
 		_, err := o.Sessions.SignIn(r, "", "")
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err
@@ -322,11 +347,29 @@ func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authoriz
 }
 
 func (o *OAuth) showUnredirectable(w http.ResponseWriter, r *http.Request, err error) error {
+	if errors.Is(err, web.ErrUnattended) {
+		return o.signInFirst(w, r)
+	}
 	var e *unredirectable
 	if !errors.As(err, &e) {
 		return err
 	}
 	o.Pages.ErrorPage(w, r, templates.ErrorPage{Status: http.StatusBadRequest, Title: e.title, Message: e.message, Help: e.help}, err)
+	return nil
+}
+
+// signInFirst sends the browser to sign in and back, before anything is done for a
+// client that is not known here.
+func (o *OAuth) signInFirst(w http.ResponseWriter, r *http.Request) error {
+	if query, err := url.ParseQuery(r.URL.RawQuery); err != nil || slices.Contains(strings.Fields(query.Get("prompt")), "none") {
+		o.Pages.ErrorPage(w, r, templates.ErrorPage{
+			Status: http.StatusBadRequest, Title: "Sign in first",
+			Message: "This application is not known here yet, and it asked not to show you anything, so nothing was done.",
+			Help:    "Start again from the application, and let it open a sign-in page.",
+		}, web.ErrUnattended)
+		return nil
+	}
+	web.SeeOther(w, o.Issuer.Root()+"/login?"+r.URL.RawQuery)
 	return nil
 }
 

@@ -39,7 +39,9 @@ const (
 type authorizationRequest struct {
 	query         string                 // raw, without the step
 	pushed        *storage.PushedRequest // nil: the query is all there is
+	attended      bool                   // somebody has signed in to ask
 	client        *storage.Client
+	known         string // as what, by where it comes from; set when it is admitted
 	redirectURI   string
 	state         string // sent back byte for byte; empty: none was sent
 	resource      *storage.Resource
@@ -66,13 +68,13 @@ func (e *unredirectable) Error() string { return e.title }
 // redirect URI are certain, errors are *unredirectable (or an outage); then the
 // request comes back with them and its error is a *web.OAuthError that may be
 // redirected.
-func (o *OAuth) parseAuthorizationRequest(ctx context.Context, rawQuery string) (*authorizationRequest, error) {
+func (o *OAuth) parseAuthorizationRequest(ctx context.Context, rawQuery string, attended bool) (*authorizationRequest, error) {
 	parameters, err := web.ParseParameters(rawQuery, "resource")
 	if err != nil {
 		return nil, pageError("This link is damaged", "The address that brought you here is malformed, so nothing was done.",
 			"Go back to the application and start again.")
 	}
-	request := &authorizationRequest{query: withoutStep(rawQuery), maxAge: -1}
+	request := &authorizationRequest{query: withoutStep(rawQuery), attended: attended, maxAge: -1}
 	if err := o.readStep(request, parameters.Get(stepParameter)); err != nil {
 		return nil, err
 	}
@@ -82,6 +84,23 @@ func (o *OAuth) parseAuthorizationRequest(ctx context.Context, rawQuery string) 
 		}
 	}
 	return o.checkAuthorizationRequest(ctx, request, parameters)
+}
+
+// readAuthorizationRequest is parseAuthorizationRequest of a browser's request.
+// Where it may be found out only for somebody who has signed in who the client is,
+// it looks whether somebody has. web.ErrUnattended: nobody has.
+func (o *OAuth) readAuthorizationRequest(r *http.Request) (*authorizationRequest, error) {
+	request, err := o.parseAuthorizationRequest(r.Context(), r.URL.RawQuery, false)
+	if !errors.Is(err, web.ErrUnattended) {
+		return request, err
+	}
+	switch _, err := o.Sessions.SignIn(r, "", ""); {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, web.ErrUnattended
+	case err != nil:
+		return nil, err
+	}
+	return o.parseAuthorizationRequest(r.Context(), r.URL.RawQuery, true)
 }
 
 // checkAuthorizationRequest judges the parameters of an authorization request and
@@ -111,7 +130,7 @@ func (o *OAuth) identify(ctx context.Context, request *authorizationRequest, par
 		return pageError("Which application is this?", "The request does not say which application sent it (client_id).",
 			"Go back to the application and start again. If this keeps happening, tell whoever makes it.")
 	}
-	client, err := o.Clients.Client(ctx, clientID)
+	client, err := o.Clients.Client(ctx, clientID, request.attended)
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && client.Disabled) {
 		return pageError("This application is not known here", "It is not registered with this server, or its registration has ended or been switched off.",
 			"Remove the server from the application and add it again, so that it registers anew. If that does not help, ask your administrator.")
@@ -258,7 +277,7 @@ func withoutStep(rawQuery string) string {
 // Purpose says what an authorization request is for, for the sign-in page: who
 // asks, where the answer goes, and for what. All is empty if it is not clear.
 func (o *OAuth) Purpose(ctx context.Context, rawQuery string) (client *storage.Client, redirectHost, resourceName string) {
-	request, err := o.parseAuthorizationRequest(ctx, rawQuery)
+	request, err := o.parseAuthorizationRequest(ctx, rawQuery, false)
 	if request == nil {
 		return nil, "", ""
 	}

@@ -192,6 +192,11 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 	} else if err != nil {
 		return consent.Question{}, err
 	}
+	if mode, err := o.Admission.Client(ctx, client); err != nil {
+		return consent.Question{}, err
+	} else if mode != storage.RegistrationAllow {
+		return consent.Question{}, impossible
+	}
 	resource, err := o.resourceByID(ctx, d.ResourceID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return consent.Question{}, impossible

@@ -23,6 +23,8 @@ type Store interface {
 	storage.AccessTokenStore
 	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
+	AskRegistration(ctx context.Context, r *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error
+	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
 }
 
 // Catalog finds Clients and Resources, usually without asking the database.
@@ -34,9 +36,10 @@ type Catalog interface {
 
 // Clients finds the client that a person is asked about. One that describes itself
 // in a document is not Stored before its first approval. storage.ErrNotFound, or a
-// *web.Error to show.
+// *web.Error to show. attended says that somebody has signed in to ask;
+// web.ErrUnattended: only then may it be found out who the client is.
 type Clients interface {
-	Client(ctx context.Context, clientID string) (*storage.Client, error)
+	Client(ctx context.Context, clientID string, attended bool) (*storage.Client, error)
 }
 
 // Sessions finds the person at the browser, and what they approved before for a
@@ -53,6 +56,7 @@ type Config struct {
 	Catalog    Catalog
 	Clients    Clients
 	Sessions   Sessions
+	Admission  Admission
 	Consent    *consent.Consent
 	Pages      *web.Pages
 	ClientAuth *clientauth.Authenticator

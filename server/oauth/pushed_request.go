@@ -95,7 +95,7 @@ func (o *OAuth) newPushedRequest(ctx context.Context, client *storage.Client, fo
 	pushed := &storage.PushedRequest{
 		ID: storage.NewID(storage.PrefixPushedRequest), ClientID: client.ID, Query: query, CreatedAt: now, ExpiresAt: now.Add(storage.PushedRequestLifetime),
 	}
-	_, err = o.checkAuthorizationRequest(ctx, &authorizationRequest{pushed: pushed, maxAge: -1}, parameters)
+	_, err = o.checkAuthorizationRequest(ctx, &authorizationRequest{pushed: pushed, attended: true, maxAge: -1}, parameters)
 	var page *unredirectable
 	if errors.As(err, &page) {
 		return nil, invalidRequest(page.message)

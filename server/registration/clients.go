@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -47,16 +46,12 @@ type DocumentFetcher interface {
 	Cached(url string, kind outbound.Kind) (outbound.Document, bool)
 }
 
-// DocumentPolicy decides, before anything is asked of the network, whether clients
-// may introduce themselves by a document at this host (host, or host:port).
+// DocumentPolicy is what Documents ask of Trust.
 type DocumentPolicy interface {
-	Document(ctx context.Context, host string) (allowed bool, err error)
-}
-
-// PinnedDocuments are documents that ship with grantd, for hosts that block servers
-// and for sites without the internet.
-type PinnedDocuments interface {
-	Pinned(clientID string) (body []byte, ok bool)
+	Document(ctx context.Context, clientID string) (storage.RegistrationMode, error)
+	// Pinned are documents that ship with grantd, for hosts that block servers and
+	// for sites without the internet.
+	Pinned(ctx context.Context, clientID string) (body []byte, ok bool, err error)
 }
 
 // ClientRows finds the stored Clients by their client_id. storage.ErrNotFound.
@@ -64,14 +59,13 @@ type ClientRows interface {
 	Client(ctx context.Context, clientID string) (*storage.Client, error)
 }
 
-// DocumentsConfig is what Documents are built from. Pinned may be nil.
+// DocumentsConfig is what Documents are built from.
 type DocumentsConfig struct {
 	Rows    ClientRows
 	Store   storage.ClientDocumentStore
 	Fetcher DocumentFetcher
 	Rules   DocumentRules
 	Policy  DocumentPolicy
-	Pinned  PinnedDocuments
 	Limit   *web.FailureLimit // fetches per address
 	Now     func() time.Time
 }
@@ -115,16 +109,21 @@ func (d *Documents) Stop() {
 // Client returns the client, as its row or as its document says it at the moment;
 // then it is not Stored. storage.ErrNotFound, or a *web.Error to show: 400 when the
 // document cannot be had or its host is refused, 429 when too many are fetched.
-func (d *Documents) Client(ctx context.Context, clientID string) (*storage.Client, error) {
+// attended says that somebody has signed in to ask; web.ErrUnattended: the policy
+// lets the document be fetched only then.
+func (d *Documents) Client(ctx context.Context, clientID string, attended bool) (*storage.Client, error) {
 	if !IsDocument(clientID) {
 		return d.Rows.Client(ctx, clientID)
 	}
 	if err := d.Fetcher.Check(clientID); err != nil {
 		return nil, unreadable(clientID, logged(err))
 	}
-	if allowed, err := d.allowed(ctx, clientID); err != nil {
+	switch mode, err := d.Policy.Document(ctx, clientID); {
+	case err != nil:
 		return nil, err
-	} else if !allowed {
+	case mode == storage.RegistrationAskAdmin && !attended:
+		return nil, web.ErrUnattended
+	case mode == storage.RegistrationOff:
 		return nil, &web.Error{
 			Status: 400, Code: "client-host", Title: "This application is not accepted here",
 			Message: "Your organisation does not let applications from this address introduce themselves, so nothing was done.",
@@ -139,7 +138,7 @@ func (d *Documents) Client(ctx context.Context, clientID string) (*storage.Clien
 	}
 	document, err := d.fetch(ctx, clientID)
 	if err != nil {
-		return d.withoutHost(clientID, row, err)
+		return d.withoutHost(ctx, clientID, row, err)
 	}
 	client, err := d.read(clientID, document)
 	if err != nil {
@@ -175,14 +174,6 @@ func (d *Documents) present(clientID string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.absent, clientID)
-}
-
-func (d *Documents) allowed(ctx context.Context, clientID string) (bool, error) {
-	u, err := url.Parse(clientID)
-	if err != nil {
-		return false, nil //nolint:nilerr // what cannot be read is not allowed
-	}
-	return d.Policy.Document(ctx, strings.ToLower(u.Host))
 }
 
 // fetch returns the document. Only what is not at hand counts for the limit.
@@ -245,7 +236,7 @@ func (d *Documents) besideRow(client, row *storage.Client) *storage.Client {
 
 // withoutHost returns the client when its host brought no document: a copy that is
 // young enough, or a pinned one. cause is why.
-func (d *Documents) withoutHost(clientID string, row *storage.Client, cause error) (*storage.Client, error) {
+func (d *Documents) withoutHost(ctx context.Context, clientID string, row *storage.Client, cause error) (*storage.Client, error) {
 	shown, isPage := errors.AsType[*web.Error](cause)
 	if !isPage && !errors.Is(cause, outbound.ErrFetch) && !errors.Is(cause, outbound.ErrRefused) {
 		return nil, cause // the caller has gone
@@ -261,7 +252,9 @@ func (d *Documents) withoutHost(clientID string, row *storage.Client, cause erro
 			return row, nil
 		}
 	}
-	if pinned := d.pinned(clientID); pinned != nil {
+	if pinned, err := d.pinned(ctx, clientID); err != nil {
+		return nil, err
+	} else if pinned != nil {
 		if row != nil && !row.DocumentLapsed(now) {
 			return row, nil
 		}
@@ -274,20 +267,17 @@ func (d *Documents) withoutHost(clientID string, row *storage.Client, cause erro
 }
 
 // pinned returns the client of the pinned document, as of now, or nil.
-func (d *Documents) pinned(clientID string) *storage.Client {
-	if d.Pinned == nil {
-		return nil
-	}
-	body, ok := d.Pinned.Pinned(clientID)
-	if !ok {
-		return nil
+func (d *Documents) pinned(ctx context.Context, clientID string) (*storage.Client, error) {
+	body, ok, err := d.Policy.Pinned(ctx, clientID)
+	if err != nil || !ok {
+		return nil, err
 	}
 	client, err := d.read(clientID, outbound.Document{Body: body, FetchedAt: d.Now()})
 	if err != nil {
-		slog.Error("a pinned client document is not valid", "error", err.Error())
-		return nil
+		slog.ErrorContext(ctx, "a pinned client document is not valid", "error", err.Error())
+		return nil, nil //nolint:nilnil // it counts as none
 	}
-	return client
+	return client, nil
 }
 
 // Approved finds the Clients of requests that come after an approval: their rows.
@@ -320,7 +310,9 @@ func (a Approved) Client(ctx context.Context, clientID string) (*storage.Client,
 	case errors.Is(err, outbound.ErrBusy): // with others' documents: nobody here is to blame
 		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
-	if a.pinned(clientID) != nil {
+	if pinned, err := a.pinned(ctx, clientID); err != nil {
+		return nil, err
+	} else if pinned != nil {
 		relied := *row
 		relied.DocumentFetchedAt = a.Now()
 		return &relied, nil
@@ -348,9 +340,9 @@ var errNotAllowed = errors.New("the host is not allowed")
 // renew reads the document and writes what is new of it into the row. It returns the
 // client as the row now is, and until when the document is fresh.
 func (d *Documents) renew(ctx context.Context, row *storage.Client, get func(context.Context, string, outbound.Kind) (outbound.Document, error)) (*storage.Client, time.Time, error) {
-	if allowed, err := d.allowed(ctx, row.ClientID); err != nil {
+	if mode, err := d.Policy.Document(ctx, row.ClientID); err != nil {
 		return nil, time.Time{}, err
-	} else if !allowed {
+	} else if mode == storage.RegistrationOff {
 		return nil, time.Time{}, errNotAllowed
 	}
 	document, err := get(ctx, row.ClientID, d.kind)

@@ -66,24 +66,22 @@ func (r *rows) ConfirmClientDocument(context.Context, string, time.Time) error {
 	return nil
 }
 
-// policy allows or refuses every host.
+// policy has one mode for every document.
 type policy struct {
-	allowed bool
-	err     error
-	hosts   []string
+	mode   storage.RegistrationMode
+	err    error
+	judged []string
+	pinned map[string]string // documents by client_id
 }
 
-func (p *policy) Document(_ context.Context, host string) (bool, error) {
-	p.hosts = append(p.hosts, host)
-	return p.allowed, p.err
+func (p *policy) Document(_ context.Context, clientID string) (storage.RegistrationMode, error) {
+	p.judged = append(p.judged, clientID)
+	return p.mode, p.err
 }
 
-// pinned are documents by client_id.
-type pinned map[string]string
-
-func (p pinned) Pinned(clientID string) ([]byte, bool) {
-	body, ok := p[clientID]
-	return []byte(body), ok
+func (p *policy) Pinned(_ context.Context, clientID string) ([]byte, bool, error) {
+	body, ok := p.pinned[clientID]
+	return []byte(body), ok, p.err
 }
 
 // site is Documents with everything around them in a test's hands.
@@ -93,16 +91,15 @@ type site struct {
 	host   *host
 	rows   *rows
 	policy *policy
-	pinned pinned
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), rows: &rows{}, policy: &policy{allowed: true}, pinned: pinned{}}
+	s := &site{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), rows: &rows{}, policy: &policy{mode: storage.RegistrationAllow, pinned: map[string]string{}}}
 	now := func() time.Time { return s.now }
 	s.host = &host{body: seeds[0], now: now, inner: outbound.New(outbound.Config{})}
 	s.Documents = registration.NewDocuments(registration.DocumentsConfig{
-		Rows: s.rows, Store: s.rows, Fetcher: s.host, Rules: rules(), Policy: s.policy, Pinned: s.pinned, Now: now,
+		Rows: s.rows, Store: s.rows, Fetcher: s.host, Rules: rules(), Policy: s.policy, Now: now,
 		Limit: &web.FailureLimit{Failures: 10, Window: time.Minute, Now: now},
 	})
 	t.Cleanup(s.Stop)
@@ -125,22 +122,22 @@ func (s *site) store(t *testing.T, age time.Duration) *storage.Client {
 // people know it.
 func TestDocumentPolicy(t *testing.T) {
 	s := newSite(t)
-	s.policy.allowed = false
-	_, err := s.Client(t.Context(), "https://CLIENT.example:8443/c")
+	s.policy.mode = storage.RegistrationOff
+	_, err := s.Client(t.Context(), "https://CLIENT.example:8443/c", false)
 	var page *web.Error
 	if !errors.As(err, &page) || page.Status != 400 || page.Help == "" {
 		t.Errorf("refused: %v", err)
 	}
 	s.policy.err = storage.ErrUnavailable
-	if _, err := s.Client(t.Context(), documentURL); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := s.Client(t.Context(), documentURL, false); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("an outage of the policy: %v", err)
 	}
-	if s.host.asked > 0 || strings.Join(s.policy.hosts, " ") != "client.example:8443 client.example" {
-		t.Errorf("%d fetches, judged were %q", s.host.asked, s.policy.hosts)
+	if s.host.asked > 0 || strings.Join(s.policy.judged, " ") != "https://CLIENT.example:8443/c "+documentURL {
+		t.Errorf("%d fetches, judged were %q", s.host.asked, s.policy.judged)
 	}
 	// What is refused by its shape is not even judged.
-	if _, err := s.Client(t.Context(), "https://127.0.0.1/c"); !errors.As(err, &page) || page.Code != "client-document" || len(s.policy.hosts) != 2 {
-		t.Errorf("%v, judged were %q", err, s.policy.hosts)
+	if _, err := s.Client(t.Context(), "https://127.0.0.1/c", false); !errors.As(err, &page) || page.Code != "client-document" || len(s.policy.judged) != 2 {
+		t.Errorf("%v, judged were %q", err, s.policy.judged)
 	}
 	// After an approval the host is not asked either once it is refused: its snapshot
 	// ends with its week.
@@ -165,10 +162,10 @@ func TestDocumentPolicy(t *testing.T) {
 func TestPinnedDocuments(t *testing.T) {
 	const pinnedBody = `{"client_id":"` + documentURL + `","client_name":"Pinned","redirect_uris":["https://claude.ai/api/mcp/auth_callback"]}`
 	s := newSite(t)
-	s.pinned[documentURL] = pinnedBody
+	s.policy.pinned[documentURL] = pinnedBody
 	name := func(want string) {
 		t.Helper()
-		client, err := s.Client(t.Context(), documentURL)
+		client, err := s.Client(t.Context(), documentURL, false)
 		if err != nil || client.ClientName != want {
 			t.Errorf("the client is %+v, %v; want %s", client, err, want)
 		}
@@ -176,7 +173,7 @@ func TestPinnedDocuments(t *testing.T) {
 	name("Claude") // the host answers
 	s.host.body = ""
 	name("Pinned")
-	if _, err := s.Client(t.Context(), "https://other.example/c"); err == nil {
+	if _, err := s.Client(t.Context(), "https://other.example/c", false); err == nil {
 		t.Error("a document was pinned for every host")
 	}
 	s.now = s.now.Add(time.Hour)
@@ -193,12 +190,12 @@ func TestPinnedDocuments(t *testing.T) {
 	if s.rows.client.DocumentFetchedAt.Equal(approved.DocumentFetchedAt) {
 		t.Error("the shared row was changed")
 	}
-	s.pinned[documentURL] = "{}" // is not valid
+	s.policy.pinned[documentURL] = "{}" // is not valid
 	if got, err := (registration.Approved{Documents: s.Documents}).Client(t.Context(), documentURL); err != nil || !got.DocumentLapsed(s.now) {
 		t.Errorf("with a broken pinned document: %+v, %v", got, err)
 	}
 	s.now = s.now.Add(time.Hour)
-	if _, err := s.Client(t.Context(), documentURL); err == nil {
+	if _, err := s.Client(t.Context(), documentURL, false); err == nil {
 		t.Error("a broken pinned document was shown")
 	}
 }

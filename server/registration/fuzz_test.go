@@ -108,6 +108,17 @@ func (m *memory) DeleteClient(context.Context, string, storage.AuditEvent) error
 	return storage.ErrNotFound
 }
 
+// open is the policy that lets every client register.
+type open struct{}
+
+func (open) RegistrationPolicy(context.Context) (*storage.RegistrationPolicy, error) {
+	return &storage.RegistrationPolicy{Dynamic: storage.RegistrationAllow}, nil
+}
+
+func (open) RegistrationDecision(context.Context, string) (*storage.RegistrationRequest, error) {
+	return nil, nil //nolint:nilnil // nobody has decided
+}
+
 // FuzzRegister: every body has an answer, never the server's fault; and whoever
 // registers again what the answer says is the same client.
 func FuzzRegister(f *testing.F) {
@@ -123,7 +134,7 @@ func FuzzRegister(f *testing.F) {
 	limit := func() *web.FailureLimit { return &web.FailureLimit{Failures: 1 << 60, Window: time.Hour, Now: now} }
 	room := &registration.Registration{
 		Store: store, Issuer: issuer, Now: now, PerAddress: limit(), Together: limit(), Algorithms: []string{"ES256"},
-		Mode:        func(context.Context) (string, error) { return registration.ModeAllow, nil },
+		Trust:       &registration.Trust{Policies: open{}},
 		KnownScopes: func(_ context.Context, scopes []string) ([]string, error) { return scopes, nil },
 		CheckJWKS:   func([]byte) error { return nil },
 		CheckURL:    func(string) error { return nil },

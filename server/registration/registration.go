@@ -36,14 +36,6 @@ const (
 	maxJWKS = 16 << 10
 )
 
-// Who may register: the values of dynamic in the registration policy.
-const (
-	ModeAllow    = "allow"
-	ModeAskAdmin = "ask_admin" // may register; an admin is asked before people are
-	ModeToken    = "token"     // with an initial access token
-	ModeOff      = "off"
-)
-
 // Store keeps the clients.
 type Store interface {
 	FoldClient(ctx context.Context, r *storage.Registration, renewBefore time.Time) (renewed bool, err error)
@@ -58,8 +50,7 @@ type Registration struct {
 	Store     Store
 	Issuer    web.Issuer
 	Addresses web.Addresses
-	// Mode is who may register now, one of the modes.
-	Mode func(ctx context.Context) (string, error)
+	Trust     *Trust
 	// KnownScopes returns those of scopes that exist here.
 	KnownScopes func(ctx context.Context, scopes []string) ([]string, error)
 	// CheckJWKS refuses a client's JWK set, CheckURL a URL that no document may be
@@ -171,20 +162,20 @@ func (g *Registration) Register(w http.ResponseWriter, r *http.Request) error {
 // admit reports whether the request may register, and the hash of the initial
 // access token it came with, nil if none.
 func (g *Registration) admit(r *http.Request) ([]byte, error) {
-	mode, err := g.Mode(r.Context())
+	mode, err := g.Trust.Dynamic(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	token := bearer(r, storage.SecretPrefixInitialAccess)
 	switch {
-	case mode == ModeOff:
+	case mode == storage.RegistrationOff:
 		return nil, &web.OAuthError{
 			Status: http.StatusNotFound, Code: "invalid_request",
 			Description: "Clients cannot register themselves with this server; ask its administrator for a client_id.",
 		}
 	case token != "":
 		return storage.HashSecret(token), nil
-	case mode == ModeAllow, mode == ModeAskAdmin:
+	case mode == storage.RegistrationAllow, mode == storage.RegistrationAskAdmin:
 		return nil, nil
 	}
 	return nil, invalidToken("Registering a client with this server takes an initial access token; ask its administrator for one.")
@@ -228,16 +219,21 @@ func (g *Registration) store(r *http.Request, registration *storage.Registration
 	return err
 }
 
-// count counts a row that is about to be written, or refuses to.
+// count counts a row that is about to be written, or refuses to. Those who come at
+// once cannot write more than there is room for.
 func (g *Registration) count(key string) error {
-	if wait := max(g.PerAddress.Blocked(key), g.Together.Blocked("")); wait > 0 {
+	wait := g.PerAddress.Take(key)
+	if wait == 0 {
+		if wait = g.Together.Take(""); wait > 0 {
+			g.PerAddress.Give(key)
+		}
+	}
+	if wait > 0 {
 		return &web.OAuthError{
 			Status: http.StatusTooManyRequests, Code: "temporarily_unavailable",
 			Description: "Too many registrations; wait before trying again.", RetryAfter: wait,
 		}
 	}
-	g.PerAddress.Fail(key)
-	g.Together.Fail("")
 	return nil
 }
 
@@ -287,6 +283,11 @@ func (g *Registration) client(ctx context.Context, asked *Metadata, methods []st
 		AuthMethods: methods, DefaultAuthMethod: storage.AuthMethodClientSecretBasic,
 		CheckKeys: func(*Metadata) error { return nil }, // they have been, whatever the method
 	}
+	privateUse, err := g.Trust.PrivateUse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rules.PrivateUse = privateUse
 	client, err := rules.Client(asked)
 	if err != nil {
 		return nil, err

@@ -52,19 +52,19 @@ type Server struct {
 
 // options are what a test may choose.
 type options struct {
-	allow     []string
-	store     storage.Store
-	path      string
-	root      [][]byte
-	proxies   []netip.Prefix
-	register  bool
-	mode      string
-	documents *x509.CertPool
-	clock     *Clock
-	rotation  time.Duration
-	host      string
-	issuer    string
-	tls       bool
+	allow    []string
+	store    storage.Store
+	path     string
+	root     [][]byte
+	proxies  []netip.Prefix
+	dynamic  storage.RegistrationMode // empty: as the database has it
+	document storage.RegistrationMode
+	roots    *x509.CertPool // of the hosts of documents
+	clock    *Clock
+	rotation time.Duration
+	host     string
+	issuer   string
+	tls      bool
 }
 
 // Option chooses something about a test server.
@@ -82,16 +82,21 @@ func WithRootKeys(root ...[]byte) Option { return func(o *options) { o.root = ro
 // WithTrustedProxies believes X-Forwarded-For from these networks.
 func WithTrustedProxies(p ...netip.Prefix) Option { return func(o *options) { o.proxies = p } }
 
-// WithDynamicRegistration opens /register.
-func WithDynamicRegistration() Option { return func(o *options) { o.register = true } }
+// WithDynamicRegistration lets every client register itself.
+func WithDynamicRegistration() Option {
+	return func(o *options) { o.dynamic = storage.RegistrationAllow }
+}
 
-// WithRegistrationMode says who may register at /register.
-func WithRegistrationMode(mode string) Option { return func(o *options) { o.mode = mode } }
+// WithRegistration sets the registration policy's modes; empty leaves one as the
+// database has it. Without it a new database asks administrators.
+func WithRegistration(dynamic, metadataDocuments storage.RegistrationMode) Option {
+	return func(o *options) { o.dynamic, o.document = dynamic, metadataDocuments }
+}
 
 // WithMetadataDocuments lets clients describe themselves in documents, at hosts whose
 // certificates come from these authorities.
 func WithMetadataDocuments(authorities *x509.CertPool) Option {
-	return func(o *options) { o.documents = authorities }
+	return func(o *options) { o.document, o.roots = storage.RegistrationAllow, authorities }
 }
 
 // WithOutboundAllow lets it fetch documents from an internal address, as host:port.
@@ -164,10 +169,13 @@ func New(t testing.TB, opts ...Option) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := o.setPolicy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	s, err := server.New(t.Context(), server.Config{
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
-		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, DynamicRegistration: o.register, RegistrationMode: o.mode,
-		MetadataDocuments: o.documents != nil, OutboundRoots: o.documents, Now: o.clock.Now, KeyRotation: o.rotation,
+		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, OutboundRoots: o.roots, Now: o.clock.Now,
+		KeyRotation: o.rotation,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -202,6 +210,23 @@ func (s *Server) Beat() {
 
 // Tend has the server look after its signing keys, as it does each minute.
 func (s *Server) Tend() error { return s.server.Tend(s.t.Context()) }
+
+func (o *options) setPolicy(ctx context.Context) error {
+	if o.dynamic == "" && o.document == "" {
+		return nil
+	}
+	p, err := o.store.RegistrationPolicy(ctx)
+	if err != nil {
+		return err
+	}
+	if o.dynamic != "" {
+		p.Dynamic = o.dynamic
+	}
+	if o.document != "" {
+		p.MetadataDocuments = o.document
+	}
+	return o.store.UpdateRegistrationPolicy(ctx, p, storage.NewAuditEvent(o.clock.Now(), "system", "registration_policy.updated", "registration-policy"))
+}
 
 // SQLite opens a fresh SQLite database.
 func SQLite(t testing.TB) storage.Store {

@@ -14,8 +14,9 @@
 //     fresh snapshots. So one of the two always sees the other.
 //   - Locks are taken in one order: users, clients, resources, scopes, sessions,
 //     grants, authorization_codes, device_authorizations, families,
-//     catalog_version. A pending device authorization has no Grant, so it is locked
-//     before the one that it gets. Where rows of one
+//     registration_policy and _requests, catalog_version. A pending device
+//     authorization has no Grant, so it is locked before the one that it gets.
+//     Where rows of one
 //     table are locked in no order, Postgres may end one of two statements; it
 //     is then run again.
 //
@@ -190,6 +191,8 @@ SELECT id FROM clients
 WHERE source = 'dynamic' AND NOT disabled AND created_at <= $2 AND COALESCE(renewed_at, created_at) <= $2
 	AND (used_at IS NULL OR used_at <= $3)
 	AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+	AND NOT EXISTS (SELECT 1 FROM registration_requests r WHERE r.client_id = clients.client_id
+		AND (r.state = 'pending' OR r.state = 'allowed' AND r.decided_at > $4))
 ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 	// A disabled one stays, so that it stays disabled.
@@ -202,6 +205,15 @@ ORDER BY document_fetched_at LIMIT $1 FOR UPDATE SKIP LOCKED`
 	deleteUnusedClients = `
 DELETE FROM clients
 WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)`
+
+	sweepRequests = `
+WITH doomed AS (
+	SELECT id FROM registration_requests
+	WHERE state = 'pending' AND created_at <= $1
+		OR source = 'dynamic' AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.client_id = registration_requests.client_id)
+	LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM registration_requests USING doomed WHERE registration_requests.id = doomed.id`
 )
 
 // Sweep implements storage.Store. Each kind is a transaction of its own.
@@ -229,11 +241,15 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 	if _, err := s.exec(ctx, "mark clients in use", markUsedClients, now, now.Add(-storage.ClientMark), limit); err != nil {
 		return total, err
 	}
-	n, err := s.sweepClients(ctx, lockUnusedClients, limit, now.Add(-unusedClientLifetime), now.Add(-storage.ClientIdle))
+	n, err := s.sweepClients(ctx, lockUnusedClients, limit, now.Add(-unusedClientLifetime), now.Add(-storage.ClientIdle), now.Add(-storage.RequestLifetime))
 	if total += n; err != nil {
 		return total, err
 	}
 	n, err = s.sweepClients(ctx, lockUnusedDocumentClients, limit, now.Add(-storage.UnusedDocument))
+	if total += n; err != nil {
+		return total, err
+	}
+	n, err = s.exec(ctx, "sweep registration requests", sweepRequests, now.Add(-storage.RequestLifetime), limit)
 	return total + n, err
 }
 

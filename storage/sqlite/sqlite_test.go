@@ -318,6 +318,14 @@ func TestBudget(t *testing.T) {
 		{"ClaimIdempotencyKey", 6, 1, func(ctx context.Context) error {
 			return s.ClaimIdempotencyKey(ctx, storagetest.NewIdempotencyKey(), now)
 		}, nil},
+		{"AskRegistration", 6, 1, func(ctx context.Context) error {
+			return s.AskRegistration(ctx, storagetest.NewRegistrationRequest(), f.User.ID, storagetest.RequestLimits, event())
+		}, nil},
+		{"RegistrationPolicy", 1, 0, func(ctx context.Context) error { _, err := s.RegistrationPolicy(ctx); return err }, nil},
+		{"RegistrationRequestOf", 1, 0, func(ctx context.Context) error {
+			_, _, err := s.RegistrationRequestOf(ctx, "none", f.User.ID)
+			return err
+		}, storage.ErrNotFound},
 		{"RecordAuditEvent", 6, 1, func(ctx context.Context) error { return s.RecordAuditEvent(ctx, event()) }, nil},
 
 		{"Client", 1, 0, func(ctx context.Context) error { _, err := s.Client(ctx, f.Client.ID); return err }, nil},

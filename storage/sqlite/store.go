@@ -149,6 +149,8 @@ const sweepClients = `DELETE FROM clients WHERE id IN (
 			AND created_at <= @now - @unused AND coalesce(renewed_at, created_at) <= @now - @unused
 			AND (used_at IS NULL OR used_at <= @now - @client_idle)
 			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+			AND NOT EXISTS (SELECT 1 FROM registration_requests r WHERE r.client_id = clients.client_id
+				AND (r.state = 'pending' OR r.state = 'allowed' AND r.decided_at > @now - @request_lifetime))
 		ORDER BY created_at LIMIT @limit)
 	UNION ALL
 	SELECT id FROM (
@@ -156,6 +158,11 @@ const sweepClients = `DELETE FROM clients WHERE id IN (
 			AND NOT disabled -- it stays, so that it stays disabled
 			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
 		ORDER BY document_fetched_at LIMIT @limit))`
+
+const sweepRequests = `DELETE FROM registration_requests WHERE id IN (
+	SELECT id FROM registration_requests WHERE state = 'pending' AND created_at <= @now - @request_lifetime
+		OR source = 'dynamic' AND NOT EXISTS (SELECT 1 FROM clients WHERE clients.client_id = registration_requests.client_id)
+	LIMIT @limit)`
 
 // Sweep implements storage.Store.
 func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error) {
@@ -175,6 +182,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			sql.Named("client_mark", storage.ClientMark.Microseconds()),
 			sql.Named("client_idle", storage.ClientIdle.Microseconds()),
 			sql.Named("unused_document", storage.UnusedDocument.Microseconds()),
+			sql.Named("request_lifetime", storage.RequestLifetime.Microseconds()),
 		}
 		for _, statement := range sweeps {
 			n, err := tx.exec(statement, args...)
@@ -187,11 +195,17 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 			return err
 		}
 		clients, err := tx.exec(sweepClients, args...)
-		if err != nil || clients == 0 {
+		if err != nil {
 			return err
 		}
-		swept += clients
-		_, err = tx.exec(bumpCatalogVersion)
+		requests, err := tx.exec(sweepRequests, args...)
+		if err != nil {
+			return err
+		}
+		swept += clients + requests
+		if clients > 0 {
+			_, err = tx.exec(bumpCatalogVersion)
+		}
 		return err
 	})
 	if err != nil {

@@ -51,6 +51,9 @@ func acts(t testing.TB, f *Fixture) []act {
 	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
 	secret, key, token := NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
+	policy, err := s.RegistrationPolicy(ctx)
+	want(t, err, nil)
+	asked := NewRegistrationRequest()
 	return []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
 		{"CreateDynamicClient", func(e storage.AuditEvent) error { return register(ctx, s, NewDynamicClient(), 100, e) }},
@@ -86,6 +89,12 @@ func acts(t testing.TB, f *Fixture) []act {
 			return s.ResealSigningKey(ctx, key.KID, key.SealedPrivateKey, []byte("anew"), e)
 		}},
 		{"RecordAuditEvent", func(e storage.AuditEvent) error { return s.RecordAuditEvent(ctx, e) }},
+		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, policy, e) }},
+		{"AskRegistration", func(e storage.AuditEvent) error { return s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, e) }},
+		{"DecideRegistration", func(e storage.AuditEvent) error {
+			return s.DecideRegistration(ctx, asked.ID, storage.RegistrationDecision{Allowed: true, At: Now, Host: "tool.example"}, e)
+		}},
+		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
 	}
 }
 
@@ -114,6 +123,9 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 	ctx, unknown := t.Context(), "no such id"
 	stale := *f.Client
 	stale.Version += 100
+	stalePolicy, err := s.RegistrationPolicy(ctx)
+	want(t, err, nil)
+	stalePolicy.Version += 100
 	staleResource, staleUser := *f.Resource, *f.User
 	staleResource.Version += 100
 	staleUser.Version += 100
@@ -148,6 +160,14 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 			return s.MoveSigningKeys(ctx, storage.KeyMove{Retire: unknown, Insert: NewSigningKey(), At: Now}, e)
 		}},
 		{"ResealSigningKey", func(e storage.AuditEvent) error { return s.ResealSigningKey(ctx, unknown, []byte("a"), []byte("b"), e) }},
+		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, stalePolicy, e) }},
+		{"AskRegistration", func(e storage.AuditEvent) error {
+			return s.AskRegistration(ctx, NewRegistrationRequest(), unknown, RequestLimits, e)
+		}},
+		{"DecideRegistration", func(e storage.AuditEvent) error {
+			return s.DecideRegistration(ctx, unknown, storage.RegistrationDecision{At: Now, Host: "tool.example"}, e)
+		}},
+		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, unknown, e) }},
 	} {
 		if err := failing.do(Event("test.failed", failing.name)); err == nil {
 			t.Fatalf("%s did not fail", failing.name)
@@ -167,7 +187,8 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		switch act.name {
 		// These act on what another of them would have had to make first.
 		case "UpdateClient", "AddClientSecret", "DeleteClientSecret", "DeleteClient",
-			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession":
+			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession",
+			"DecideRegistration", "DeleteRegistrationRequest":
 			continue
 		}
 		// An id that is taken is the one way to make an event fail on purpose.

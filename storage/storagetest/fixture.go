@@ -159,6 +159,24 @@ func NewDocumentClient() *storage.Client {
 	return c
 }
 
+// RequestLimits are those of the tests.
+var RequestLimits = storage.RequestLimits{Pending: 20, OfUser: 10}
+
+// NewRegistrationRequest returns a request made at Now for a client known by its
+// document, that is not stored.
+func NewRegistrationRequest() *storage.RegistrationRequest {
+	return &storage.RegistrationRequest{
+		ID:           storage.NewID(storage.PrefixRegistrationRequest),
+		ClientID:     fmt.Sprintf("https://tool%d.example/client.json", next()),
+		Source:       storage.SourceMetadataDocument,
+		ClientName:   "Tool",
+		RedirectURIs: []string{"https://tool.example/callback", "http://127.0.0.1/callback"},
+		State:        storage.RequestPending,
+		CreatedAt:    Now,
+		AskedBy:      []storage.Asker{},
+	}
+}
+
 // NewResource returns a resource with three scopes that is not stored.
 func NewResource() *storage.Resource {
 	return &storage.Resource{

@@ -339,3 +339,43 @@ func (r *recorder) Close() error {
 	r.seen.call("Close")
 	return r.Store.Close()
 }
+
+func (r *recorder) RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error) {
+	r.seen.call("RegistrationPolicy")
+	return r.Store.RegistrationPolicy(ctx)
+}
+
+func (r *recorder) UpdateRegistrationPolicy(ctx context.Context, p *storage.RegistrationPolicy, event storage.AuditEvent) error {
+	r.seen.call("UpdateRegistrationPolicy")
+	return r.Store.UpdateRegistrationPolicy(ctx, p, event)
+}
+
+func (r *recorder) AskRegistration(ctx context.Context, q *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error {
+	r.seen.call("AskRegistration")
+	return r.Store.AskRegistration(ctx, q, userID, limits, event)
+}
+
+func (r *recorder) RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error) {
+	r.seen.call("RegistrationRequest")
+	return r.Store.RegistrationRequest(ctx, id)
+}
+
+func (r *recorder) RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error) {
+	r.seen.call("RegistrationRequestOf")
+	return r.Store.RegistrationRequestOf(ctx, clientID, userID)
+}
+
+func (r *recorder) RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error) {
+	r.seen.call("RegistrationRequests")
+	return r.Store.RegistrationRequests(ctx, state, page)
+}
+
+func (r *recorder) DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error {
+	r.seen.call("DecideRegistration")
+	return r.Store.DecideRegistration(ctx, id, d, event)
+}
+
+func (r *recorder) DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteRegistrationRequest")
+	return r.Store.DeleteRegistrationRequest(ctx, id, event)
+}

@@ -49,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Group", groupContracts},
 		{"IdempotencyKey", idempotencyKeyContracts},
 		{"AuditEvent", auditEventContracts},
+		{"RegistrationPolicy", registrationPolicyContracts},
+		{"RegistrationRequest", registrationRequestContracts},
 		{"Store", storeContracts},
 		{"Values", valueContracts},
 		{"Races", raceContracts},

@@ -28,6 +28,13 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	ctx, secret, resource := t.Context(), NewClientSecret(), NewResource()
 	first, second, third := NewSigningKey(), NewNextKey(), NewNextKey()
+	policy, err := s.RegistrationPolicy(ctx)
+	want(t, err, nil)
+	asked := NewRegistrationRequest()
+	asked.Source = storage.SourceDynamic
+	want(t, s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, Event("registration_request.created", asked.ClientID)), nil)
+	moved := *asked
+	moved.RedirectURIs = moved.RedirectURIs[1:]
 	version := catalogVersion(t, s)
 	_, databaseTime, err := s.Heartbeat(ctx)
 	want(t, err, nil)
@@ -55,6 +62,14 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		{"MoveSigningKeys, withdraw", func(e storage.AuditEvent) error {
 			return s.MoveSigningKeys(ctx, storage.KeyMove{Withdraw: third}, e)
 		}},
+		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, policy, e) }},
+		{"DecideRegistration", func(e storage.AuditEvent) error {
+			return s.DecideRegistration(ctx, asked.ID, storage.RegistrationDecision{Allowed: true, At: Now}, e)
+		}},
+		{"AskRegistration, for another client of that name", func(e storage.AuditEvent) error {
+			return s.AskRegistration(ctx, &moved, f.User.ID, RequestLimits, e)
+		}},
+		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
 	} {
 		if err := change.do(Event("test.change", "")); err != nil {
 			t.Fatalf("%s: %v", change.name, err)
@@ -95,6 +110,7 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	check("CreatePushedRequest", s.CreatePushedRequest(ctx, pushed, 1))
 	check("DenyPushedRequest", s.DenyPushedRequest(ctx, f.NewDenial(pushed)))
 	check("DeleteGrant", s.DeleteGrant(ctx, f.Grant.ID, Event("grant.deleted", "")))
+	check("AskRegistration", s.AskRegistration(ctx, NewRegistrationRequest(), f.User.ID, RequestLimits, Event("registration_request.created", "")))
 	check("RevokeAccessToken", s.RevokeAccessToken(ctx, "tok_a", Now, Event("token.revoked", "")))
 	_, err := s.Sweep(ctx, Now, unused, 100)
 	check("a sweep of what nobody caches", err)
@@ -348,7 +364,11 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 			_, err := s.FoldClient(ctx, &storage.Registration{Client: NewDynamicClient(), Digest: Digest()}, Now)
 			return err
 		},
-		"InitialAccessTokens": func() error { _, err := s.InitialAccessTokens(ctx, page); return err },
+		"InitialAccessTokens":   func() error { _, err := s.InitialAccessTokens(ctx, page); return err },
+		"RegistrationPolicy":    func() error { _, err := s.RegistrationPolicy(ctx); return err },
+		"RegistrationRequest":   func() error { _, err := s.RegistrationRequest(ctx, "req_none"); return err },
+		"RegistrationRequestOf": func() error { _, _, err := s.RegistrationRequestOf(ctx, "none", f.User.ID); return err },
+		"RegistrationRequests":  func() error { _, err := s.RegistrationRequests(ctx, "", page); return err },
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
