@@ -126,7 +126,7 @@ func newPipeline(t *testing.T) *pipeline {
 	known := catalog.New(store, nil)
 	pages := &web.Pages{Templates: set, Issuer: issuer}
 	o := New(Config{
-		Issuer: issuer, Store: store, Catalog: known, Sessions: signedIn{f}, Pages: pages, Signing: signing, Root: root, Now: now,
+		Issuer: issuer, Store: store, Catalog: known, Clients: known, Sessions: signedIn{f}, Pages: pages, Signing: signing, Root: root, Now: now,
 		Consent: &consent.Consent{Pages: pages, Root: root, Now: now},
 		ClientAuth: &clientauth.Authenticator{
 			Clients: known, Now: now, Failures: &web.FailureLimit{Failures: 20, Window: time.Minute, Now: now},
