@@ -231,17 +231,11 @@ func TestStoredRedirectURIs(t *testing.T) {
 
 // AZ-30: a client_id may be as long as a URL.
 func TestAZ30LongClientID(t *testing.T) {
-	f := newFront(t, servertest.WithRegistration(storage.RegistrationAllow, storage.RegistrationAllow))
-	id, now := storage.NewID(storage.PrefixClient), f.Clock.Now()
-	client := &storage.Client{
-		ID: id, ClientID: "https://app.example/" + strings.Repeat("c", 492), Source: storage.SourceMetadataDocument, ClientName: "Document",
-		RedirectURIs: []string{webCallback}, GrantTypes: []string{storage.GrantTypeAuthorizationCode}, ResponseTypes: []string{"code"},
-		TokenEndpointAuthMethod: storage.AuthMethodNone, ApplicationType: "web", CreatedAt: now, UpdatedAt: now,
-	}
-	if err := f.Store.CreateClient(t.Context(), client, storage.NewAuditEvent(now, "system", "client.created", id)); err != nil {
-		t.Fatal(err)
-	}
-	page := f.alice.Authorize(f.ask("client_id", client.ClientID, "state", strings.Repeat("s", 3<<10)))
+	host := newDocumentHost(t)
+	f := newOffice(t, host.options()...)
+	path := "/" + strings.Repeat("c", 511-len(host.URL))
+	clientID := host.publish(path, nil)
+	page := f.alice.Authorize(changed(servertest.AuthorizationRequest(clientID, webCallback, resourceURI), "state", strings.Repeat("s", 3<<10)))
 	if !page.IsConsent() {
 		t.Fatalf("no consent: %d\n%s", page.Status, page.Body)
 	}

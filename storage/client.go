@@ -38,7 +38,7 @@ type Client struct {
 	ID       string // opaque, PrefixClient; names the client in admin paths and foreign keys
 	ClientID string // the OAuth client_id: equal to ID unless chosen, or the URL of a document
 	Source   ClientSource
-	Version  int64 // grows with every change; see ErrConflict. 0: not stored
+	Version  int64 // grows with every change; see ErrConflict
 
 	ClientName              string
 	RedirectURIs            []string

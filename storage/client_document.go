@@ -24,7 +24,7 @@ func DocumentClientID(url string) string {
 
 // Stored reports whether the client is a row. What a document says is not, until
 // a person approves it.
-func (c *Client) Stored() bool { return c.Version > 0 }
+func (c *Client) Stored() bool { return c.Source != SourceMetadataDocument || c.Version > 0 }
 
 // DocumentLapsed reports whether the client's snapshot is too old to rely on.
 func (c *Client) DocumentLapsed(now time.Time) bool {

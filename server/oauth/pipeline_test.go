@@ -126,7 +126,7 @@ func newPipeline(t *testing.T) *pipeline {
 	known := catalog.New(store, nil)
 	pages := &web.Pages{Templates: set, Issuer: issuer}
 	o := New(Config{
-		Issuer: issuer, Store: store, Catalog: known, Sessions: signedIn{f}, Pages: pages, Signing: signing, Root: root, Now: now,
+		Issuer: issuer, Store: store, Catalog: known, Clients: rowsOnly{known}, Sessions: signedIn{f}, Pages: pages, Signing: signing, Root: root, Now: now,
 		Consent: &consent.Consent{Pages: pages, Root: root, Now: now},
 		ClientAuth: &clientauth.Authenticator{
 			Clients: known, Now: now, Failures: &web.FailureLimit{Failures: 20, Window: time.Minute, Now: now},
@@ -304,4 +304,11 @@ func TestAuthorizeComesThroughFosite(t *testing.T) {
 	if w := p.request(t); w.Code < 500 || w.Header().Get("Location") != "" {
 		t.Errorf("without fosite's handler: %d %s", w.Code, w.Header().Get("Location"))
 	}
+}
+
+// rowsOnly are Clients of which none describes itself in a document.
+type rowsOnly struct{ *catalog.Catalog }
+
+func (r rowsOnly) Client(ctx context.Context, clientID string, _ bool) (*storage.Client, error) {
+	return r.Catalog.Client(ctx, clientID)
 }
