@@ -127,7 +127,7 @@ func newPipeline(t *testing.T) *pipeline {
 	pages := &web.Pages{Templates: set, Issuer: issuer}
 	o := New(Config{
 		Issuer: issuer, Store: store, Catalog: known, Clients: rowsOnly{known}, Sessions: signedIn{f}, Pages: pages, Signing: signing, Root: root, Now: now,
-		Consent: &consent.Consent{Pages: pages, Root: root, Now: now},
+		Consent: &consent.Consent{Pages: pages, Root: root, Now: now}, Admission: everybody{},
 		ClientAuth: &clientauth.Authenticator{
 			Clients: known, Now: now, Failures: &web.FailureLimit{Failures: 20, Window: time.Minute, Now: now},
 		},
@@ -312,3 +312,12 @@ type rowsOnly struct{ *catalog.Catalog }
 func (r rowsOnly) Client(ctx context.Context, clientID string, _ bool) (*storage.Client, error) {
 	return r.Catalog.Client(ctx, clientID)
 }
+
+// everybody admits every client.
+type everybody struct{}
+
+func (everybody) Client(context.Context, *storage.Client) (storage.RegistrationMode, error) {
+	return storage.RegistrationAllow, nil
+}
+
+func (everybody) Known(context.Context, *storage.Client) (string, error) { return "", nil }

@@ -115,6 +115,7 @@ func (s *Store) ApproveDeviceAuthorization(ctx context.Context, a *storage.Devic
 			sql.Named("session", a.SessionID),
 			sql.Named("user", a.UserID),
 			sql.Named("client", a.ClientID),
+			sql.Named("document", nil), // its client has a row
 			sql.Named("resource", a.ResourceID),
 			sql.Named("sorted", list(sorted)),
 			sql.Named("shown", list(a.Shown)),
