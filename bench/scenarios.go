@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strings"
 	"sync"
@@ -250,8 +251,9 @@ func register(t *target, a *agent, connection, _ int) (operation, error) {
 // consent page, its form, and the code. Its user has signed in before.
 func codeFlow(t *target, a *agent, connection, _ int) (operation, error) {
 	u := t.Users[connection%len(t.Users)]
+	a.jar = t.browser(connection)
 	var held tokens
-	if err := t.install(a, u, &held); err != nil { // signs in
+	if err := t.install(a, u, &held); err != nil { // signs in, the first time
 		return nil, err
 	}
 	return func() error { return t.install(a, u, &held) }, nil
@@ -297,6 +299,20 @@ func (t *target) install(a *agent, u User, held *tokens) error {
 	return held.read(got, true)
 }
 
+// browser returns the cookies of a connection's browser. They stay from run to
+// run, so that people sign in once.
+func (t *target) browser(connection int) *cookiejar.Jar {
+	t.browsing.Lock()
+	defer t.browsing.Unlock()
+	if t.browsers[connection] == nil {
+		if t.browsers == nil {
+			t.browsers = make(map[int]*cookiejar.Jar)
+		}
+		t.browsers[connection] = newAgent().jar
+	}
+	return t.browsers[connection]
+}
+
 // installAll makes the installations that the other scenarios work with.
 func (t *target) installAll() error {
 	t.installations = make([]tokens, installations)
@@ -305,6 +321,7 @@ func (t *target) installAll() error {
 	for i := range errs {
 		installing.Go(func() {
 			a := newAgent()
+			a.jar = t.browser(i)
 			defer a.close()
 			for j := i; j < len(t.installations) && errs[i] == nil; j += len(errs) {
 				errs[i] = t.install(a, t.Users[i], &t.installations[j])

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,6 +27,9 @@ type target struct {
 	clearRegistrations []string      // statements that take registered clients away
 	installations      []tokens      // each is used by one connection at a time
 	ready              time.Duration // from its start to its first answer
+
+	browsing sync.Mutex
+	browsers map[int]*cookiejar.Jar // by connection
 }
 
 // place is where everything of one invocation lives: a PostgreSQL with its own
