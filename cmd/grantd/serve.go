@@ -49,6 +49,7 @@ folder and can be reached from this machine only.`,
 			if err != nil {
 				return err
 			}
+			settleMemory(os.Getenv)
 			return running.wait(cmd.Context())
 		},
 	}
