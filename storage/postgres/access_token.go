@@ -19,15 +19,15 @@ WITH revoked AS (
 	return err
 }
 
-// AccessTokenLive implements storage.AccessTokenStore.
+// AccessTokenLive implements storage.AccessTokenStore. A family has a Grant as long
+// as it exists, and its user is the Grant's.
 func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, error) {
 	const sql = `
 SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1)
 	AND ($2::text = '' OR EXISTS (
 		SELECT 1
 		FROM families f
-		JOIN grants g ON g.id = f.grant_id
-		JOIN users u ON u.id = g.user_id
+		JOIN users u ON u.id = f.user_id
 		WHERE f.id = $2 AND f.expires_at > $3 AND f.rotated_at > $4 AND NOT u.disabled))`
 	var live bool
 	err := s.row(ctx, "look up an access token", sql, []any{jti, familyID, now, now.Add(-storage.FamilyIdle)}, &live)
