@@ -93,7 +93,7 @@ var budgets = []budget{
 	{"code exchange", "redeem a code", 2, 1},
 	{"code exchange, wrong verifier", "redeem a code with a wrong verifier", 2, 1},
 	{"code exchange, replay", "replay a code", 2, 1},
-	{"refresh", "refresh", 2, 1},
+	{"refresh", "refresh", 1, 1},
 	{"refresh, reuse", "reuse a refresh token", 2, 1},
 	{"introspect", "introspect", 1, 0},
 	{"revoke a refresh token", "revoke a refresh token", 2, 1},

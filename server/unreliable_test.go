@@ -140,6 +140,15 @@ func (u *unreliable) RotateFamily(ctx context.Context, r storage.Rotation) error
 	return u.acting("RotateFamily", func() error { return u.Store.RotateFamily(ctx, r) })
 }
 
+func (u *unreliable) RenewFamily(ctx context.Context, r storage.Renewal) (family *storage.Family, grantScopes []string, renewed bool, err error) {
+	err = u.acting("RenewFamily", func() error {
+		var err error
+		family, grantScopes, renewed, err = u.Store.RenewFamily(ctx, r)
+		return err
+	})
+	return family, grantScopes, renewed, err
+}
+
 func (u *unreliable) EndFamily(ctx context.Context, id string, event storage.AuditEvent) error {
 	return u.acting("EndFamily", func() error { return u.Store.EndFamily(ctx, id, event) })
 }

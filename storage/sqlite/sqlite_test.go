@@ -262,6 +262,13 @@ func TestBudget(t *testing.T) {
 		{"FailCode", 6, 1, func(ctx context.Context) error { return s.FailCode(ctx, code.ID) }, nil},
 		{"RedeemCode", 6, 1, func(ctx context.Context) error { return s.RedeemCode(ctx, code.ID, storagetest.NewFamily(code)) }, nil},
 		{"RotateFamily", 6, 1, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }, nil},
+		{"RenewFamily", 6, 1, func(ctx context.Context) error {
+			_, _, _, err := s.RenewFamily(ctx, storage.Renewal{
+				Rotation: storage.Rotation{FamilyID: family.ID, Presented: 2, Request: []byte("r"), Now: now},
+				ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: f.Resource.ScopeNames(),
+			})
+			return err
+		}, nil},
 		{"RevokeAccessToken", 6, 1, func(ctx context.Context) error { return s.RevokeAccessToken(ctx, "tok_b", now, event()) }, nil},
 		{"UseClientAssertion", 6, 1, func(ctx context.Context) error {
 			return s.UseClientAssertion(ctx, f.Client.ID, "jti", now.Add(time.Minute), now)

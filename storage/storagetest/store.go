@@ -81,9 +81,11 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	check("Approve", s.Approve(ctx, f.NewApproval("files:read"), Event("grant.approved", "")))
 	check("RedeemCode", s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)))
 	check("RotateFamily", s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Presented: 1, Request: []byte("r"), Now: Now}))
+	_, _, _, err := s.RenewFamily(ctx, f.renewal(f.Code.FamilyID(), 2))
+	check("RenewFamily", err)
 	check("DeleteGrant", s.DeleteGrant(ctx, f.Grant.ID, Event("grant.deleted", "")))
 	check("RevokeAccessToken", s.RevokeAccessToken(ctx, "tok_a", Now, Event("token.revoked", "")))
-	_, err := s.Sweep(ctx, Now, unused, 100)
+	_, err = s.Sweep(ctx, Now, unused, 100)
 	check("a sweep of what nobody caches", err)
 
 	want(t, s.UpdateClient(ctx, &stale, Event("client.updated", "")), storage.ErrConflict)
@@ -267,13 +269,17 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
 			return err
 		},
-		"Grants":          func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
-		"CreateCode":      func() error { return s.CreateCode(ctx, code, f.Session.ID) },
-		"Code":            func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
-		"RedeemCode":      func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
-		"FailCode":        func() error { return s.FailCode(ctx, f.Code.ID) },
-		"Family":          func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
-		"RotateFamily":    func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
+		"Grants":       func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },
+		"CreateCode":   func() error { return s.CreateCode(ctx, code, f.Session.ID) },
+		"Code":         func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
+		"RedeemCode":   func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
+		"FailCode":     func() error { return s.FailCode(ctx, f.Code.ID) },
+		"Family":       func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
+		"RotateFamily": func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
+		"RenewFamily": func() error {
+			_, _, _, err := s.RenewFamily(ctx, storage.Renewal{Rotation: storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}})
+			return err
+		},
 		"AccessTokenLive": func() error { _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
 		"SigningKeys":     func() error { _, err := s.SigningKeys(ctx); return err },
 		"AuditEvents":     func() error { _, err := s.AuditEvents(ctx, page); return err },
