@@ -19,7 +19,7 @@ import (
 // that person's alone, so callers rarely wait for each other.
 const grantdUsers = 16
 
-// build makes the binary as it is released, or with what -profile needs.
+// build makes the binary without a debugger's tables, as it is released, or with what -profile needs.
 func (p *place) build(ctx context.Context, tags string) (path string, size int64, err error) {
 	path = filepath.Join(p.folder, "grantd")
 	build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-tags", tags, "-o", path, "grantd/cmd/grantd") //nolint:gosec // fixed but for a tag

@@ -247,23 +247,11 @@ func TestUnknownOutcome(t *testing.T) {
 	})
 	t.Run("unusual refresh", func(t *testing.T) {
 		got := o.tokens(t)
-		unusual := func(made string) error {
-			if made == "RenewFamily" {
-				return storage.ErrNotFound
-			}
-			return nil
-		}
-		store.set(unusual, func(made string) error {
-			if made == "RotateFamily" {
-				return storage.ErrUnavailable
-			}
-			return nil
-		})
-		wantOutage(t, o.Refresh(o.clientID, got.refresh))
-		store.set(unusual, nil)
+		store.unusual.Store(true)
+		defer store.unusual.Store(false)
+		wantOutage(t, lost("RotateFamily", func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh) }))
 		next := wantTokens(t, o.Refresh(o.clientID, got.refresh))
 		wantTokens(t, o.Refresh(o.clientID, next.refresh))
-		store.set(nil, nil)
 	})
 	t.Run("RV-05 revoke", func(t *testing.T) {
 		got := o.tokens(t)

@@ -74,6 +74,13 @@ func TestBudgets(t *testing.T) {
 			})
 			return err
 		}},
+		{"RenewFamily by a spent token", false, func(ctx context.Context) error {
+			_, _, _, err := s.RenewFamily(ctx, storage.Renewal{
+				Rotation: storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: now},
+				ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: f.Resource.ScopeNames(),
+			})
+			return err
+		}},
 		{"AccessTokenLive", false, func(ctx context.Context) error { _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now); return err }},
 		{"RevokeAccessToken", true, func(ctx context.Context) error {
 			return s.RevokeAccessToken(ctx, "tok_a", now.Add(time.Minute), event("token.revoked", ""))
