@@ -43,18 +43,18 @@ func TestPercentile(t *testing.T) {
 // two runs of a server and of the floor beside it.
 func exampleResults() results {
 	r := make(results)
-	one := func(operations int, server, db time.Duration) *run {
+	one := func(operations int, server time.Duration) *run {
 		return &run{
-			operations: operations, took: time.Second, server: server, db: db, wal: int64(operations) * 200, grown: int64(operations) * 10,
+			operations: operations, took: time.Second, server: server, db: 100 * time.Millisecond, wal: int64(operations) * 200, grown: int64(operations) * 10,
 			latencies: []time.Duration{time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond},
 		}
 	}
-	r.add("refresh", "floor", one(1000, 100*time.Millisecond, 100*time.Millisecond))
-	r.add("refresh", "grantd", one(1000, 200*time.Millisecond, 100*time.Millisecond))
+	r.add("refresh", "floor", one(1000, 100*time.Millisecond))
+	r.add("refresh", "grantd", one(1000, 200*time.Millisecond))
 	// The machine was twice as slow: the ratio is what it was.
-	r.add("refresh", "floor", one(500, 100*time.Millisecond, 100*time.Millisecond))
-	r.add("refresh", "grantd", one(500, 200*time.Millisecond, 100*time.Millisecond))
-	r.add("code flow", "grantd", one(100, 150*time.Millisecond, 100*time.Millisecond))
+	r.add("refresh", "floor", one(500, 100*time.Millisecond))
+	r.add("refresh", "grantd", one(500, 200*time.Millisecond))
+	r.add("code flow", "grantd", one(100, 150*time.Millisecond))
 	return r
 }
 

@@ -113,7 +113,8 @@ func (p *place) profiled(t *target, folder, name string, act func() error) error
 				return fmt.Errorf("grantd wrote no %s", from)
 			}
 		}
-		if err := errors.Join(os.WriteFile(filepath.Join(folder, fileName(name)+"."+kind), content, 0o600), os.Remove(from)); err != nil {
+		to := filepath.Join(folder, fileName(name)+"."+kind)
+		if err := errors.Join(os.WriteFile(to, content, 0o600), os.Remove(from)); err != nil { //nolint:gosec // the folder that was named for it
 			return err
 		}
 	}

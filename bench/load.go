@@ -34,6 +34,12 @@ type load struct {
 // measure prepares the scenario and runs it under the load. One wrong answer
 // spoils the run.
 func measure(ctx context.Context, t *target, s scenario, l load) (*run, error) {
+	// What is prepared comes after the checkpoint: the first change of a page after
+	// one writes the whole page to the WAL, which happens every few minutes and not
+	// in every run.
+	if err := t.database.exec(ctx, "CHECKPOINT"); err != nil {
+		return nil, err
+	}
 	if s.prepare != nil {
 		if err := s.prepare(ctx, t); err != nil {
 			return nil, fmt.Errorf("%s, %s: prepare: %w", t.Name, s.name, err)
@@ -47,9 +53,6 @@ func measure(ctx context.Context, t *target, s scenario, l load) (*run, error) {
 		if operations[i], err = s.start(t, a, i, l.connections); err != nil {
 			return nil, fmt.Errorf("%s, %s: start: %w", t.Name, s.name, err)
 		}
-	}
-	if err := t.database.exec(ctx, "CHECKPOINT"); err != nil {
-		return nil, err
 	}
 	before, err := t.read(ctx, true)
 	if err != nil {

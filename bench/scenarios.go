@@ -31,7 +31,7 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{name: "client_credentials", limit: 2, aim: 1.6, offered: hasMachine, start: clientCredentials},
-	{name: "refresh", limit: 1.8, aim: 1.4, offered: hasInstalled, start: refresh},
+	{name: "refresh", limit: 1.8, aim: 1.4, offered: hasInstalled, prepare: freshTokens, start: refresh},
 	{name: "introspect", limit: 2, aim: 1.6, offered: hasIntrospector, prepare: freshTokens, start: introspect},
 	{name: "metadata", limit: 1.5, aim: 1.5, offered: func(*Profile) bool { return true }, start: document(func(p *Profile) string { return p.Metadata }, "issuer")},
 	{name: "JWKS", limit: 1.5, aim: 1.5, offered: func(p *Profile) bool { return p.endpoints.JWKS != "" }, start: document(func(p *Profile) string { return p.endpoints.JWKS }, "keys")},

@@ -7,18 +7,16 @@ import "runtime/debug"
 // keeps grow by as much before it works, instead of working every few
 // milliseconds under load. What grows beyond it is collected as ever: a higher
 // GOGC would multiply that too.
-const ballastSize = 32 << 20
-
-// ballast is kept for as long as the process lives.
-var ballast []byte
+const ballastSize = 16 << 20
 
 // settleMemory is called when the server has started: what only starting needed
-// goes back to the system. An operator who has set GOGC or GOMEMLIMIT has decided
-// otherwise.
-func settleMemory(getenv func(string) string) {
+// goes back to the system. The ballast it returns must be kept for as long as the
+// server runs. An operator who has set GOGC or GOMEMLIMIT has decided otherwise:
+// then there is none.
+func settleMemory(getenv func(string) string) (ballast []byte) {
 	if getenv("GOGC") != "" || getenv("GOMEMLIMIT") != "" {
-		return
+		return nil
 	}
 	debug.FreeOSMemory()
-	ballast = make([]byte, ballastSize)
+	return make([]byte, ballastSize)
 }

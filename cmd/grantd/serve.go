@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -49,7 +50,7 @@ folder and can be reached from this machine only.`,
 			if err != nil {
 				return err
 			}
-			settleMemory(os.Getenv)
+			defer runtime.KeepAlive(settleMemory(os.Getenv))
 			return running.wait(cmd.Context())
 		},
 	}
