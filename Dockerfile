@@ -15,7 +15,7 @@ COPY third_party third_party
 RUN go mod download
 # With .git, so that "grantd version" tells the commit.
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -o /out/grantd ./cmd/grantd \
+RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o /out/grantd ./cmd/grantd \
  && mkdir -m 700 /out/data
 
 FROM gcr.io/distroless/static-debian12:nonroot

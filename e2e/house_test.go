@@ -21,7 +21,7 @@ type importer struct {
 // in "/..." covers what is below it.
 var onlyIn = map[string][]string{
 	"github.com/ory/fosite":             {"grantd/server/oauth"},
-	"github.com/jackc/pgx/v5":           {"grantd/storage/postgres", "grantd/migrations", "grantd/internal/pgtest"},
+	"github.com/jackc/pgx/v5":           {"grantd/storage/postgres", "grantd/migrations", "grantd/internal/pgserver", "grantd/internal/pgtest", "grantd/bench"},
 	"modernc.org/sqlite":                {"grantd/storage/sqlite", "grantd/migrations"},
 	"database/sql":                      {"grantd/storage/sqlite", "grantd/migrations", "grantd/internal/sqlitefile"},
 	"github.com/golang-migrate/migrate": {"grantd/migrations"},
@@ -41,7 +41,9 @@ var rooms = map[string][]string{
 	"grantd/templates":           {},
 	"grantd/api":                 {},
 	"grantd/internal/sqlitefile": {},
-	"grantd/internal/pgtest":     {"grantd/migrations"},
+	"grantd/internal/pgserver":   {},
+	"grantd/internal/pgtest":     {"grantd/migrations", "grantd/internal/pgserver"},
+	"grantd/bench":               {"grantd/internal/pgserver"},
 	"grantd/server/web":          {"grantd/storage", "grantd/templates"},
 	"grantd/server/keys":         {"grantd/storage"},
 	"grantd/server/catalog":      {"grantd/storage"},

@@ -58,6 +58,9 @@ var (
 	// seen is the look-up of a session, which also notes, every few minutes, that
 	// it was seen. In these tests it is never time for that.
 	seen = regexp.MustCompile(`(?i)UPDATE sessions SET last_seen_at`)
+	// renewal is the look-up of a family, which changes it unless there is more to do
+	// about it. That it then commits nothing is proved in storage/postgres.
+	renewal = regexp.MustCompile(`(?i)UPDATE families f SET generation = \$2 \+ 1`)
 	// lookup is the reading of what is cached otherwise.
 	lookup = regexp.MustCompile(`(?i)^(SELECT|WITH)\b.*\bFROM (clients|resources|\(SELECT)`)
 )
@@ -65,11 +68,17 @@ var (
 // commits counts the transactions that change something: without BEGIN each
 // statement is one.
 func commits(list []string) int {
-	n := 0
+	n, renewed := 0, 0
 	for _, statement := range list {
-		if writing.MatchString(statement) && !seen.MatchString(statement) {
+		switch {
+		case renewal.MatchString(statement):
+			renewed++
+		case writing.MatchString(statement) && !seen.MatchString(statement):
 			n++
 		}
+	}
+	if n == 0 {
+		return renewed
 	}
 	return n
 }
@@ -101,7 +110,7 @@ var budgets = []budget{
 	{"code exchange", "redeem a code", 2, 1, false},
 	{"code exchange, wrong verifier", "redeem a code with a wrong verifier", 2, 1, false},
 	{"code exchange, replay", "replay a code", 2, 1, false},
-	{"refresh", "refresh", 2, 1, false},
+	{"refresh", "refresh", 1, 1, false},
 	{"refresh, reuse", "reuse a refresh token", 2, 1, false},
 	{"introspect", "introspect", 1, 0, false},
 	{"revoke a refresh token", "revoke a refresh token", 2, 1, false},

@@ -320,11 +320,19 @@ func TestUnknownOutcome(t *testing.T) {
 	})
 	t.Run("refresh", func(t *testing.T) {
 		got := o.tokens(t)
-		wantOutage(t, lost("RotateFamily", func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh) }))
+		wantOutage(t, lost("RenewFamily", func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh) }))
 		next := wantTokens(t, o.Refresh(o.clientID, got.refresh))
 		if !o.active(t, next.access) {
 			t.Error("the access token is not active")
 		}
+		wantTokens(t, o.Refresh(o.clientID, next.refresh))
+	})
+	t.Run("unusual refresh", func(t *testing.T) {
+		got := o.tokens(t)
+		store.unusual.Store(true)
+		defer store.unusual.Store(false)
+		wantOutage(t, lost("RotateFamily", func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh) }))
+		next := wantTokens(t, o.Refresh(o.clientID, got.refresh))
 		wantTokens(t, o.Refresh(o.clientID, next.refresh))
 	})
 	t.Run("RV-05 revoke", func(t *testing.T) {

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,15 +37,27 @@ func newMetrics() *metrics {
 // measure counts and times the requests to one mounted path.
 func (m *metrics) measure(path string, next http.Handler) http.Handler {
 	duration := m.duration.WithLabelValues(path)
+	var counters sync.Map // of the outcomes there have been, to its counter
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
 			duration.Observe(time.Since(began).Seconds())
-			m.requests.WithLabelValues(path, knownMethod(r.Method), strconv.Itoa(recorder.status)).Inc()
+			o := outcome{knownMethod(r.Method), recorder.status}
+			counter, ok := counters.Load(o)
+			if !ok {
+				counter, _ = counters.LoadOrStore(o, m.requests.WithLabelValues(path, o.method, strconv.Itoa(o.status)))
+			}
+			counter.(prometheus.Counter).Inc()
 		}()
 		next.ServeHTTP(recorder, r)
 	})
+}
+
+// outcome is what the requests to one path are told apart by.
+type outcome struct {
+	method string
+	status int
 }
 
 func (m *metrics) handler() http.Handler {

@@ -24,7 +24,16 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 		return &web.Error{Status: http.StatusNotFound, Code: "not-found", Title: "There is no such page", Message: "Check the address, or go back to the application you came from."}
 	})
 	root := c.Issuer.Root()
-	mount := func(path string, methods byMethod) { router.Handle(path, s.metrics.measure(path, methods)) }
+	// The router goes through its routes one by one with a regular expression each;
+	// paths without a variable in them are found at once.
+	plain := plainPaths{next: router, handlers: make(map[string]http.Handler)}
+	mount := func(path string, methods byMethod) {
+		if h := s.metrics.measure(path, methods); strings.Contains(path, "{") {
+			router.Handle(path, h)
+		} else {
+			plain.handlers[path] = h
+		}
+	}
 	handle := func(path string, methods byMethod) { mount(root+path, methods) }
 	oauth := func(h web.Handler) http.Handler { return web.OAuth(c.Issuer, h) }
 	get := func(h http.Handler) byMethod { return byMethod{http.MethodGet: h, http.MethodHead: h} }
@@ -73,7 +82,22 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	router.PathPrefix(root + "/assets/").Handler(get(http.StripPrefix(root+"/assets/", assets())))
 
 	s.mountHealth(router)
-	return router
+	return plain
+}
+
+// plainPaths finds a path by its exact spelling, and leaves all others to the
+// router.
+type plainPaths struct {
+	handlers map[string]http.Handler
+	next     http.Handler
+}
+
+func (p plainPaths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h, ok := p.handlers[r.URL.EscapedPath()]; ok {
+		h.ServeHTTP(w, r)
+		return
+	}
+	p.next.ServeHTTP(w, r)
 }
 
 // adminRoutes mounts everything that the admin listener serves.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"grantd/storage"
@@ -19,6 +20,8 @@ type unreliable struct {
 	mu            sync.Mutex
 	seen          []string
 	before, after func(call string) error
+
+	unusual atomic.Bool // no family is one that RenewFamily renews
 }
 
 // set makes calls go wrong from now on; nil: they go well.
@@ -154,6 +157,19 @@ func (u *unreliable) Family(ctx context.Context, id string) (family *storage.Fam
 
 func (u *unreliable) RotateFamily(ctx context.Context, r storage.Rotation) error {
 	return u.acting("RotateFamily", func() error { return u.Store.RotateFamily(ctx, r) })
+}
+
+func (u *unreliable) RenewFamily(ctx context.Context, r storage.Renewal) (family *storage.Family, grantScopes []string, renewed bool, err error) {
+	err = u.acting("RenewFamily", func() error {
+		var err error
+		if u.unusual.Load() {
+			family, grantScopes, err = u.Store.Family(ctx, r.FamilyID)
+		} else {
+			family, grantScopes, renewed, err = u.Store.RenewFamily(ctx, r)
+		}
+		return err
+	})
+	return family, grantScopes, renewed, err
 }
 
 func (u *unreliable) EndFamily(ctx context.Context, id string, event storage.AuditEvent) error {

@@ -45,6 +45,15 @@ type Rotation struct {
 	Now       time.Time
 }
 
+// Renewal is a Rotation of which all that depends on the Family is foretold, so
+// that judging it and moving it on is one act.
+type Renewal struct {
+	Rotation
+	ClientID, ResourceID string
+	Asked                []string // scopes that the Family must all have
+	Allowed              []string // scopes of which the Family must have one
+}
+
 // FamilyStore keeps Families.
 type FamilyStore interface {
 	// Family returns the family with the scopes its Grant has now, if its User is
@@ -56,6 +65,12 @@ type FamilyStore interface {
 	// changes nothing and succeeds: the same successor again. Otherwise
 	// ErrConsumed; ErrNotFound: the family has ended.
 	RotateFamily(ctx context.Context, r Rotation) error
+	// RenewFamily is Family, and makes Presented+1 the current generation if the row
+	// stands at Presented exactly, has not ended and is as the Renewal says, and its
+	// Grant has all of its scopes. Otherwise it changes nothing, which is only that
+	// this is not the usual case. The family is returned as it then is.
+	// ErrNotFound as Family.
+	RenewFamily(ctx context.Context, r Renewal) (family *Family, grantScopes []string, renewed bool, err error)
 	// EndFamily deletes the family. ErrNotFound.
 	EndFamily(ctx context.Context, id string, event AuditEvent) error
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -49,6 +50,7 @@ folder and can be reached from this machine only.`,
 			if err != nil {
 				return err
 			}
+			defer runtime.KeepAlive(settleMemory(os.Getenv))
 			return running.wait(cmd.Context())
 		},
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"grantd/internal/pgserver"
 	"grantd/migrations"
 )
 
@@ -63,7 +64,7 @@ func MigratedURL(t testing.TB) string {
 // Server is a PostgreSQL of a single test.
 type Server struct {
 	t      testing.TB
-	server *server
+	server *pgserver.Server
 }
 
 // Start starts a server for this test alone, with a migrated database in it. It
@@ -75,21 +76,21 @@ func Start(t testing.TB) *Server {
 	if err != nil {
 		missing(t, err)
 	}
-	t.Cleanup(s.remove)
-	if err := migrations.Up(t.Context(), s.url("postgres")); err != nil {
+	t.Cleanup(s.Remove)
+	if err := migrations.Up(t.Context(), s.URL("postgres")); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	return &Server{t: t, server: s}
 }
 
 // URL returns the URL of the server's database. It stays the same.
-func (s *Server) URL() string { return s.server.url("postgres") }
+func (s *Server) URL() string { return s.server.URL("postgres") }
 
 // Stop ends the server at once, as a crash would: open connections break, new
 // ones are refused, what was committed stays.
 func (s *Server) Stop() {
 	s.t.Helper()
-	if err := s.server.stop(); err != nil {
+	if err := s.server.Stop(); err != nil {
 		s.t.Fatalf("pgtest: stop: %v", err)
 	}
 }
@@ -97,9 +98,16 @@ func (s *Server) Stop() {
 // Start starts a stopped server again and waits until it answers.
 func (s *Server) Start() {
 	s.t.Helper()
-	if err := s.server.start(); err != nil {
+	if err := s.server.Start(); err != nil {
 		s.t.Fatalf("pgtest: start: %v", err)
 	}
+}
+
+// startServer starts one that forgets everything in a crash, which no test minds.
+func startServer() (*pgserver.Server, error) {
+	return pgserver.Start(pgserver.Options{InMemory: true, Settings: []string{
+		"max_connections=300", "shared_buffers=32MB", "fsync=off", "full_page_writes=off", "autovacuum=off",
+	}})
 }
 
 // shared is the private server of this process. Nobody stops it: it sees when
@@ -116,10 +124,10 @@ var template = sync.OnceValue(func() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
-	if err := execute(ctx, s.url("postgres"), "CREATE DATABASE "+templateName); err != nil {
+	if err := execute(ctx, s.URL("postgres"), "CREATE DATABASE "+templateName); err != nil {
 		return err
 	}
-	return migrations.Up(ctx, s.url(templateName))
+	return migrations.Up(ctx, s.URL(templateName))
 })
 
 // copyFiles is what makes CREATE DATABASE copy files, as it did before version 15:
@@ -132,7 +140,7 @@ var copyFiles = sync.OnceValue(func() string {
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
 	var version int
-	err = query(ctx, s.url("postgres"), "SELECT current_setting('server_version_num')::int", &version)
+	err = query(ctx, s.URL("postgres"), "SELECT current_setting('server_version_num')::int", &version)
 	if err != nil || version < 150000 {
 		return ""
 	}
@@ -151,7 +159,7 @@ func hostURL(t testing.TB) string {
 	if err != nil {
 		missing(t, err)
 	}
-	return s.url("postgres")
+	return s.URL("postgres")
 }
 
 func missing(t testing.TB, err error) {

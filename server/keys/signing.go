@@ -58,9 +58,10 @@ type Signing struct {
 
 // keySet is the parsed state of all SigningKeys at one moment.
 type keySet struct {
-	signer   jose.Signer
+	signer   *signer
 	verify   map[string]verifier // by kid
 	document []byte              // the JWK set as served
+	verified verified            // goes with the keys that verified
 }
 
 type verifier struct {
@@ -150,11 +151,11 @@ func (s *Signing) Sign(claims any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encode claims: %w", err)
 	}
-	jws, err := s.set.Load().signer.Sign(payload)
+	token, err := s.set.Load().signer.sign(payload)
 	if err != nil {
 		return "", fmt.Errorf("sign: %w", err)
 	}
-	return jws.CompactSerialize()
+	return token, nil
 }
 
 // maxTokenSize bounds what Verify looks at, in bytes.
@@ -166,26 +167,40 @@ func (s *Signing) Verify(token string, v any) error {
 	if len(token) > maxTokenSize {
 		return ErrToken
 	}
-	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256})
-	if err != nil || len(jws.Signatures) != 1 {
-		return ErrToken
-	}
-	header := jws.Signatures[0].Protected
-	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); typ != tokenType {
-		return ErrToken
-	}
-	known, ok := s.set.Load().verify[header.KeyID]
-	if !ok || string(known.algorithm) != header.Algorithm {
-		return ErrToken
-	}
-	payload, err := jws.Verify(known.key)
-	if err != nil {
-		return ErrToken
+	set := s.set.Load()
+	payload, known := set.verified.get(token)
+	if !known {
+		var err error
+		if payload, err = set.check(token); err != nil {
+			return err
+		}
+		set.verified.add(token, payload)
 	}
 	if err := json.Unmarshal(payload, v); err != nil {
 		return ErrToken
 	}
 	return nil
+}
+
+// check verifies a token that was not seen before and returns its payload.
+func (set *keySet) check(token string) ([]byte, error) {
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256})
+	if err != nil || len(jws.Signatures) != 1 {
+		return nil, ErrToken
+	}
+	header := jws.Signatures[0].Protected
+	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); typ != tokenType {
+		return nil, ErrToken
+	}
+	known, ok := set.verify[header.KeyID]
+	if !ok || string(known.algorithm) != header.Algorithm {
+		return nil, ErrToken
+	}
+	payload, err := jws.Verify(known.key)
+	if err != nil {
+		return nil, ErrToken
+	}
+	return payload, nil
 }
 
 // JWKS is the JWK set document of all published keys.
@@ -272,7 +287,8 @@ func (s *Signing) use(rows []*storage.SigningKey) error {
 	return nil
 }
 
-func (s *Signing) signer(row *storage.SigningKey) (jose.Signer, error) {
+// signer returns the signer of a row.
+func (s *Signing) signer(row *storage.SigningKey) (*signer, error) {
 	der, err := s.open(row)
 	if err != nil {
 		return nil, err
@@ -281,9 +297,7 @@ func (s *Signing) signer(row *storage.SigningKey) (jose.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(row.Algorithm), Key: jose.JSONWebKey{Key: private, KeyID: row.KID}},
-		(&jose.SignerOptions{}).WithType(tokenType))
+	return newSigner(jose.SignatureAlgorithm(row.Algorithm), row.KID, private)
 }
 
 // open returns the private part of a key, in PKCS #8.

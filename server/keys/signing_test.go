@@ -198,6 +198,36 @@ func TestMD05ForgedTokens(t *testing.T) {
 	}
 }
 
+// A token that was verified is remembered, byte for byte and nothing near it.
+func TestVerifiedTokensAreRemembered(t *testing.T) {
+	root, rows := newRoot(t, 1), &store{}
+	signing, _ := newSigning(root, rows, "ES256")
+	token := sign(t, load(t, signing))
+	verify := func() float64 {
+		return testing.AllocsPerRun(100, func() {
+			if !verifies(signing, token) {
+				t.Fatal("its own token does not verify")
+			}
+		})
+	}
+	if n := verify(); n > 10 {
+		t.Errorf("a token that was verified before is verified again: %.0f allocations", n)
+	}
+	for i := range len(token) {
+		altered := token[:i] + string(token[i]^1) + token[i+1:]
+		// One that remembers nothing decides: base64 can spell some bytes in two ways.
+		forgetful, _ := newSigning(root, rows, "ES256")
+		if want := verifies(load(t, forgetful), altered); verifies(signing, altered) != want {
+			t.Errorf("with character %d altered, it verifies: %t, want %t", i, !want, want)
+		}
+	}
+	for _, near := range []string{token[:len(token)-1], token + "A", token + ".", " " + token} {
+		if verifies(signing, near) {
+			t.Errorf("%q verifies", near)
+		}
+	}
+}
+
 func TestKeyStates(t *testing.T) {
 	root := newRoot(t, 1)
 	retired, active, next := newECKey(t), newECKey(t), newECKey(t)

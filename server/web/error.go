@@ -73,7 +73,7 @@ func LogError(r *http.Request, status int, err error) { logError(r, status, err)
 // level, what we must mend at error level.
 func logError(r *http.Request, status int, err error) {
 	level := slog.LevelDebug
-	if status >= 500 {
+	if status >= 500 && !errors.Is(err, storage.ErrBusy) { // that is told once, not for each
 		level = slog.LevelError
 	}
 	slog.Default().Log(r.Context(), level, "request failed", "method", r.Method, "path", r.URL.Path, "status", status,

@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/sha256"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,8 +15,9 @@ type FailureLimit struct {
 	Window   time.Duration // in this time
 	Now      func() time.Time
 
-	mu   sync.Mutex
-	keys map[limitKey]*failures
+	failed atomic.Bool // anybody ever: until then there is nothing to look for
+	mu     sync.Mutex
+	keys   map[limitKey]*failures
 }
 
 // limitKey stands for a key, which a stranger chose and may have made as long as
@@ -35,6 +37,9 @@ const maxLimitKeys = 1 << 16
 // Blocked returns how long the key must wait, rounded up to whole seconds; 0
 // means that it may go on.
 func (l *FailureLimit) Blocked(key string) (retryAfterSeconds int) {
+	if !l.failed.Load() {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.blocked(keyOf(key))
@@ -62,6 +67,7 @@ func (l *FailureLimit) Fail(key string) {
 
 func (l *FailureLimit) fail(id limitKey) {
 	now := l.Now()
+	l.failed.Store(true)
 	if l.keys == nil {
 		l.keys = make(map[limitKey]*failures)
 	}

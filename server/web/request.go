@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,11 +18,22 @@ const RequestTimeout = 10 * time.Second
 
 type requestIDKey struct{}
 
+// requestID makes the id of a request when somebody asks for it: hardly anybody
+// does unless something went wrong.
+type requestID struct {
+	once sync.Once
+	text string
+}
+
 // RequestID is the id under which a request is logged and which error pages
 // show.
 func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+	id, ok := ctx.Value(requestIDKey{}).(*requestID)
+	if !ok {
+		return ""
+	}
+	id.once.Do(func() { id.text = rand.Text() })
+	return id.text
 }
 
 // Guard wraps a listener's whole handler: it gives each request its id and its
@@ -30,7 +42,7 @@ func RequestID(ctx context.Context) string {
 // means any. The health endpoints answer to any host.
 func Guard(hosts []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestIDKey{}, rand.Text()), RequestTimeout)
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), requestIDKey{}, new(requestID)), RequestTimeout)
 		defer cancel()
 		r = r.WithContext(ctx)
 		defer func() {

@@ -19,7 +19,8 @@ WITH revoked AS (
 	return err
 }
 
-// AccessTokenLive implements storage.AccessTokenStore.
+// AccessTokenLive implements storage.AccessTokenStore. A family's user is its
+// Grant's.
 func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, grantScopes []string, err error) {
 	const sql = `
 SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1)
@@ -29,7 +30,7 @@ LEFT JOIN (
 	SELECT g.scopes
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
-	JOIN users u ON u.id = g.user_id
+	JOIN users u ON u.id = f.user_id
 	WHERE f.id = $2 AND f.expires_at > $3 AND f.rotated_at > $4 AND NOT u.disabled
 ) AS held ON true`
 	err = s.row(ctx, "look up an access token", sql, []any{jti, familyID, now, now.Add(-storage.FamilyIdle)}, &live, &grantScopes)

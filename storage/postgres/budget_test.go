@@ -104,6 +104,20 @@ func TestBudgets(t *testing.T) {
 		{"DenyDeviceAuthorization", true, func(ctx context.Context) error {
 			return s.DenyDeviceAuthorization(ctx, f.Device(t, "files:read").ID, f.Session.ID, now, event("device.denied", ""))
 		}},
+		{"RenewFamily", true, func(ctx context.Context) error {
+			_, _, _, err := s.RenewFamily(ctx, storage.Renewal{
+				Rotation: storage.Rotation{FamilyID: family.ID, Presented: 2, Request: []byte("r"), Now: now},
+				ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: f.Resource.ScopeNames(),
+			})
+			return err
+		}},
+		{"RenewFamily by a spent token", false, func(ctx context.Context) error {
+			_, _, _, err := s.RenewFamily(ctx, storage.Renewal{
+				Rotation: storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: now},
+				ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: f.Resource.ScopeNames(),
+			})
+			return err
+		}},
 		{"RevokeAccessToken", true, func(ctx context.Context) error {
 			return s.RevokeAccessToken(ctx, "tok_a", now.Add(time.Minute), event("token.revoked", ""))
 		}},

@@ -72,9 +72,18 @@ func (q *quiet) Error() string {
 
 func (q *quiet) Unwrap() error { return q.err }
 
-// retry runs act, within callTimeout, until it succeeds, fails for good, or has
-// been tried often enough, and maps its error. act must be atomic.
+// retry is insist for those who may be told to come back when too many wait.
 func (s *Store) retry(ctx context.Context, doing string, act func(context.Context) error) error {
+	if err := s.queue.Enter(); err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	defer s.queue.Leave()
+	return insist(ctx, doing, act)
+}
+
+// insist runs act, within callTimeout, until it succeeds, fails for good, or has
+// been tried often enough, and maps its error. act must be atomic.
+func insist(ctx context.Context, doing string, act func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {

@@ -56,6 +56,49 @@ RETURNING generation = $2 + 1 AND rotation_request = $3 AND rotated_at > $6`
 	return err
 }
 
+// RenewFamily implements storage.FamilyStore. The UPDATE judges the row as it is
+// when it has locked it, so of several racing calls one renews; the others may
+// return the row as it was before.
+func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Family, []string, bool, error) {
+	const sql = `
+WITH seen AS (
+	SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
+		f.rotated_at, f.created_at, f.expires_at, g.scopes AS grant_scopes
+	FROM families f
+	JOIN grants g ON g.id = f.grant_id
+	JOIN users u ON u.id = f.user_id
+	WHERE f.id = $1 AND NOT u.disabled
+), renewed AS (
+	UPDATE families f SET generation = $2 + 1, rotation_request = $3, rotated_at = $4
+	FROM seen
+	WHERE f.id = $1 AND f.generation = $2 AND f.expires_at > $4 AND f.rotated_at > $5
+		AND f.client_id = $6 AND f.resource_id = $7 AND f.scopes @> $8 AND f.scopes && $9 AND seen.grant_scopes @> f.scopes
+	RETURNING f.scopes
+)
+SELECT id, grant_id, user_id, client_id, resource_id, coalesce(renewed.scopes, seen.scopes), generation, rotation_request,
+	rotated_at, created_at, expires_at, grant_scopes, renewed.scopes IS NOT NULL
+FROM seen LEFT JOIN renewed ON true`
+	var (
+		f           storage.Family
+		grantScopes []string
+		renewed     bool
+	)
+	err := s.row(ctx, "renew a family", sql,
+		[]any{
+			r.FamilyID, r.Presented, octets(r.Request), r.Now, r.Now.Add(-storage.FamilyIdle),
+			r.ClientID, r.ResourceID, list(r.Asked), list(r.Allowed),
+		},
+		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &grantScopes, &renewed)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if renewed {
+		f.Generation, f.RotationRequest, f.RotatedAt = r.Presented+1, octets(r.Request), r.Now
+	}
+	return &f, grantScopes, renewed, nil
+}
+
 // EndFamily implements storage.FamilyStore.
 func (s *Store) EndFamily(ctx context.Context, id string, event storage.AuditEvent) error {
 	const sql = `

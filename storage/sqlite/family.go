@@ -37,12 +37,7 @@ const rotateFamily = `UPDATE families AS f SET generation = @presented + 1, rota
 // RotateFamily implements storage.FamilyStore.
 func (s *Store) RotateFamily(ctx context.Context, r storage.Rotation) error {
 	return s.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(rotateFamily,
-			sql.Named("id", r.FamilyID),
-			sql.Named("presented", r.Presented),
-			sql.Named("request", blob(r.Request)),
-			sql.Named("now", micros(r.Now)),
-			sql.Named("family_idle", storage.FamilyIdle.Microseconds()))
+		n, err := tx.exec(rotateFamily, rotationArgs(r)...)
 		if err != nil || n == 1 {
 			return err
 		}
@@ -65,6 +60,47 @@ func (s *Store) RotateFamily(ctx context.Context, r storage.Rotation) error {
 		}
 	})
 }
+
+func rotationArgs(r storage.Rotation) []any {
+	return []any{
+		sql.Named("id", r.FamilyID),
+		sql.Named("presented", r.Presented),
+		sql.Named("request", blob(r.Request)),
+		sql.Named("now", micros(r.Now)),
+		sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
+	}
+}
+
+// renewFamily is rotateFamily for a row that is as it was read.
+const renewFamily = rotateFamily + ` AND f.generation = @presented AND f.scopes = @scopes`
+
+// RenewFamily implements storage.FamilyStore. Between looking and rotating the row
+// may move on: then it is not renewed.
+func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Family, []string, bool, error) {
+	f, grant, err := s.Family(ctx, r.FamilyID)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if f.Generation != r.Presented || f.Expired(r.Now) || f.ClientID != r.ClientID || f.ResourceID != r.ResourceID ||
+		!hasAll(f.Scopes, r.Asked) || len(storage.Intersect(f.Scopes, r.Allowed)) == 0 || !hasAll(grant, f.Scopes) {
+		return f, grant, false, nil
+	}
+	var rotated int64
+	err = s.write(ctx, func(tx *tx) error {
+		var err error
+		rotated, err = tx.exec(renewFamily, append(rotationArgs(r.Rotation), sql.Named("scopes", list(f.Scopes)))...)
+		return err
+	})
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if rotated == 1 {
+		f.Generation, f.RotationRequest, f.RotatedAt = r.Presented+1, r.Request, r.Now
+	}
+	return f, grant, rotated == 1, nil
+}
+
+func hasAll(have, wanted []string) bool { return len(storage.Intersect(wanted, have)) == len(wanted) }
 
 const deleteFamily = `DELETE FROM families WHERE id = ?`
 

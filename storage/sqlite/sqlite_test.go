@@ -299,6 +299,13 @@ func TestBudget(t *testing.T) {
 			device.GrantID, device.UserID = f.Grant.ID, f.User.ID
 			return s.RedeemDeviceAuthorization(ctx, device.ID, storagetest.NewDeviceFamily(device))
 		}, nil},
+		{"RenewFamily", 6, 1, func(ctx context.Context) error {
+			_, _, _, err := s.RenewFamily(ctx, storage.Renewal{
+				Rotation: storage.Rotation{FamilyID: family.ID, Presented: 2, Request: []byte("r"), Now: now},
+				ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: f.Resource.ScopeNames(),
+			})
+			return err
+		}, nil},
 		{"RevokeAccessToken", 6, 1, func(ctx context.Context) error { return s.RevokeAccessToken(ctx, "tok_b", now, event()) }, nil},
 		{"UseClientAssertion", 6, 1, func(ctx context.Context) error {
 			return s.UseClientAssertion(ctx, f.Client.ID, "jti", now.Add(time.Minute), now)

@@ -77,6 +77,10 @@ func (s *Store) write(ctx context.Context, act func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return mapError(err)
 	}
+	if err := s.queue.Enter(); err != nil {
+		return err
+	}
+	defer s.queue.Leave()
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -152,6 +156,15 @@ func (t *tx) stmt(query string) statement {
 
 // readRow reads one row. ErrNotFound.
 func (s *Store) readRow(ctx context.Context, query string, args []any, dest ...any) error {
+	if err := s.queue.Enter(); err != nil {
+		return err
+	}
+	defer s.queue.Leave()
+	return s.readNow(ctx, query, args, dest...)
+}
+
+// readNow is readRow for what nobody may be turned away from.
+func (s *Store) readNow(ctx context.Context, query string, args []any, dest ...any) error {
 	return mapError(retry(ctx, func() error {
 		s.observe(ctx, query)
 		stmt, err := s.readers.prepare(ctx, query)
@@ -164,6 +177,10 @@ func (s *Store) readRow(ctx context.Context, query string, args []any, dest ...a
 
 // readRows reads a list, which may be empty.
 func readRows[T any](ctx context.Context, s *Store, query string, args []any, scan func(scanner) (*T, error)) ([]*T, error) {
+	if err := s.queue.Enter(); err != nil {
+		return nil, err
+	}
+	defer s.queue.Leave()
 	var list []*T
 	err := retry(ctx, func() error {
 		list = []*T{}

@@ -1,6 +1,8 @@
 package storagetest
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +17,8 @@ var familyContracts = []contract{
 	{"the same successor is answered again for a while", familyGrace},
 	{"a grandparent is refused", familyGrandparent},
 	{"a token ahead of the row moves it forward", familyAhead},
+	{"a renewal rotates the usual family at once", familyRenews},
+	{"a renewal changes nothing about an unusual one", familyDoesNotRenew},
 	{"a family ends when idle", familyIdle},
 	{"a family ends for good after its lifetime", familyLifetime},
 	{"an ended family is gone", familyEnded},
@@ -110,6 +114,105 @@ func familyAhead(t *testing.T, s storage.Store) {
 	family.Generation, family.RotationRequest = 8, []byte("r")
 	wantFamily(t, s, family)
 	want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 6, Request: []byte("r"), Now: Now}), storage.ErrConsumed)
+}
+
+// renewal is the usual one of a family of the fixture's.
+func (f *Fixture) renewal(familyID string, presented int64) storage.Renewal {
+	return storage.Renewal{
+		Rotation: storage.Rotation{FamilyID: familyID, Presented: presented, Request: []byte("r"), Now: Now},
+		ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: f.Resource.ScopeNames(),
+	}
+}
+
+func familyRenews(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	other := f.Redeem(t, f.Approve(t, family.Scopes...))
+	for generation := int64(1); generation < 4; generation++ {
+		r := f.renewal(family.ID, generation)
+		r.Now, r.Request = Now.Add(time.Duration(generation)*storage.FamilyIdle/2), []byte{0xff, byte(generation)}
+		if generation == 2 {
+			r.Asked, r.Allowed = family.Scopes, family.Scopes[:1]
+		}
+		family.Generation, family.RotationRequest, family.RotatedAt = generation+1, r.Request, r.Now
+		got, grantScopes, renewed, err := s.RenewFamily(t.Context(), r)
+		want(t, err, nil)
+		if diff := cmp.Diff(family, got); diff != "" || !renewed || !slices.Equal(grantScopes, f.Grant.Scopes) {
+			t.Errorf("renewed: %t, with the grant's scopes %q (-want +got):\n%s", renewed, grantScopes, diff)
+		}
+		wantFamily(t, s, family)
+	}
+	wantFamily(t, s, other)
+}
+
+func familyDoesNotRenew(t *testing.T, s storage.Store) {
+	for name, change := range map[string]func(t *testing.T, f *Fixture, family *storage.Family, r *storage.Renewal){
+		"of an unknown family":   func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.FamilyID = "fam_none" },
+		"by a spent token":       func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.Presented = 1 },
+		"by a token ahead of it": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.Presented = 3 },
+		"by another client":      func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.ClientID = "cl_other" },
+		"for another resource":   func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.ResourceID = "res_other" },
+		"for a scope it lacks": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) {
+			r.Asked = []string{"files:read", "files:delete"}
+		},
+		"with no scope it may use": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) {
+			r.Allowed = []string{"files:delete"}
+		},
+		"with no scope at all": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.Allowed = nil },
+		"when it was idle": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) {
+			r.Now = Now.Add(storage.FamilyIdle)
+		},
+		"after its lifetime": func(t *testing.T, f *Fixture, family *storage.Family, r *storage.Renewal) {
+			// It is used until the end, or it would have been idle first.
+			for at := Now; family.ExpiresAt.Sub(at) > storage.FamilyIdle/2; {
+				at = at.Add(storage.FamilyIdle / 2)
+				used := f.renewal(family.ID, r.Presented)
+				used.Now = at
+				*family = renew(t, s, used)
+				r.Presented++
+			}
+			r.Now = family.ExpiresAt
+		},
+		"of a disabled user": func(t *testing.T, f *Fixture, _ *storage.Family, _ *storage.Renewal) {
+			user := *f.User
+			user.Disabled = true
+			want(t, s.UpdateUser(t.Context(), &user, Event("user.updated", user.ID)), nil)
+		},
+		"when the grant has lost a scope": func(t *testing.T, f *Fixture, _ *storage.Family, _ *storage.Renewal) {
+			a := f.NewApproval("files:read")
+			a.Shown = []string{"files:read", "files:write"}
+			want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+		},
+		"when the grant is gone": func(t *testing.T, f *Fixture, _ *storage.Family, _ *storage.Renewal) {
+			want(t, s.DeleteGrant(t.Context(), f.Grant.ID, Event("grant.deleted", f.Grant.ID)), nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := NewFixture(t, s)
+			family := renew(t, s, f.renewal(f.Redeem(t, f.Code).ID, 1))
+			r := f.renewal(family.ID, 2)
+			change(t, f, &family, &r)
+			before, grantScopes, err := s.Family(t.Context(), r.FamilyID)
+			got, gotScopes, renewed, gotErr := s.RenewFamily(t.Context(), r)
+			if diff := cmp.Diff(before, got); diff != "" || renewed || !slices.Equal(grantScopes, gotScopes) || errors.Is(err, storage.ErrNotFound) != errors.Is(gotErr, storage.ErrNotFound) {
+				t.Errorf("renewed: %t, %v, with the grant's scopes %q, want the family as it is (-want +got):\n%s", renewed, gotErr, gotScopes, diff)
+			}
+			after, _, _ := s.Family(t.Context(), r.FamilyID)
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("it was changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func renew(t *testing.T, s storage.Store, r storage.Renewal) storage.Family {
+	t.Helper()
+	family, _, renewed, err := s.RenewFamily(t.Context(), r)
+	want(t, err, nil)
+	if !renewed {
+		t.Fatal("it is not renewed")
+	}
+	return *family
 }
 
 func familyIdle(t *testing.T, s storage.Store) {

@@ -18,6 +18,7 @@ var raceContracts = []contract{
 	{"one code is redeemed once", raceRedeem},
 	{"one refresh token rotates once and answers everyone", raceRotate},
 	{"different requests with one refresh token have one winner", raceRotateDifferently},
+	{"racing renewals have one winner", raceRenew},
 	{"one page approves once", raceApprove},
 	{"approvals of different pages add up", raceApproveTogether},
 	{"one replica activates a signing key", raceActivate},
@@ -72,6 +73,26 @@ func raceRotateDifferently(t *testing.T, s storage.Store) {
 	want(t, err, nil)
 	winner := slices.Index(errs, nil)
 	if got.Generation != 2 || !slices.Equal(got.RotationRequest, []byte{byte(winner)}) {
+		t.Errorf("generation %d for request %v, want 2 for %d", got.Generation, got.RotationRequest, winner)
+	}
+}
+
+func raceRenew(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	errs := race(racers, func(i int) error {
+		r := f.renewal(family.ID, 1)
+		r.Request = []byte{byte(i)}
+		_, _, renewed, err := s.RenewFamily(t.Context(), r)
+		if err == nil && !renewed {
+			return storage.ErrConsumed
+		}
+		return err
+	})
+	wantWinners(t, errs, 1, storage.ErrConsumed)
+	got, _, err := s.Family(t.Context(), family.ID)
+	want(t, err, nil)
+	if winner := slices.Index(errs, nil); got.Generation != 2 || !slices.Equal(got.RotationRequest, []byte{byte(winner)}) {
 		t.Errorf("generation %d for request %v, want 2 for %d", got.Generation, got.RotationRequest, winner)
 	}
 }

@@ -215,6 +215,11 @@ func (r *recorder) RotateFamily(ctx context.Context, rotation storage.Rotation) 
 	return r.Store.RotateFamily(ctx, rotation)
 }
 
+func (r *recorder) RenewFamily(ctx context.Context, renewal storage.Renewal) (*storage.Family, []string, bool, error) {
+	r.seen.call("RenewFamily")
+	return r.Store.RenewFamily(ctx, renewal)
+}
+
 func (r *recorder) EndFamily(ctx context.Context, id string, event storage.AuditEvent) error {
 	r.seen.call("EndFamily")
 	return r.Store.EndFamily(ctx, id, event)

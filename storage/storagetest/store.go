@@ -109,10 +109,12 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	pushed := f.NewPushedRequest()
 	check("CreatePushedRequest", s.CreatePushedRequest(ctx, pushed, 1))
 	check("DenyPushedRequest", s.DenyPushedRequest(ctx, f.NewDenial(pushed)))
+	_, _, _, err := s.RenewFamily(ctx, f.renewal(f.Code.FamilyID(), 2))
+	check("RenewFamily", err)
 	check("DeleteGrant", s.DeleteGrant(ctx, f.Grant.ID, Event("grant.deleted", "")))
 	check("AskRegistration", s.AskRegistration(ctx, NewRegistrationRequest(), f.User.ID, RequestLimits, Event("registration_request.created", "")))
 	check("RevokeAccessToken", s.RevokeAccessToken(ctx, "tok_a", Now, Event("token.revoked", "")))
-	_, err := s.Sweep(ctx, Now, unused, 100)
+	_, err = s.Sweep(ctx, Now, unused, 100)
 	check("a sweep of what nobody caches", err)
 
 	want(t, s.UpdateClient(ctx, &stale, Event("client.updated", "")), storage.ErrConflict)
@@ -369,6 +371,10 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"RegistrationRequest":   func() error { _, err := s.RegistrationRequest(ctx, "req_none"); return err },
 		"RegistrationRequestOf": func() error { _, _, err := s.RegistrationRequestOf(ctx, "none", f.User.ID); return err },
 		"RegistrationRequests":  func() error { _, err := s.RegistrationRequests(ctx, "", page); return err },
+		"RenewFamily": func() error {
+			_, _, _, err := s.RenewFamily(ctx, storage.Renewal{Rotation: storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}})
+			return err
+		},
 	} {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)

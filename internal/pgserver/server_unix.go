@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package pgtest
+package pgserver
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,9 +27,7 @@ const (
 	startTimeout = 60 * time.Second
 	// maxSocketPath is what a Unix socket's path may be long on every system.
 	maxSocketPath = 100
-	// sharedMemory is a file system without a disk, where Linux has one: making
-	// and dropping databases is several times faster there.
-	sharedMemory = "/dev/shm"
+	sharedMemory  = "/dev/shm"
 )
 
 // keeper runs PostgreSQL ("$@") until its standard input says "stop" or ends,
@@ -42,8 +41,10 @@ wait "$postgres"
 [ "$order" = stop ] || rm -rf "$0"
 `
 
-// server is a PostgreSQL of this process.
-type server struct {
+// Server is a PostgreSQL of this process.
+type Server struct {
+	options Options
+
 	bin    string
 	folder string // holds the data, the socket and the log
 	as     *syscall.Credential
@@ -52,7 +53,9 @@ type server struct {
 	lifeline io.WriteCloser
 }
 
-func startServer() (*server, error) {
+// Start makes a database cluster in a temporary folder and starts it. Remove ends
+// both.
+func Start(options Options) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -61,23 +64,24 @@ func startServer() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := newFolder(as)
+	folder, err := newFolder(as, options.InMemory)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{bin: bin, folder: folder, as: as}
+	s := &Server{options: options, bin: bin, folder: folder, as: as}
 	initdb := s.command(filepath.Join(bin, "initdb"), "--pgdata="+s.data(), "--username=postgres",
 		"--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, bytes.TrimSpace(output)), os.RemoveAll(folder))
 	}
-	if err := s.start(); err != nil {
+	if err := s.Start(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
 	return s, nil
 }
 
-func (s *server) url(database string) string {
+// URL returns the URL of one of the databases; "postgres" is always there.
+func (s *Server) URL(database string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.User("postgres"), Path: "/" + database,
 		RawQuery: url.Values{"host": {s.folder}}.Encode(),
@@ -85,8 +89,8 @@ func (s *server) url(database string) string {
 	return u.String()
 }
 
-// start runs PostgreSQL on the folder's data and waits until it answers.
-func (s *server) start() (err error) {
+// Start runs a stopped PostgreSQL again and waits until it answers.
+func (s *Server) Start() (err error) {
 	if s.keeper != nil {
 		return errors.New("it is running")
 	}
@@ -95,10 +99,11 @@ func (s *server) start() (err error) {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the child has its own
-	command := s.command("/bin/sh", "-c", keeper, s.folder,
-		filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.folder,
-		"-c", "listen_addresses=", "-c", "max_connections=300", "-c", "shared_buffers=32MB",
-		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off")
+	args := []string{"-c", keeper, s.folder, filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.folder, "-c", "listen_addresses="}
+	for _, setting := range s.options.Settings {
+		args = append(args, "-c", setting)
+	}
+	command := s.command("/bin/sh", args...)
 	command.Stdout, command.Stderr = log, log
 	lifeline, err := command.StdinPipe()
 	if err != nil {
@@ -110,17 +115,17 @@ func (s *server) start() (err error) {
 	s.keeper, s.lifeline = command, lifeline
 	if err := s.await(); err != nil {
 		output, readErr := os.ReadFile(s.log())
-		return errors.Join(fmt.Errorf("PostgreSQL does not start: %w: %s", err, bytes.TrimSpace(output)), readErr, s.stop())
+		return errors.Join(fmt.Errorf("PostgreSQL does not start: %w: %s", err, bytes.TrimSpace(output)), readErr, s.Stop())
 	}
 	return nil
 }
 
 // await tries to connect until it works.
-func (s *server) await() error {
+func (s *Server) await() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for {
-		conn, err := pgx.Connect(ctx, s.url("postgres"))
+		conn, err := pgx.Connect(ctx, s.URL("postgres"))
 		if err == nil {
 			return conn.Close(ctx)
 		}
@@ -132,8 +137,8 @@ func (s *server) await() error {
 	}
 }
 
-// stop ends PostgreSQL and keeps its folder.
-func (s *server) stop() error {
+// Stop ends PostgreSQL at once, as a crash would, and keeps its folder.
+func (s *Server) Stop() error {
 	if s.keeper == nil {
 		return errors.New("it is not running")
 	}
@@ -148,20 +153,30 @@ func (s *server) stop() error {
 	return err
 }
 
-// remove ends PostgreSQL if it runs, and deletes its folder.
-func (s *server) remove() {
+// Remove ends PostgreSQL if it runs, and deletes its folder.
+func (s *Server) Remove() {
 	if s.keeper != nil {
-		_ = s.stop()
+		_ = s.Stop()
 	}
 	_ = os.RemoveAll(s.folder)
 }
 
-func (s *server) data() string { return filepath.Join(s.folder, "data") }
-func (s *server) log() string  { return filepath.Join(s.folder, "log") }
+// PID is the process id of the running postmaster, the parent of all others.
+func (s *Server) PID() (int, error) {
+	content, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(content), "\n")
+	return strconv.Atoi(first)
+}
+
+func (s *Server) data() string { return filepath.Join(s.folder, "data") }
+func (s *Server) log() string  { return filepath.Join(s.folder, "log") }
 
 // command is a child that a terminal's Ctrl-C does not reach, so that the keeper
 // can do its work, and that gets nothing from this process's environment.
-func (s *server) command(name string, args ...string) *exec.Cmd {
+func (s *Server) command(name string, args ...string) *exec.Cmd {
 	command := exec.Command(name, args...) //nolint:gosec,noctx // found by binaries; it must outlive any one test
 	command.Dir = s.folder
 	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.folder, "LC_ALL=C", "TZ=UTC"}
@@ -170,12 +185,12 @@ func (s *server) command(name string, args ...string) *exec.Cmd {
 }
 
 // newFolder makes a folder for the server alone, short enough for a socket in it.
-func newFolder(as *syscall.Credential) (string, error) {
+func newFolder(as *syscall.Credential, inMemory bool) (string, error) {
 	parent := os.TempDir()
 	if len(parent) > maxSocketPath-40 {
 		parent = "/tmp"
 	}
-	if os.Getenv("TMPDIR") == "" && roomy(sharedMemory) {
+	if inMemory && os.Getenv("TMPDIR") == "" && roomy(sharedMemory) {
 		parent = sharedMemory
 	}
 	folder, err := os.MkdirTemp(parent, "grantd-postgres-")
