@@ -127,16 +127,30 @@ func startProcess(t *testing.T, args ...string) (output *lockedBuffer, exited ch
 // create makes something by the admin API and returns it.
 func (g *grantd) create(noun string, body map[string]any) map[string]any {
 	g.t.Helper()
+	return g.administer(http.MethodPost, noun, "application/json", body, http.StatusCreated)
+}
+
+// openRegistration lets every client introduce itself, as the demo does.
+func (g *grantd) openRegistration() {
+	g.t.Helper()
+	g.administer(http.MethodPatch, "registration-policy", "application/merge-patch+json",
+		map[string]any{"dynamic": "allow", "metadata_documents": "allow"}, http.StatusOK)
+}
+
+// administer sends a request to the admin API and returns the object it answers
+// with.
+func (g *grantd) administer(method, path, contentType string, body map[string]any, want int) map[string]any {
+	g.t.Helper()
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	r, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, g.admin+"/admin/v1/"+noun, bytes.NewReader(encoded))
+	r, err := http.NewRequestWithContext(g.t.Context(), method, g.admin+"/admin/v1/"+path, bytes.NewReader(encoded))
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer "+adminKey)
-	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Type", contentType)
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		g.t.Fatal(err)
@@ -147,8 +161,8 @@ func (g *grantd) create(noun string, body map[string]any) map[string]any {
 		g.t.Fatal(err)
 	}
 	var object map[string]any
-	if response.StatusCode != http.StatusCreated || json.Unmarshal(answer, &object) != nil {
-		g.t.Fatalf("create in %s: %d %s", noun, response.StatusCode, answer)
+	if response.StatusCode != want || json.Unmarshal(answer, &object) != nil {
+		g.t.Fatalf("%s %s: %d %s", method, path, response.StatusCode, answer)
 	}
 	return object
 }

@@ -120,6 +120,8 @@ func (s sentForm) authentication() string {
 		return "client_secret_basic"
 	case s.Form["client_secret"] != "":
 		return "client_secret_post"
+	case s.Form["client_assertion"] != "":
+		return "private_key_jwt"
 	default:
 		return "none"
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,7 +116,10 @@ func useNotes(ctx context.Context, t *testing.T, at *place, source oauth2.TokenS
 }
 
 // wire carries requests and remembers the forms among them.
-type wire struct{ sent []string }
+type wire struct {
+	mu   sync.Mutex
+	sent []string
+}
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	var form url.Values
@@ -134,6 +138,8 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := http.DefaultTransport.RoundTrip(r)
 	if err == nil && form != nil {
 		sent := sentForm{Authorization: r.Header.Get("Authorization"), Form: map[string]string{"client_secret": form.Get("client_secret")}}
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.sent = append(w.sent, fmt.Sprint(form.Get("grant_type"), " ", sent.authentication(), " ", response.StatusCode))
 	}
 	return response, err
@@ -143,8 +149,16 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 // authentication status".
 func (w *wire) expect(t *testing.T, want ...string) {
 	t.Helper()
-	if !slices.Equal(w.sent, want) {
-		t.Fatalf("the token requests are %q, want %q", w.sent, want)
+	if got := w.take(); !slices.Equal(got, want) {
+		t.Fatalf("the token requests are %q, want %q", got, want)
 	}
+}
+
+// take is what was sent since the last time.
+func (w *wire) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sent := w.sent
 	w.sent = nil
+	return sent
 }

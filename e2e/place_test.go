@@ -13,12 +13,13 @@ import (
 type place struct {
 	issuer, endpoint   string
 	username, password string
-	admin              *grantd // nil: the demo, whose admin API nobody knows
+	admin              *grantd
 }
 
-func startPlace(t *testing.T) *place {
+// startPlace runs a grantd with these flags, a user and the example MCP server.
+func startPlace(t *testing.T, flags ...string) *place {
 	t.Helper()
-	g := startGrantd(t)
+	g := startGrantd(t, flags...)
 	g.create("users", map[string]any{"username": "alice", "email": "alice@example.com", "name": "Alice", "password": userPassword})
 	return &place{issuer: g.issuer, endpoint: startNotes(t, g), username: "alice", password: userPassword, admin: g}
 }

@@ -7,54 +7,99 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/auth/extauth"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
+	"golang.org/x/oauth2"
 
 	"grantd/examples/mcp-server/notes"
 )
 
 // TestGoSDKClientThroughChromium has the official Go SDK's client call a tool of a
-// protected MCP server: 401, discovery, authorization in Chromium with a sign-in
-// and an approval, token, tool call, and the step-up to a second scope.
+// protected MCP server, for each way of becoming a client: 401, discovery,
+// authorization in Chromium with a sign-in and an approval, token, tool call, a
+// refresh, and the step-up to a second scope.
 func TestGoSDKClientThroughChromium(t *testing.T) {
-	browser := newBrowser(t)
-	g := startGrantd(t)
-	endpoint := startNotes(t, g)
-	g.create("users", map[string]any{"username": "alice", "email": "alice@example.com", "name": "Alice", "password": userPassword})
-	callback := startCallback(t)
-	client := g.create("clients", map[string]any{
-		"client_name": "Go SDK", "redirect_uris": []string{callback.url}, "token_endpoint_auth_method": "none",
-	})
+	documents := startDocumentHost(t)
+	at := startPlace(t, documents.flags()...)
+	at.admin.openRegistration()
+	for _, introduction := range []struct {
+		name string
+		as   func(c *auth.AuthorizationCodeHandlerConfig)
+	}{
+		{"registers itself", func(c *auth.AuthorizationCodeHandlerConfig) {
+			c.DynamicClientRegistrationConfig = &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
+				ClientName: "Go SDK", RedirectURIs: []string{c.RedirectURL}, TokenEndpointAuthMethod: "none", GrantTypes: []string{"authorization_code", "refresh_token"},
+			}}
+		}},
+		{"registers itself, with a secret", func(c *auth.AuthorizationCodeHandlerConfig) {
+			c.DynamicClientRegistrationConfig = &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
+				ClientName: "Go SDK with a secret", RedirectURIs: []string{c.RedirectURL}, GrantTypes: []string{"authorization_code", "refresh_token"},
+			}}
+		}},
+		{"metadata document", func(c *auth.AuthorizationCodeHandlerConfig) {
+			c.ClientIDMetadataDocumentConfig = &auth.ClientIDMetadataDocumentConfig{URL: documents.publish(map[string]any{
+				"client_name": "Go SDK", "redirect_uris": []string{c.RedirectURL}, "token_endpoint_auth_method": "none",
+			})}
+		}},
+		{"public", func(c *auth.AuthorizationCodeHandlerConfig) {
+			c.PreregisteredClient = at.preregister(c.RedirectURL, "none")
+		}},
+		{"secret", func(c *auth.AuthorizationCodeHandlerConfig) {
+			c.PreregisteredClient = at.preregister(c.RedirectURL, "client_secret_basic")
+		}},
+	} {
+		t.Run(introduction.name, func(t *testing.T) { goSDKUsesTheServer(t, at, introduction.as) })
+	}
+}
 
+// preregister has an administrator register a client.
+func (p *place) preregister(redirectURI, method string) *oauthex.ClientCredentials {
+	registered := p.admin.create("clients", map[string]any{"client_name": "Go SDK", "redirect_uris": []string{redirectURI}, "token_endpoint_auth_method": method})
+	credentials := &oauthex.ClientCredentials{ClientID: registered["client_id"].(string), Issuer: p.issuer}
+	if secret, ok := registered["client_secret"].(string); ok {
+		credentials.ClientSecretAuth = &oauthex.ClientSecretAuth{ClientSecret: secret}
+	}
+	return credentials
+}
+
+func goSDKUsesTheServer(t *testing.T, at *place, introduce func(*auth.AuthorizationCodeHandlerConfig)) {
+	browser := newBrowser(t)
+	// The browser lives as long as the context of its first action.
+	if err := chromedp.Do(browser, chromedp.Navigate("about:blank")); err != nil {
+		t.Fatal(err)
+	}
+	alice, callback, wire := &person{browser: browser, username: at.username, password: at.password}, startCallback(t), new(wire)
 	approvals := 0
-	handler, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
-		RedirectURL:         callback.url,
-		PreregisteredClient: &oauthex.ClientCredentials{ClientID: client["client_id"].(string)},
+	config := &auth.AuthorizationCodeHandlerConfig{
+		RedirectURL: callback.url, Client: &http.Client{Transport: wire},
 		AuthorizationCodeFetcher: func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
 			approvals++
-			step := signIn(args.URL, "alice", userPassword)
-			if approvals > 1 { // the browser is still signed in
-				step = chromedp.Navigate(args.URL)
-			}
-			if err := chromedp.Do(browser, step, press("approve")); err != nil {
-				return nil, err
-			}
+			alice.decide(t, args.URL, "approve")
 			return callback.wait(ctx)
 		},
-	})
+		// Each token is taken for an old one, so that the SDK refreshes at once.
+		NewTokenSource: func(ctx context.Context, c *oauth2.Config, token *oauth2.Token) (oauth2.TokenSource, error) {
+			token.Expiry = time.Now()
+			return c.TokenSource(ctx, token), nil
+		},
+	}
+	introduce(config)
+	handler, err := auth.NewAuthorizationCodeHandler(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil).
-		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, OAuthHandler: handler}, nil)
+		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: at.endpoint, OAuthHandler: handler}, nil)
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}
@@ -70,9 +115,43 @@ func TestGoSDKClientThroughChromium(t *testing.T) {
 	if approvals != 1 {
 		t.Fatalf("%d approvals for the first tool, want 1", approvals)
 	}
+	refreshed := func(sent string) bool {
+		return strings.HasPrefix(sent, "refresh_token ") && strings.HasSuffix(sent, " 200")
+	}
+	if sent := wire.take(); !slices.ContainsFunc(sent, refreshed) {
+		t.Errorf("no token was refreshed: %q", sent)
+	}
 	call(notes.ToolAdd, map[string]any{"title": "From the SDK", "text": "Written after a step-up."})
 	if approvals != 2 {
 		t.Errorf("%d approvals after the step-up, want 2", approvals)
+	}
+}
+
+// TestGoSDKClientCredentials has the Go SDK act for itself. It sends no resource,
+// and knows no other proof than a secret.
+func TestGoSDKClientCredentials(t *testing.T) {
+	at := startPlace(t)
+	registered := at.admin.create("clients", map[string]any{
+		"client_name": "Go SDK, a machine", "grant_types": []string{"client_credentials"}, "token_endpoint_auth_method": "client_secret_basic",
+	})
+	handler, err := extauth.NewClientCredentialsHandler(&extauth.ClientCredentialsHandlerConfig{Credentials: &oauthex.ClientCredentials{
+		ClientID: registered["client_id"].(string), Issuer: at.issuer,
+		ClientSecretAuth: &oauthex.ClientSecretAuth{ClientSecret: registered["client_secret"].(string)},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil).
+		Connect(ctx, &mcp.StreamableClientTransport{Endpoint: at.endpoint, OAuthHandler: handler}, nil)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	defer func() { _ = session.Close() }()
+	result, err := session.CallTool(ctx, &mcp.CallToolParams{Name: notes.ToolList, Arguments: map[string]any{}})
+	if err != nil || result.IsError {
+		t.Fatalf("%v %+v", err, result)
 	}
 }
 

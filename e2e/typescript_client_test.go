@@ -45,8 +45,21 @@ func (s *suite) client(t *testing.T, at *place, metadata map[string]any, machine
 		c.secret = secret
 		information["client_secret"] = secret
 	}
+	if metadata["token_endpoint_auth_method"] == "private_key_jwt" {
+		information["private_key"] = testKey()
+	}
 	c.connect["client"] = information
 	return c
+}
+
+// publish gives the application a metadata document, which is its client id.
+func (c *client) publish(host *documentHost, says map[string]any) {
+	document := maps.Clone(says)
+	document["client_name"], document["redirect_uris"] = c.t.Name(), []string{c.redirectURI}
+	c.connect["metadata_url"] = host.publish(document)
+	if says["token_endpoint_auth_method"] == "private_key_jwt" {
+		c.connect["private_key"] = testKey()
+	}
 }
 
 // expectSent compares the token requests, each as "grant_type status".
@@ -103,7 +116,12 @@ func (c *client) held() credentials {
 // revoke ends a token of the client's (RFC 7009).
 func (c *client) revoke(token string) {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.at.issuer+"/revoke", strings.NewReader(url.Values{"token": {token}}.Encode()))
+	form := url.Values{"token": {token}}
+	if c.authenticates == "private_key_jwt" {
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", assertion(c.t, c.held().Client.ClientID, c.at.issuer))
+	}
+	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.at.issuer+"/revoke", strings.NewReader(form.Encode()))
 	if err != nil {
 		c.t.Fatal(err)
 	}

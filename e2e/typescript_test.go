@@ -34,14 +34,19 @@ var typescriptSDKs = []typescriptSDK{
 // introductions are the ways in which an application becomes a client.
 var introductions = []struct {
 	name string
-	// metadata is what an administrator registers; nil: it registers itself.
+	// metadata is what an administrator registers; nil: it introduces itself.
 	metadata map[string]any
+	// document is what its metadata document says beside the names; nil: it has
+	// none, and registers itself.
+	document map[string]any
 	// authenticates is how the SDK must authenticate at the token endpoint then.
 	authenticates string
 	// machine: it acts for itself, and nobody is asked.
 	machine bool
 }{
 	{name: "registers itself", authenticates: "none"},
+	{name: "metadata document", document: public(), authenticates: "none"},
+	{name: "metadata document with a key", document: withKey(map[string]any{}), authenticates: "private_key_jwt"},
 	{name: "public", metadata: public(), authenticates: "none"},
 	{
 		name:          "secret by Basic",
@@ -58,9 +63,21 @@ var introductions = []struct {
 		metadata:      map[string]any{"token_endpoint_auth_method": "client_secret_basic", "grant_types": []string{"client_credentials"}},
 		authenticates: "client_secret_basic", machine: true,
 	},
+	{
+		name:          "client credentials with a key",
+		metadata:      withKey(map[string]any{"grant_types": []string{"client_credentials"}}),
+		authenticates: "private_key_jwt", machine: true,
+	},
 }
 
 func public() map[string]any { return map[string]any{"token_endpoint_auth_method": "none"} }
+
+// withKey adds what makes a client prove who it is with testKey.
+func withKey(metadata map[string]any) map[string]any {
+	metadata["token_endpoint_auth_method"] = "private_key_jwt"
+	metadata["jwks"] = map[string]any{"keys": []any{testKey().Public()}}
+	return metadata
+}
 
 // TestTypeScriptSDKs has the official TypeScript SDKs use a protected MCP server,
 // with Chromium where a person is needed.
@@ -74,15 +91,16 @@ func TestTypeScriptSDKs(t *testing.T) {
 			if err := chromedp.Do(browser, chromedp.Navigate("about:blank")); err != nil {
 				t.Fatal(err)
 			}
-			s := &suite{folder: folder, sdk: sdk, browser: browser, ours: startPlace(t), demo: startDemo(t)}
+			documents := startDocumentHost(t)
+			s := &suite{folder: folder, sdk: sdk, browser: browser, documents: documents, ours: startPlace(t, documents.flags()...)}
+			s.ours.admin.openRegistration()
 			for _, introduction := range introductions {
 				t.Run(introduction.name, func(t *testing.T) {
-					at := s.ours
-					if introduction.metadata == nil {
-						at = s.demo // only the demo lets clients register themselves
-					}
-					c := s.client(t, at, introduction.metadata, introduction.machine)
+					c := s.client(t, s.ours, introduction.metadata, introduction.machine)
 					c.authenticates = introduction.authenticates
+					if introduction.document != nil {
+						c.publish(documents, introduction.document)
+					}
 					c.usesTheServer()
 					c.renewsItsToken()
 				})
@@ -102,10 +120,11 @@ func TestTypeScriptSDKs(t *testing.T) {
 
 // suite is what the cases of one SDK share.
 type suite struct {
-	folder     string
-	sdk        typescriptSDK
-	browser    context.Context
-	ours, demo *place
+	folder    string
+	sdk       typescriptSDK
+	browser   context.Context
+	documents *documentHost
+	ours      *place
 }
 
 // usesTheServer goes from nothing to a tool call, and looks at what was sent.

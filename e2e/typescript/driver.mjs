@@ -67,16 +67,31 @@ class Application {
   }
 
   // connect starts over: as a person's application, or with "machine" as one that
-  // acts for itself. Without "client" it has no credentials yet.
-  async connect({ endpoint, issuer, client, redirect_uri: redirectURI = this.callback.url, machine = false }) {
-    this.provider = machine
-      ? new this.sdk.ClientCredentialsProvider({ clientId: client.client_id, clientSecret: client.client_secret, expectedIssuer: issuer })
-      : new Provider(redirectURI, client);
+  // acts for itself. Without "client" it has no credentials yet: it has a metadata
+  // document at "metadata_url", or registers itself.
+  async connect({ endpoint, issuer, client, machine = false, ...given }) {
+    this.provider = machine ? this.machine(client, issuer) : this.personal(client, issuer, given);
     await this.withPerson(async () => {
       this.client = new this.sdk.Client({ name: 'grantd-e2e', version: '1.0.0' });
       this.transport = new this.sdk.StreamableHTTPClientTransport(new URL(endpoint), { authProvider: this.provider, fetch: reportedFetch });
       await this.client.connect(this.transport);
     });
+  }
+
+  machine(client, issuer) {
+    const common = { clientId: client.client_id, expectedIssuer: issuer };
+    return client.private_key
+      ? new this.sdk.PrivateKeyJwtProvider({ ...common, privateKey: client.private_key, algorithm: 'ES256' })
+      : new this.sdk.ClientCredentialsProvider({ ...common, clientSecret: client.client_secret });
+  }
+
+  personal(client, issuer, { redirect_uri: redirectURI = this.callback.url, metadata_url: metadataURL, private_key: privateKey }) {
+    const provider = new Provider(redirectURI, client);
+    provider.clientMetadataUrl = metadataURL;
+    if (privateKey) {
+      provider.addClientAuthentication = this.sdk.createPrivateKeyJwtAuth({ issuer: metadataURL, subject: metadataURL, privateKey, alg: 'ES256', audience: issuer });
+    }
+    return provider;
   }
 
   async call({ tool, arguments: given }) {

@@ -1,6 +1,6 @@
 // An MCP client of @modelcontextprotocol/sdk 1.x.
 import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
-import { ClientCredentialsProvider } from '@modelcontextprotocol/sdk/client/auth-extensions.js';
+import { ClientCredentialsProvider, PrivateKeyJwtProvider, createPrivateKeyJwtAuth } from '@modelcontextprotocol/sdk/client/auth-extensions.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 
@@ -9,8 +9,10 @@ import { CallbackError, drive } from './driver.mjs';
 await drive({
   Client,
   ClientCredentialsProvider,
+  PrivateKeyJwtProvider,
   StreamableHTTPClientTransport,
   UnauthorizedError,
+  createPrivateKeyJwtAuth,
   // This SDK takes the code alone: an error is the application's to notice, and
   // nobody looks at iss.
   async finishAuth(transport, answer) {
