@@ -417,3 +417,31 @@ func TestRegistrationRaces(t *testing.T) {
 		}
 	})
 }
+
+// TestRegistrationTokenVouches: whoever an administrator gave a token brings a
+// client that no administrator must allow once more, also where strangers had
+// registered the same before.
+func TestRegistrationTokenVouches(t *testing.T) {
+	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
+		f := newOffice(t, servertest.WithStore(open(t)), servertest.WithRegistration(storage.RegistrationAskAdmin, ""))
+		see := func(answer *servertest.Answer) string {
+			t.Helper()
+			request := servertest.AuthorizationRequest(answer.JSON.String("client_id"), "http://localhost:40000/callback", resourceURI)
+			return outcome(f.alice.Authorize(request))
+		}
+		metadata := `{"client_name":"Desk","redirect_uris":["http://localhost:40000/callback"],"token_endpoint_auth_method":"none"}`
+		if got := see(f.register(metadata)); got != "ask" {
+			t.Errorf("a stranger's client: %s", got)
+		}
+		token := f.Must(http.MethodPost, "/registration-tokens", servertest.Object{"name": "Team"}).String("token")
+		if got := see(f.registerWith("Bearer "+token, metadata)); got != "consent" {
+			t.Errorf("the same with a token: %s", got)
+		}
+		if got := see(f.register(metadata)); got != "consent" {
+			t.Errorf("the same again, without: %s", got)
+		}
+		if n := f.audited(t, "client.vouched"); n != 1 {
+			t.Errorf("%d audit events, want 1", n)
+		}
+	})
+}

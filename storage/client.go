@@ -68,6 +68,10 @@ type Client struct {
 	// client's registration (RFC 7592). Nil: only an admin does.
 	RegistrationAccessTokenHash []byte
 
+	// Vouched: a dynamic client that somebody registered with an InitialAccessToken,
+	// which an admin gave them.
+	Vouched bool
+
 	// RequirePushedAuthorizationRequests: its authorization requests count only
 	// when they were pushed (RFC 9126 §6).
 	RequirePushedAuthorizationRequests bool
@@ -138,7 +142,7 @@ type ClientStore interface {
 	// Clients lists by ID.
 	Clients(ctx context.Context, page Page) ([]*Client, error)
 	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets,
-	// RegistrationAccessTokenHash, CreatedAt and DocumentFetchedAt, and sets c.Version
+	// RegistrationAccessTokenHash, Vouched, CreatedAt and DocumentFetchedAt, and sets c.Version
 	// to the new version. A client that becomes
 	// disabled loses its Grants (and with them Families) in the same transaction.
 	// ErrNotFound; ErrConflict when c.Version is not the row's.

@@ -4,4 +4,5 @@ ALTER TABLE clients
     DROP COLUMN registration_digest,
     DROP COLUMN registration_access_token_hash,
     DROP COLUMN renewed_at,
-    DROP COLUMN used_at;
+    DROP COLUMN used_at,
+    DROP COLUMN vouched;

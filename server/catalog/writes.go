@@ -30,6 +30,15 @@ func (w *writes) UpdateDynamicClient(ctx context.Context, c *storage.Client, eve
 	return w.then(w.Store.UpdateDynamicClient(ctx, c, event))
 }
 
+// CreateDynamicClient changes a Client when it vouches for one that is there.
+func (w *writes) CreateDynamicClient(ctx context.Context, r *storage.Registration, event storage.AuditEvent) (folded bool, err error) {
+	folded, err = w.Store.CreateDynamicClient(ctx, r, event)
+	if folded && r.Client.Vouched {
+		return folded, w.then(err)
+	}
+	return folded, err
+}
+
 func (w *writes) UpdateClientDocument(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return w.then(w.Store.UpdateClientDocument(ctx, c, event))
 }

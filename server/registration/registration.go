@@ -125,7 +125,7 @@ func (g *Registration) Register(w http.ResponseWriter, r *http.Request) error {
 	client.ID = storage.NewID(storage.PrefixClient)
 	client.ClientID, client.Source = client.ID, storage.SourceDynamic
 	client.CreatedAt = g.Now()
-	client.UpdatedAt = client.CreatedAt
+	client.UpdatedAt, client.Vouched = client.CreatedAt, initial != nil
 
 	registration := &storage.Registration{Client: client, InitialAccessTokenHash: initial, MaxUnused: MaxUnused}
 	if client.Public() {

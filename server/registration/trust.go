@@ -40,9 +40,6 @@ type Policies interface {
 type Trust struct {
 	Policies Policies
 	Profiles profiles.Set
-	// Vouched reports whether the client registered with an initial access token
-	// (RFC 7591 §3), which an administrator gave away. Nil: none did.
-	Vouched func(c *storage.Client) bool
 }
 
 // Dynamic returns the mode of /register.
@@ -137,7 +134,7 @@ func (t *Trust) dynamic(p *storage.RegistrationPolicy, c *storage.Client) storag
 		return storage.RegistrationAllow
 	case p.Dynamic == storage.RegistrationOff:
 		return storage.RegistrationOff
-	case t.Vouched != nil && t.Vouched(c):
+	case c.Vouched: // an administrator gave away the initial access token
 		return storage.RegistrationAllow
 	case asked:
 		return storage.RegistrationAskAdmin

@@ -92,7 +92,7 @@ func TestDocument(t *testing.T) {
 // RG-13: who came with a token an administrator gave is let in, but not where all
 // is off or its answers go to a host that was turned away.
 func TestVouched(t *testing.T) {
-	client := &storage.Client{Source: storage.SourceDynamic, RedirectURIs: []string{"https://vendor.example/cb"}}
+	client := &storage.Client{Source: storage.SourceDynamic, Vouched: true, RedirectURIs: []string{"https://vendor.example/cb"}}
 	for _, c := range []struct {
 		mode storage.RegistrationMode
 		host storage.RegistrationMode
@@ -103,7 +103,6 @@ func TestVouched(t *testing.T) {
 			p.policy.Hosts = []storage.HostDecision{{Host: "vendor.example", Decision: c.host}}
 		}
 		trust := newTrust(t, p)
-		trust.Vouched = func(*storage.Client) bool { return true }
 		if got, err := trust.Client(t.Context(), client); err != nil || got != c.want {
 			t.Errorf("%s, its host %q: %s, %v; want %s", c.mode, c.host, got, err, c.want)
 		}

@@ -48,7 +48,7 @@ RETURNING id`
 
 	// Only the digest may be taken: a taken id is an error.
 	insertOrFold = insertClient + `
-ON CONFLICT (registration_digest) DO UPDATE SET renewed_at = EXCLUDED.created_at
+ON CONFLICT (registration_digest) DO UPDATE SET renewed_at = EXCLUDED.created_at, vouched = clients.vouched OR EXCLUDED.vouched
 RETURNING id, client_id, created_at`
 )
 
@@ -70,7 +70,12 @@ func (s *Store) CreateDynamicClient(ctx context.Context, r *storage.Registration
 		if err := row.Scan(&stored.ID, &stored.ClientID, &stored.CreatedAt); err != nil {
 			return err
 		}
-		if stored.ID != r.Client.ID {
+		switch {
+		case stored.ID == r.Client.ID:
+		case r.Client.Vouched:
+			event.Action, event.Target = "client.vouched", stored.ID
+			return catalogChanged(ctx, tx, event)
+		default:
 			return nil
 		}
 		return afterClient(ctx, tx, r.Client, event)

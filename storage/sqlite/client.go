@@ -12,11 +12,11 @@ const clientValues = `
 	(id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	 token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri,
 	 policy_uri, contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg,
-	 disabled, created_at, updated_at, require_pushed_authorization_requests, document_fetched_at, registration_access_token_hash,
+	 disabled, created_at, updated_at, require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash,
 	 registration_digest)`
 
 const insertClient = `INSERT INTO clients` + clientValues + `
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
@@ -46,7 +46,7 @@ const selectClient = `SELECT id, client_id, source, version, client_name, redire
 	response_types, token_endpoint_auth_method, application_type, scope, resources, client_uri,
 	logo_uri, tos_uri, policy_uri, contacts, software_id, software_version, jwks, jwks_uri,
 	token_endpoint_auth_signing_alg, disabled, created_at, updated_at, require_pushed_authorization_requests,
-	document_fetched_at, registration_access_token_hash,
+	document_fetched_at, vouched, registration_access_token_hash,
 	(SELECT json_group_array(json_object('id', id, 'hash', hex(hash), 'created_at', created_at, 'expires_at', expires_at)
 		ORDER BY created_at, id)
 	 FROM client_secrets WHERE client_secrets.client_id = clients.id)
@@ -189,7 +189,7 @@ func scanClient(row scanner) (*storage.Client, error) {
 		&c.TokenEndpointAuthMethod, &c.ApplicationType, intoList{&c.Scope}, intoList{&c.Resources},
 		&c.ClientURI, &c.LogoURI, &c.TosURI, &c.PolicyURI, intoList{&c.Contacts},
 		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt},
-		&c.RequirePushedAuthorizationRequests, intoTime{&c.DocumentFetchedAt}, intoBlobOrNil{&c.RegistrationAccessTokenHash}, intoJSON{&secrets},
+		&c.RequirePushedAuthorizationRequests, intoTime{&c.DocumentFetchedAt}, &c.Vouched, intoBlobOrNil{&c.RegistrationAccessTokenHash}, intoJSON{&secrets},
 	)
 	if err != nil {
 		return nil, err
@@ -216,6 +216,6 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts),
 		c.SoftwareID, c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.CreatedAt), micros(c.UpdatedAt),
-		c.RequirePushedAuthorizationRequests, microsOrNull(c.DocumentFetchedAt), blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest),
+		c.RequirePushedAuthorizationRequests, microsOrNull(c.DocumentFetchedAt), c.Vouched, blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest),
 	}
 }

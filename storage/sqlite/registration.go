@@ -51,7 +51,7 @@ const (
 
 	// Only the digest may be taken: a taken id is an error.
 	insertOrFold = insertClient + `
-	ON CONFLICT (registration_digest) DO UPDATE SET renewed_at = excluded.created_at
+	ON CONFLICT (registration_digest) DO UPDATE SET renewed_at = excluded.created_at, vouched = clients.vouched OR excluded.vouched
 	RETURNING id, client_id, created_at`
 )
 
@@ -70,10 +70,16 @@ func (s *Store) CreateDynamicClient(ctx context.Context, r *storage.Registration
 			return err
 		}
 		err := tx.row(insertOrFold, clientArgs(r.Client, r.Digest), &stored.ID, &stored.ClientID, intoTime{&stored.CreatedAt})
-		if err != nil || stored.ID != r.Client.ID {
+		switch {
+		case err != nil:
 			return err
+		case stored.ID == r.Client.ID:
+			return tx.afterClient(r.Client, event)
+		case r.Client.Vouched:
+			event.Action, event.Target = "client.vouched", stored.ID
+			return tx.changedCatalog(event)
 		}
-		return tx.afterClient(r.Client, event)
+		return nil
 	})
 	if err != nil {
 		return false, err

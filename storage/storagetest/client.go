@@ -258,7 +258,7 @@ func fullClient() *storage.Client {
 	c.JWKSURI = "https://client.example/jwks"
 	c.TokenEndpointAuthSigningAlg = "ES256"
 	c.RequirePushedAuthorizationRequests = true
-	c.RegistrationAccessTokenHash = Digest()
+	c.RegistrationAccessTokenHash, c.Vouched = Digest(), true
 	c.Secrets = []storage.ClientSecret{old, current}
 	c.UpdatedAt = Now.Add(time.Second)
 	c.DocumentFetchedAt = Now.Add(-time.Hour)

@@ -54,7 +54,7 @@ func fullDocumentClient() *storage.Client {
 	c.ClientID = "https://client.example/" + c.ID
 	c.ID = storage.DocumentClientID(c.ClientID)
 	c.Secrets, c.Resources, c.DocumentFetchedAt = nil, nil, Now
-	c.RegistrationAccessTokenHash, c.RequirePushedAuthorizationRequests = nil, false // which no document decides
+	c.RegistrationAccessTokenHash, c.Vouched, c.RequirePushedAuthorizationRequests = nil, false, false // which no document decides
 	return c
 }
 
