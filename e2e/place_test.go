@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -22,35 +20,6 @@ func startPlace(t *testing.T, flags ...string) *place {
 	g := startGrantd(t, flags...)
 	g.create("users", map[string]any{"username": "alice", "email": "alice@example.com", "name": "Alice", "password": userPassword})
 	return &place{issuer: g.issuer, endpoint: startNotes(t, g), username: "alice", password: userPassword, admin: g}
-}
-
-// startDemo runs `grantd demo` until the test ends, and reads what it tells a
-// newcomer.
-func startDemo(t *testing.T) *place {
-	t.Helper()
-	output, exited := startProcess(t, "demo", "--listen", freeAddress(t), "--mcp-listen", freeAddress(t))
-	deadline := time.Now().Add(30 * time.Second)
-	for !strings.Contains(output.String(), "Press Ctrl-C to stop.") {
-		select {
-		case err := <-exited:
-			exited <- nil
-			t.Fatalf("the demo ended at once: %v\n%s", err, output.String())
-		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the demo does not start\n%s", output.String())
-		}
-	}
-	said := func(label string) string {
-		for _, line := range lines(output.String()) {
-			if value, ok := strings.CutPrefix(line, label+" "); ok {
-				return strings.TrimSpace(value)
-			}
-		}
-		t.Fatalf("the demo does not say %q\n%s", label, output.String())
-		return ""
-	}
-	return &place{issuer: said("Issuer"), endpoint: said("MCP server"), username: said("Sign in as"), password: said("Password")}
 }
 
 // accessTokenClaims are those that tell what a token is good for.

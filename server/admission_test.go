@@ -16,37 +16,30 @@ import (
 // policy of a new server.
 type gate struct {
 	*front
+	host    *documentHost
 	clients map[string]introduced
 }
+
+const vendorCallback = "https://vendor.example/callback"
 
 // introduced is a client and where its answers go.
 type introduced struct{ id, redirect string }
 
 func newGate(t testing.TB, opts ...servertest.Option) *gate {
 	t.Helper()
-	f := newFront(t, append([]servertest.Option{servertest.WithRegistration(storage.RegistrationAskAdmin, storage.RegistrationAskAdmin)}, opts...)...)
-	g := &gate{front: f, clients: map[string]introduced{"registered": {f.web, webCallback}, "dynamic": {f.dynamic, dynamicCallback}}}
+	host := newDocumentHost(t)
+	opts = append(append(host.options(), servertest.WithRegistration(storage.RegistrationAskAdmin, storage.RegistrationAskAdmin)), opts...)
+	f := newFront(t, opts...)
+	g := &gate{front: f, host: host, clients: map[string]introduced{"registered": {f.web, webCallback}, "dynamic": {f.dynamic, dynamicCallback}}}
 	for name, uri := range map[string]string{
 		"dynamic, local":  "http://localhost/callback",
 		"dynamic, Claude": "https://claude.ai/api/mcp/auth_callback",
 	} {
 		g.clients[name] = introduced{f.registered(t, `{"client_name":"Claude","redirect_uris":["`+uri+`"]}`).String("client_id"), uri}
 	}
-	for name, c := range map[string]introduced{
-		"document":              {"https://vendor.example/client.json", "https://vendor.example/callback"},
-		"document, Claude Code": {"https://claude.ai/oauth/claude-code-client-metadata", "http://localhost/callback"},
-	} {
-		id, now := storage.NewID(storage.PrefixClient), f.Clock.Now()
-		client := &storage.Client{
-			ID: id, ClientID: c.id, Source: storage.SourceMetadataDocument, ClientName: "Document", RedirectURIs: []string{c.redirect},
-			GrantTypes: []string{storage.GrantTypeAuthorizationCode}, ResponseTypes: []string{"code"},
-			TokenEndpointAuthMethod: storage.AuthMethodNone, ApplicationType: "web", CreatedAt: now, UpdatedAt: now,
-		}
-		if err := f.Store.CreateClient(t.Context(), client, storage.NewAuditEvent(now, "system", "client.created", id)); err != nil {
-			t.Fatal(err)
-		}
-		g.clients[name] = c
-	}
+	g.clients["document"] = introduced{g.host.publish("/client.json", servertest.Object{"redirect_uris": []string{vendorCallback}}), vendorCallback}
+	// Its host is out of reach: the document that ships with grantd stands in.
+	g.clients["document, Claude Code"] = introduced{"https://claude.ai/oauth/claude-code-client-metadata", "http://localhost/callback"}
 	return g
 }
 
@@ -68,6 +61,8 @@ func outcome(page *servertest.Page) string {
 		return "asked"
 	case page.Status == http.StatusBadRequest && strings.Contains(page.Body, "not allowed here"):
 		return "off"
+	case page.Status == http.StatusBadRequest && strings.Contains(page.Body, "claude.ai"):
+		return "unread" // its host is out of reach
 	}
 	return fmt.Sprint(page.Status, " ", page.Body)
 }
@@ -124,14 +119,14 @@ func TestRegistrationModes(t *testing.T) {
 		{"RG-13 token, and they came without", servertest.Object{"dynamic": "token"}, nil},
 		{"only documents", servertest.Object{"metadata_documents": "allow"}, map[string]string{"document": "consent"}},
 		{
-			"CM-26 hosts are allowed, which loopback never is", hosts(host("vendor.example", "allow"), host("dynamic.example", "allow"), host("localhost", "allow")),
+			"CM-26 hosts are allowed, which loopback never is", hosts(host("127.0.0.1", "allow"), host("dynamic.example", "allow"), host("localhost", "allow")),
 			map[string]string{"document": "consent", "dynamic": "consent"},
 		},
 		{
 			"CM-26 hosts are turned away where all is allowed",
 			servertest.Object{
 				"dynamic": "allow", "metadata_documents": "allow",
-				"hosts": []servertest.Object{host("vendor.example", "off"), host("dynamic.example", "off"), host("claude.ai", "off"), host("localhost", "off")},
+				"hosts": []servertest.Object{host("127.0.0.1", "off"), host("dynamic.example", "off"), host("claude.ai", "off"), host("localhost", "off")},
 			},
 			map[string]string{"document": "off", "dynamic": "off", "dynamic, local": "off", "dynamic, Claude": "off", "document, Claude Code": "off"},
 		},
@@ -139,21 +134,21 @@ func TestRegistrationModes(t *testing.T) {
 			"CM-26 hosts are asked about where all is allowed",
 			servertest.Object{
 				"dynamic": "allow", "metadata_documents": "allow",
-				"hosts": []servertest.Object{host("vendor.example", "ask_admin"), host("dynamic.example", "ask_admin"), host("claude.ai", "ask_admin")},
+				"hosts": []servertest.Object{host("127.0.0.1", "ask_admin"), host("dynamic.example", "ask_admin"), host("claude.ai", "ask_admin")},
 			},
 			map[string]string{"dynamic, local": "consent", "document, Claude Code": "ask", "dynamic, Claude": "ask"},
 		},
 		{
 			"CM-26 hosts are allowed where all is off",
 			servertest.Object{
-				"dynamic": "off", "metadata_documents": "off", "hosts": []servertest.Object{host("vendor.example", "allow"), host("dynamic.example", "allow")},
+				"dynamic": "off", "metadata_documents": "off", "hosts": []servertest.Object{host("127.0.0.1", "allow"), host("dynamic.example", "allow")},
 			},
 			map[string]string{"document": "consent", "dynamic": "consent", "dynamic, local": "off", "dynamic, Claude": "off", "document, Claude Code": "off"},
 		},
 		{
 			"profiles are off",
 			servertest.Object{"disabled_profiles": []string{"claude", "claude-code"}},
-			map[string]string{"dynamic, Claude": "ask", "document, Claude Code": "ask"},
+			map[string]string{"dynamic, Claude": "ask", "document, Claude Code": "unread"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -161,6 +156,7 @@ func TestRegistrationModes(t *testing.T) {
 			if c.policy != nil {
 				g.Must(http.MethodPatch, "/registration-policy", c.policy)
 			}
+			g.Clock.Advance(time.Minute) // so that no limit on fetches is met
 			for name := range g.clients {
 				want := map[string]string{"registered": "consent", "dynamic, Claude": "consent", "document, Claude Code": "consent"}[name]
 				if want == "" {

@@ -380,7 +380,7 @@ func TestDocumentLimits(t *testing.T) {
 	t.Run("CM-26 documents are off", func(t *testing.T) {
 		host := newDocumentHost(t)
 		clientID := host.publish(notebookPath, nil)
-		o := newOffice(t, servertest.WithOutboundAllow(host.address()))
+		o := newOffice(t, servertest.WithOutboundAllow(host.address()), servertest.WithRegistration("", storage.RegistrationOff))
 		fetches := host.fetched(func() {
 			page := o.alice.Authorize(servertest.AuthorizationRequest(clientID, webCallback, resourceURI))
 			wantRefused(t, page)

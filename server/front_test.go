@@ -30,7 +30,7 @@ type front struct {
 func newFront(t testing.TB, opts ...servertest.Option) *front {
 	t.Helper()
 	store := &quietStore{Store: servertest.SQLite(t)}
-	h := newHouse(t, append([]servertest.Option{servertest.WithDynamicRegistration(), servertest.WithStore(store)}, opts...)...)
+	h := newHouse(t, append([]servertest.Option{servertest.WithRegistration(storage.RegistrationAllow, storage.RegistrationOff), servertest.WithStore(store)}, opts...)...)
 	web := credentialsOf(h.SecretClient(webCallback))
 	f := &front{house: h, t: t, store: store, alice: h.SignedIn("alice"), web: web.id, secret: web.secret}
 	f.dynamic = f.registered(t, `{"client_name":"Dynamic","token_endpoint_auth_method":"none","redirect_uris":["`+dynamicCallback+`"]}`).String("client_id")

@@ -23,7 +23,7 @@ func TestRegisterFollowsThePolicy(t *testing.T) {
 		t.Run(c.mode, func(t *testing.T) {
 			h.Must(http.MethodPatch, "/registration-policy", servertest.Object{"dynamic": c.mode})
 			answer := h.register(body)
-			if answer.Status != c.status || (strings.HasPrefix(answer.Header.Get("WWW-Authenticate"), "Bearer")) != (c.mode == "token") {
+			if answer.Status != c.status || strings.HasPrefix(answer.Header.Get("WWW-Authenticate"), "Bearer") != (c.mode == "token") {
 				t.Errorf("%d %s", answer.Status, answer.Body)
 			}
 			eventually(t, "what is advertised follows the policy", func() bool { return advertised() == (c.mode == "allow" || c.mode == "ask_admin") })

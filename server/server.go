@@ -56,6 +56,8 @@ type Config struct {
 	// proxy that documents are fetched through; see outbound.Config.
 	OutboundRoots *x509.CertPool
 	OutboundProxy *url.URL
+	// OutboundResolver finds the addresses of documents' hosts; nil: the system's.
+	OutboundResolver outbound.Resolver
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -137,7 +139,6 @@ type rooms struct {
 	account      *account.Handler
 	metadata     *metadata.Metadata
 	registration *registration.Registration
-	trust        *registration.Trust
 	admin        http.Handler
 }
 
@@ -166,7 +167,8 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	}
 	trust := &registration.Trust{Policies: s.catalog, Profiles: known}
 	fetcher := outbound.New(outbound.Config{
-		Allow: c.OutboundAllow, OwnHosts: append([]string{c.Issuer.Host()}, c.Listeners...), RootCAs: c.OutboundRoots, Proxy: c.OutboundProxy, Now: s.now,
+		Allow: c.OutboundAllow, OwnHosts: append([]string{c.Issuer.Host()}, c.Listeners...), RootCAs: c.OutboundRoots, Proxy: c.OutboundProxy,
+		Resolver: c.OutboundResolver, Now: s.now,
 	})
 	s.documents = registration.NewDocuments(registration.DocumentsConfig{
 		Rows: s.catalog, Store: s.store, Fetcher: fetcher, Policy: trust, Now: s.now,

@@ -184,7 +184,7 @@ func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request 
 // leave sends the browser back to the client, from a page that it came to by a
 // link or by signing in.
 func (o *OAuth) leave(w http.ResponseWriter, r *http.Request, request *authorizationRequest, target string) error {
-	if !arrivedFromLogin(r, o.Issuer) {
+	if r.Method != http.MethodGet || !arrivedFromLogin(r, o.Issuer) {
 		respond(w, target)
 		return nil
 	}

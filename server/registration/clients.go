@@ -125,7 +125,7 @@ func (d *Documents) Client(ctx context.Context, clientID string, attended bool) 
 		return nil, web.ErrUnattended
 	case mode == storage.RegistrationOff:
 		return nil, &web.Error{
-			Status: 400, Code: "client-host", Title: "This application is not accepted here",
+			Status: 400, Code: "client-host", Title: "This application is not allowed here",
 			Message: "Your organisation does not let applications from this address introduce themselves, so nothing was done.",
 			Help:    "Ask your administrator to allow the application, or to register it.",
 		}

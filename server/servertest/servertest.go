@@ -174,7 +174,8 @@ func New(t testing.TB, opts ...Option) *Server {
 	}
 	s, err := server.New(t.Context(), server.Config{
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
-		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, OutboundRoots: o.roots, Now: o.clock.Now,
+		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, OutboundRoots: o.roots, OutboundResolver: onlyLocalhost{},
+		Now:         o.clock.Now,
 		KeyRotation: o.rotation,
 	})
 	if err != nil {
@@ -210,6 +211,16 @@ func (s *Server) Beat() {
 
 // Tend has the server look after its signing keys, as it does each minute.
 func (s *Server) Tend() error { return s.server.Tend(s.t.Context()) }
+
+// onlyLocalhost knows no other name, so that no test reaches out.
+type onlyLocalhost struct{}
+
+func (onlyLocalhost) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if host == "localhost" {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
 
 func (o *options) setPolicy(ctx context.Context) error {
 	if o.dynamic == "" && o.document == "" {

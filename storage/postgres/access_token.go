@@ -25,7 +25,7 @@ func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now t
 	const sql = `
 SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1)
 	AND ($2::text = '' OR held.scopes IS NOT NULL), held.scopes
-FROM (SELECT 1) AS one
+FROM (VALUES (1)) AS one (n)
 LEFT JOIN (
 	SELECT g.scopes
 	FROM families f

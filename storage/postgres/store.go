@@ -140,10 +140,13 @@ WITH doomed AS (
 	ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )
 DELETE FROM pushed_requests USING doomed WHERE pushed_requests.id = doomed.id`
+
 	sweepDevices = `
+WITH doomed AS (
 	SELECT id FROM device_authorizations
 	WHERE expires_at <= $1 AND (state <> 'redeemed' OR expires_at <= $2)
 	ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED
+)
 DELETE FROM device_authorizations USING doomed WHERE device_authorizations.id = doomed.id`
 
 	// An idle family was created at least that long ago, which is indexed.

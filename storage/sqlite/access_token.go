@@ -26,7 +26,7 @@ func (s *Store) RevokeAccessToken(ctx context.Context, jti string, expiresAt tim
 const selectAccessTokenLive = `SELECT
 	NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = @jti)
 	AND (@family = '' OR held.scopes IS NOT NULL), held.scopes
-	FROM (SELECT 1)
+	FROM (VALUES (1))
 	LEFT JOIN (
 		SELECT g.scopes FROM families f
 		JOIN grants g ON g.id = f.grant_id
