@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"grantd/server/web"
@@ -61,6 +62,8 @@ type Registration struct {
 	// PerAddress and Together count rows that are written, not those who register.
 	PerAddress, Together *web.FailureLimit
 	Now                  func() time.Time
+
+	writing sync.Mutex
 }
 
 // response is the client as registered (RFC 7591 §3.2.1, RFC 7592 §3). Absent
@@ -206,7 +209,7 @@ func (g *Registration) store(r *http.Request, registration *storage.Registration
 	event := storage.NewAuditEvent(now, "client:"+client.ClientID, "client.registered", client.ID).
 		With("client_name", client.ClientName).With("redirect_uris", strings.Join(client.RedirectURIs, " ")).
 		With("token_endpoint_auth_method", client.TokenEndpointAuthMethod)
-	_, err := g.Store.CreateDynamicClient(ctx, registration, event)
+	err := g.insert(ctx, registration, event)
 	switch {
 	case errors.Is(err, storage.ErrFull):
 		return &web.OAuthError{
@@ -216,6 +219,15 @@ func (g *Registration) store(r *http.Request, registration *storage.Registration
 	case errors.Is(err, storage.ErrConsumed):
 		return invalidToken("The initial access token is unknown, has expired, or was used as often as it may be.")
 	}
+	return err
+}
+
+// insert writes the client's row. Those who insert count what is there, one after
+// another. They wait here, where they keep no connection from anybody else.
+func (g *Registration) insert(ctx context.Context, registration *storage.Registration, event storage.AuditEvent) error {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	_, err := g.Store.CreateDynamicClient(ctx, registration, event)
 	return err
 }
 
