@@ -9,6 +9,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"grantd/storage/sqlite"
+	"grantd/storage/storagetest"
 )
 
 // office is a grantd serve with the commands that call it.
@@ -240,6 +244,157 @@ func TestGrantCommands(t *testing.T) {
 	o.do(3, "grant", "revoke", "grt_06h0q8zexdy6358154akesjgvc", "--yes")
 	o.do(2, "grant", "revoke")
 	o.do(2, "grant", "revoke", "grt_06h0q8zexdy6358154akesjgvc", "--user", "alice", "--yes")
+}
+
+// The SQLite file has one user at a time: people have asked before the server starts
+// again.
+func TestRegistrationRequestCommands(t *testing.T) {
+	inFolder(t)
+	made, _ := serve(t, anyPort...)
+	made.end(t)
+	store, err := sqlite.Open(t.Context(), "grantd.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	person := storagetest.NewUser()
+	if err := store.CreateUser(t.Context(), person, storagetest.Event("user.created", person.ID)); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(clientID, name string) string {
+		r := storagetest.NewRegistrationRequest()
+		r.ClientID, r.ClientName, r.CreatedAt = clientID, name, time.Now()
+		if err := store.AskRegistration(t.Context(), r, person.ID, storagetest.RequestLimits, storagetest.Event("registration_request.created", clientID)); err != nil {
+			t.Fatal(err)
+		}
+		return r.ID
+	}
+	first, second := ask("https://a.example/1.json", "Desk\x1b[2J"), ask("https://a.example/2.json", "Import")
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, line := serve(t, anyPort...)
+	o := &office{t: t, environ: []string{"GRANTD_ADMIN_URL=" + line["admin"].(string)}}
+
+	list := o.do(0, "registration", "list", "--state", "pending").stdout
+	wantText(t, "registration list", list, first, second, "pending", "a.example", "https://a.example/2.json")
+	if strings.Contains(list, "\x1b") {
+		t.Errorf("a client's name can command the terminal: %q", list)
+	}
+	wantText(t, "registration show", o.do(0, "registration", "show", first).stdout, "https://tool.example/callback", person.Username)
+	wantText(t, "completion", run(t, o.environ, "__complete", "registration", "allow", "").stdout, second+"\tpending Import")
+
+	wantText(t, "registration allow", o.do(0, "registration", "allow", first).stderr, "Client https://a.example/1.json is allowed")
+	if refused := o.object("registration", "refuse", first); refused["state"] != "refused" {
+		t.Errorf("refused, it is %v", refused)
+	}
+	if hosts := o.object("registration", "policy")["hosts"].([]any); len(hosts) != 0 {
+		t.Errorf("decisions on a client made the hosts %v", hosts)
+	}
+	wantText(t, "registration refuse --host", o.do(0, "registration", "refuse", second, "--host").stderr, "Every client of a.example is refused")
+	if hosts, _ := json.Marshal(o.object("registration", "policy")["hosts"]); string(hosts) != `[{"decision":"off","host":"a.example"}]` {
+		t.Errorf("hosts = %s", hosts)
+	}
+	o.do(0, "registration", "allow", second, "--host")
+	if items := o.items("registration", "list", "--state", "allowed"); len(items) != 1 {
+		t.Errorf("allowed are %v", items)
+	}
+	wantText(t, "a state that is none", o.do(1, "registration", "list", "--state", "x").stderr, "state must be")
+
+	wantText(t, "deleting by accident", o.do(2, "registration", "delete", first).stderr, "--yes")
+	o.do(0, "registration", "delete", first, "--yes")
+	for _, verb := range []string{"show", "allow", "refuse", "delete"} {
+		args := []string{"registration", verb, first}
+		if verb == "delete" {
+			args = append(args, "--yes")
+		}
+		wantText(t, verb, o.do(3, args...).stderr, "no request "+first, "registration list")
+	}
+}
+
+func TestRegistrationPolicyCommands(t *testing.T) {
+	o := newOffice(t)
+	wantText(t, "a new server's policy", o.do(0, "registration", "policy").stdout, "dynamic             ask_admin", "metadata_documents  ask_admin")
+	steps := []struct {
+		args string
+		want string
+	}{
+		{"--dynamic token --metadata-documents allow", `"token" "allow" [] []`},
+		{"--host b.example=off --host *.a.example=allow --disable-profile cursor", `"token" "allow" [{"decision":"allow","host":"*.a.example"},{"decision":"off","host":"b.example"}] ["cursor"]`},
+		{"--host b.example=ask_admin", `"token" "allow" [{"decision":"allow","host":"*.a.example"},{"decision":"ask_admin","host":"b.example"}] ["cursor"]`},
+		{"--remove-host *.a.example --host c.example=off", `"token" "allow" [{"decision":"ask_admin","host":"b.example"},{"decision":"off","host":"c.example"}] ["cursor"]`},
+		{"--disable-profile codex --disable-profile cursor", `"token" "allow" [{"decision":"ask_admin","host":"b.example"},{"decision":"off","host":"c.example"}] ["codex","cursor"]`},
+		{"--enable-profile cursor --enable-profile inspector --dynamic=", `"ask_admin" "allow" [{"decision":"ask_admin","host":"b.example"},{"decision":"off","host":"c.example"}] ["codex"]`},
+		{"--enable-profile codex --remove-host b.example --remove-host c.example", `"ask_admin" "allow" [] []`},
+	}
+	for _, step := range steps {
+		p := o.object(append([]string{"registration", "policy", "set"}, strings.Fields(step.args)...)...)
+		var got []string
+		for _, name := range []string{"dynamic", "metadata_documents", "hosts", "disabled_profiles"} {
+			value, _ := json.Marshal(p[name])
+			got = append(got, string(value))
+		}
+		if got := strings.Join(got, " "); got != step.want {
+			t.Errorf("after %s\n got %s\nwant %s", step.args, got, step.want)
+		}
+	}
+
+	o.do(0, "registration", "policy", "set", "--host", "a.example=off", "--disable-profile", "cursor")
+	wantText(t, "registration policy", o.do(0, "registration", "policy").stdout, "disabled_profiles   cursor", "HOST       DECISION", "a.example  off")
+	for _, row := range strings.Split(o.do(0, "registration", "profiles").stdout, "\n")[1:] {
+		if fields := strings.Fields(row); len(fields) > 0 && strings.Contains(row, " off ") != (fields[0] == "cursor") {
+			t.Errorf("with cursor disabled there is %q", row)
+		}
+	}
+	before := o.do(0, "registration", "policy", "--json").stdout
+	for args, fault := range map[string]struct {
+		code int
+		says string
+	}{
+		"":                                 {2, "nothing to change"},
+		"--host b.example":                 {2, "write HOST=MODE"},
+		"--host b.example=off --host X=on": {1, "--host, number 2, host: must be"},
+		"--dynamic open":                   {1, "--dynamic must be"},
+		"--remove-host b.example":          {3, "no such host"},
+		"--disable-profile crusor":         {1, "--disable-profile, number 1: is not"},
+		"--enable-profile crusor":          {3, "no such client profile"},
+	} {
+		wantText(t, args, o.do(fault.code, append([]string{"registration", "policy", "set"}, strings.Fields(args)...)...).stderr, fault.says)
+	}
+	if after := o.do(0, "registration", "policy", "--json").stdout; after != before {
+		t.Errorf("what was refused changed the policy to %s", after)
+	}
+}
+
+func TestRegistrationTokenCommands(t *testing.T) {
+	o := newOffice(t)
+	wantText(t, "an empty list", o.do(0, "registration", "token", "list").stderr, "no registration token")
+	added := o.do(0, "registration", "token", "add", "--name", "Team", "--max-uses", "5", "--expires-in", "1d")
+	wantText(t, "token add", added.stdout, "iat_", "reg_", "Team", "5")
+	wantText(t, "token add", added.stderr, "shown this once")
+	made := o.object("registration", "token", "add", "--name", "Build")
+	if token, _ := made["token"].(string); !strings.HasPrefix(token, "iat_") || made["max_uses"] != 1.0 {
+		t.Errorf("made %v", made)
+	}
+	list := o.do(0, "registration", "token", "list").stdout
+	wantText(t, "token list", list, "Team", "0 of 5", "0 of 1")
+	if strings.Contains(list, "iat_") {
+		t.Errorf("a token is shown again: %s", list)
+	}
+	wantText(t, "no name", o.do(1, "registration", "token", "add").stderr, "--name must say")
+	wantText(t, "too long", o.do(1, "registration", "token", "add", "--name", "x", "--expires-in", "400d").stderr, "--expires-in must be")
+	o.do(2, "registration", "token", "add", "--name", "x", "--expires-in", "tomorrow")
+
+	id := made["id"].(string)
+	o.do(2, "registration", "token", "delete", id)
+	o.do(0, "registration", "token", "delete", id, "--yes")
+	o.do(3, "registration", "token", "delete", id, "--yes")
+	secret := made["token"].(string)
+	if r := o.do(3, "registration", "token", "delete", secret, "--yes"); strings.Contains(r.stderr, secret) {
+		t.Errorf("the message has the token: %s", r.stderr)
+	}
+	if items := o.items("registration", "token", "list"); len(items) != 1 {
+		t.Errorf("left are %v", items)
+	}
 }
 
 // Who calls the server, and where, is found by the same settings as serve.

@@ -10,12 +10,12 @@ import (
 // completionTimeout bounds what a person who pressed Tab waits for.
 const completionTimeout = 2 * time.Second
 
-// completion offers what list finds for the first arguments of a command. Where
+// completion offers what list finds for the first argument of a command. Where
 // the server does not answer it offers nothing, and says nothing: the terminal
 // shows a half-typed line.
-func completion(environ []string, arguments int, list func(ctx context.Context, a *admin) ([]string, error)) cobra.CompletionFunc {
+func completion(environ []string, list func(ctx context.Context, a *admin) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) >= arguments {
+		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		a, err := newAdmin(environ, cmd)

@@ -90,7 +90,7 @@ func listGroups(ctx context.Context, a *admin, cursor string) ([]api.Group, stri
 }
 
 func completeGroups(environ []string) cobra.CompletionFunc {
-	return completion(environ, 1, func(ctx context.Context, a *admin) ([]string, error) {
+	return completion(environ, func(ctx context.Context, a *admin) ([]string, error) {
 		groups, _, err := listGroups(ctx, a, "")
 		var names []string
 		for _, g := range groups {

@@ -56,7 +56,7 @@ JWKS, at most five minutes later; one that introspects does not.
 
 ` + exitCodes,
 		Args: argument(1, "the kid of one key"),
-		ValidArgsFunction: completion(environ, 1, func(ctx context.Context, a *admin) ([]string, error) {
+		ValidArgsFunction: completion(environ, func(ctx context.Context, a *admin) ([]string, error) {
 			keys, _, err := listKeys(ctx, a, "")
 			var kids []string
 			for _, k := range keys {

@@ -289,7 +289,7 @@ func (n *noun[T]) deleteCommand(environ []string) *cobra.Command {
 
 // complete offers what a shell may complete a reference to.
 func (n *noun[T]) complete(environ []string) cobra.CompletionFunc {
-	return completion(environ, 1, func(ctx context.Context, a *admin) ([]string, error) {
+	return completion(environ, func(ctx context.Context, a *admin) ([]string, error) {
 		items, _, err := n.list(ctx, a, "")
 		var offers []string
 		for _, item := range items {
