@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,7 +78,14 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	}
 	args = append(args, documentArgs(a.Document)...)
 	args = append(args, withEvent(a.DocumentEvent)...)
-	return s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID)
+	err := s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID)
+	if errors.Is(err, storage.ErrExists) {
+		// The Client's first row has two unique keys and ON CONFLICT watches one of
+		// them: whoever writes it at the same moment may be met at the other. By
+		// now that row is there to be seen, unless another Client has the key.
+		err = s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID)
+	}
+	return err
 }
 
 // Grants implements storage.GrantStore. Only the conditions that are asked for

@@ -85,9 +85,12 @@ func TestGivingUp(t *testing.T) {
 		t.Errorf("a cancelled call: %v, want context.Canceled in it", err)
 	}
 
-	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	err = s.FailCode(ctx, f.Code.ID)
+	awaitNoneBlocked(t, db)
+	overdue := &late{Context: t.Context(), done: make(chan struct{})}
+	failed := start(func() error { return s.FailCode(overdue, f.Code.ID) })
+	awaitBlocked(t, db, 1)
+	close(overdue.done)
+	err = <-failed
 	wantOutage(t, "a call out of time", err)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a call out of time: %v, want context.DeadlineExceeded in it", err)
@@ -102,6 +105,25 @@ func TestGivingUp(t *testing.T) {
 	}
 	if !code.RedeemedAt.IsZero() || code.FailedProofs != 0 {
 		t.Error("a call that was given up has changed the code")
+	}
+}
+
+// late is a context whose deadline comes when done is closed: never before its call
+// has got where the test wants it.
+type late struct {
+	context.Context
+
+	done chan struct{}
+}
+
+func (l *late) Done() <-chan struct{} { return l.done }
+
+func (l *late) Err() error {
+	select {
+	case <-l.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 
