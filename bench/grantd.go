@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"grantd/internal/freeport"
 )
 
 // grantdUsers is how many people sign in: the rows of one person's approvals are
@@ -40,11 +42,11 @@ func (p *place) startGrantd(ctx context.Context, binary, name string) (*target, 
 	if err != nil {
 		return nil, err
 	}
-	listen, err := freeAddress()
+	listen, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
-	adminListen, err := freeAddress()
+	adminListen, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}

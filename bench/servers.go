@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http/cookiejar"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"grantd/internal/freeport"
 	"grantd/internal/pgserver"
 )
 
@@ -163,7 +163,7 @@ func (p *place) startFloor(ctx context.Context) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	listen, err := freeAddress()
+	listen, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -189,15 +189,6 @@ func (p *place) startFloor(ctx context.Context) (*target, error) {
 		t.installations = append(t.installations, tokens{Refresh: fmt.Sprintf("rt_fa_%026d.1", i)})
 	}
 	return t, p.run(t)
-}
-
-// freeAddress is a loopback address that nobody listens on.
-func freeAddress() (string, error) {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }
 
 // progress is told to people while they wait; the report alone goes to standard

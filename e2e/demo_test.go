@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"grantd/internal/freeport"
 	"grantd/internal/pgtest"
 )
 
@@ -28,7 +29,7 @@ func TestDemoWalksHeadless(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
-			args := append([]string{"demo", "--walk", "--headless", "--listen", freeAddress(t), "--mcp-listen", freeAddress(t)}, database.flags(t)...)
+			args := append([]string{"demo", "--walk", "--headless", "--listen", freeport.For(t), "--mcp-listen", freeport.For(t)}, database.flags(t)...)
 			out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
 			if err != nil {
 				t.Fatalf("the walk failed: %v\n%s", err, out)

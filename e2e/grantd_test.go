@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"grantd/internal/freeport"
 )
 
 // binary is the grantd that the tests drive, built once with the race detector.
@@ -60,7 +61,7 @@ type grantd struct {
 // listeners, issuer, admin key and a SQLite file in a temporary folder.
 func startGrantd(t *testing.T, flags ...string) *grantd {
 	t.Helper()
-	g := &grantd{t: t, address: "http://" + freeAddress(t), admin: "http://" + freeAddress(t)}
+	g := &grantd{t: t, address: "http://" + freeport.For(t), admin: "http://" + freeport.For(t)}
 	g.issuer = g.address
 	key := filepath.Join(t.TempDir(), "admin-key")
 	if err := os.WriteFile(key, []byte(adminKey), 0o600); err != nil {
@@ -173,18 +174,6 @@ func get(ctx context.Context, url string) (*http.Response, error) {
 		return nil, err
 	}
 	return http.DefaultClient.Do(r)
-}
-
-// freeAddress is a loopback address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 // lockedBuffer keeps what a process prints.

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"grantd/examples/mcp-server/notes"
+	"grantd/internal/freeport"
 )
 
 // TestGoSDKClientThroughChromium has the official Go SDK's client call a tool of a
@@ -205,7 +206,7 @@ func startNotes(t *testing.T, g *grantd) (endpoint string) {
 	guard := g.create("clients", map[string]any{
 		"client_name": "Notes server", "grant_types": []string{"client_credentials"}, "token_endpoint_auth_method": "client_secret_basic",
 	})
-	endpoint = "http://" + freeAddress(t) + "/mcp"
+	endpoint = "http://" + freeport.For(t) + "/mcp"
 	scopes := []map[string]any{}
 	for _, scope := range notes.Scopes() {
 		scopes = append(scopes, map[string]any{"name": scope.Name, "description": scope.Description, "tools": scope.Tools})

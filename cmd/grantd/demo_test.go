@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	grantd "grantd/cmd/grantd"
+	"grantd/internal/freeport"
 	"grantd/internal/pgtest"
 )
 
@@ -41,7 +42,7 @@ func TestDemoTwiceOnOneDatabase(t *testing.T) {
 			url := database(t)
 			inFolder(t)
 			args := []string{
-				"demo", "--walk", "--headless", "--listen=127.0.0.1:0", "--mcp-listen=" + freeAddress(t), "--database-url=" + url,
+				"demo", "--walk", "--headless", "--listen=127.0.0.1:0", "--mcp-listen=" + freeport.For(t), "--database-url=" + url,
 			}
 			for _, which := range []string{"first", "second"} {
 				if r := run(t, nil, args...); r.code != 0 {
@@ -150,15 +151,4 @@ func startDemo(t *testing.T, args ...string) (stop context.CancelFunc, lines map
 	}
 	t.Fatalf("grantd demo ended with code %d: %s", <-ended, stderr.String())
 	return nil, nil, nil
-}
-
-// freeAddress is an address that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once or not at all
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
