@@ -29,6 +29,7 @@ type Resource struct {
 	// Resource's tokens (RFC 7662 §4).
 	IntrospectionClients []string
 	AccessTokenLifetime  time.Duration
+	ManagedBy            string // the set that "grantd apply" keeps it in; empty: none
 
 	CreatedAt time.Time
 	UpdatedAt time.Time

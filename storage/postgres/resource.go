@@ -14,7 +14,7 @@ import (
 // Resources are read with their scopes, a row for each, in one statement.
 const (
 	selectResources = `
-SELECT r.id, r.uri, r.version, r.name, r.introspection_clients, r.access_token_lifetime, r.created_at, r.updated_at,
+SELECT r.id, r.uri, r.version, r.name, r.introspection_clients, r.access_token_lifetime, r.created_at, r.updated_at, r.managed_by,
 	s.name, s.description, s.tools
 FROM `
 	withScopes = ` r
@@ -44,13 +44,13 @@ func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Re
 func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
 	const (
 		insert = `
-INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 		insertScope = `INSERT INTO scopes (resource_id, position, name, description, tools) VALUES ($1, $2, $3, $4, $5)`
 	)
 	return s.tx(ctx, "create a resource", func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, insert, r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name,
-			list(r.IntrospectionClients), r.AccessTokenLifetime.Microseconds(), r.CreatedAt, r.UpdatedAt)
+			list(r.IntrospectionClients), r.AccessTokenLifetime.Microseconds(), r.CreatedAt, r.UpdatedAt, r.ManagedBy)
 		if err != nil {
 			return err
 		}
@@ -87,7 +87,7 @@ func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event s
 	const (
 		lock   = `SELECT version FROM resources WHERE id = $1 FOR NO KEY UPDATE`
 		update = `
-UPDATE resources SET version = $2, name = $3, introspection_clients = $4, access_token_lifetime = $5, updated_at = $6
+UPDATE resources SET version = $2, name = $3, introspection_clients = $4, access_token_lifetime = $5, updated_at = $6, managed_by = $7
 WHERE id = $1`
 		deleteScopes = `DELETE FROM scopes WHERE resource_id = $1 AND name <> ALL ($2) RETURNING name`
 		upsertScope  = `
@@ -100,7 +100,7 @@ SET position = EXCLUDED.position, description = EXCLUDED.description, tools = EX
 			return err
 		}
 		_, err := tx.Exec(ctx, update, r.ID, r.Version+1, r.Name, list(r.IntrospectionClients),
-			r.AccessTokenLifetime.Microseconds(), r.UpdatedAt)
+			r.AccessTokenLifetime.Microseconds(), r.UpdatedAt, r.ManagedBy)
 		if err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func scanResources(rows pgx.Rows) ([]*storage.Resource, error) {
 			microseconds int64
 		)
 		err := rows.Scan(&r.ID, &r.URI, &r.Version, &r.Name, &r.IntrospectionClients, &microseconds, &r.CreatedAt,
-			&r.UpdatedAt, (*zeronull.Text)(&scope.Name), (*zeronull.Text)(&scope.Description), &scope.Tools)
+			&r.UpdatedAt, &r.ManagedBy, (*zeronull.Text)(&scope.Name), (*zeronull.Text)(&scope.Description), &scope.Tools)
 		if err != nil {
 			return nil, err
 		}

@@ -48,7 +48,7 @@ type act struct {
 // succeed on the fixture's store.
 func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
-	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
+	client, resource, user, group, session := NewClient(), NewResource(), NewUser(), NewGroup(), NewSession(f.User.ID)
 	secret, key, token := NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	policy, err := s.RegistrationPolicy(ctx)
@@ -68,6 +68,11 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, user, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, user, e) }},
 		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, user.ID, e) }},
+		{"CreateGroup", func(e storage.AuditEvent) error { return s.CreateGroup(ctx, group, e) }},
+		{"UpdateGroup", func(e storage.AuditEvent) error { return s.UpdateGroup(ctx, group, e) }},
+		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, group.ID, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, session.ID, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, f.NewApproval("files:read"), e) }},
@@ -119,8 +124,15 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	f.Redeem(t, f.Code)
 	f.Approve(t, "files:read", "files:write")
-	before := events(t, s)
 	ctx, unknown := t.Context(), "no such id"
+	group, empty := NewGroup(), NewGroup()
+	for _, g := range []*storage.Group{group, empty} {
+		want(t, s.CreateGroup(ctx, g, Event("group.created", g.ID)), nil)
+	}
+	want(t, s.AddGroupMember(ctx, group.ID, f.User.ID, Event("group.member_added", group.ID)), nil)
+	before := events(t, s)
+	staleGroup := *group
+	staleGroup.Version += 100
 	stale := *f.Client
 	stale.Version += 100
 	stalePolicy, err := s.RegistrationPolicy(ctx)
@@ -145,6 +157,11 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, f.User, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, &staleUser, e) }},
 		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, unknown, e) }},
+		{"CreateGroup", func(e storage.AuditEvent) error { return s.CreateGroup(ctx, group, e) }},
+		{"UpdateGroup", func(e storage.AuditEvent) error { return s.UpdateGroup(ctx, &staleGroup, e) }},
+		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, empty.ID, f.User.ID, e) }},
+		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, unknown, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, NewSession(unknown), e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, unknown, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, used, e) }},
@@ -188,6 +205,7 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		// These act on what another of them would have had to make first.
 		case "UpdateClient", "AddClientSecret", "DeleteClientSecret", "DeleteClient",
 			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession",
+			"UpdateGroup", "DeleteGroup", "AddGroupMember", "RemoveGroupMember",
 			"DecideRegistration", "DeleteRegistrationRequest":
 			continue
 		}

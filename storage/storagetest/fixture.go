@@ -196,6 +196,17 @@ func NewResource() *storage.Resource {
 	}
 }
 
+// NewGroup returns a group that is not stored.
+func NewGroup() *storage.Group {
+	return &storage.Group{
+		ID:          storage.NewID(storage.PrefixGroup),
+		Name:        fmt.Sprintf("group %d", next()),
+		Version:     1,
+		Description: "Those who write",
+		ManagedBy:   "organisation",
+	}
+}
+
 // NewSession returns a session of the user, begun at Now, that is not stored.
 func NewSession(userID string) *storage.Session {
 	hash := sha256.Sum256(fmt.Appendf(nil, "session %d", next()))

@@ -255,6 +255,41 @@ func (r *recorder) ResealSigningKey(ctx context.Context, kid string, was, sealed
 	return r.Store.ResealSigningKey(ctx, kid, was, sealed, event)
 }
 
+func (r *recorder) CreateGroup(ctx context.Context, g *storage.Group, event storage.AuditEvent) error {
+	r.seen.call("CreateGroup")
+	return r.Store.CreateGroup(ctx, g, event)
+}
+
+func (r *recorder) Group(ctx context.Context, id string) (*storage.Group, error) {
+	r.seen.call("Group")
+	return r.Store.Group(ctx, id)
+}
+
+func (r *recorder) GroupByName(ctx context.Context, name string) (*storage.Group, error) {
+	r.seen.call("GroupByName")
+	return r.Store.GroupByName(ctx, name)
+}
+
+func (r *recorder) UpdateGroup(ctx context.Context, g *storage.Group, event storage.AuditEvent) error {
+	r.seen.call("UpdateGroup")
+	return r.Store.UpdateGroup(ctx, g, event)
+}
+
+func (r *recorder) DeleteGroup(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteGroup")
+	return r.Store.DeleteGroup(ctx, id, event)
+}
+
+func (r *recorder) AddGroupMember(ctx context.Context, id, userID string, event storage.AuditEvent) error {
+	r.seen.call("AddGroupMember")
+	return r.Store.AddGroupMember(ctx, id, userID, event)
+}
+
+func (r *recorder) RemoveGroupMember(ctx context.Context, id, userID string, event storage.AuditEvent) error {
+	r.seen.call("RemoveGroupMember")
+	return r.Store.RemoveGroupMember(ctx, id, userID, event)
+}
+
 func (r *recorder) Groups(ctx context.Context, page storage.Page) ([]*storage.Group, error) {
 	r.seen.call("Groups")
 	return r.Store.Groups(ctx, page)

@@ -90,6 +90,7 @@ func resourceUpdate(t *testing.T, s storage.Store) {
 	after.Name = "Documents"
 	after.IntrospectionClients = []string{"cl_other"}
 	after.AccessTokenLifetime = 3 * time.Minute
+	after.ManagedBy = "another"
 	after.CreatedAt = Now.Add(time.Hour)
 	after.UpdatedAt = Now.Add(2 * time.Hour)
 	// Reversed, one changed, one gone, one new.
@@ -231,6 +232,7 @@ func fullResource() *storage.Resource {
 	r.Scopes[0], r.Scopes[1] = r.Scopes[1], r.Scopes[0]
 	r.IntrospectionClients = []string{"cl_b", "cl_a"}
 	r.AccessTokenLifetime = 7*time.Minute + 30*time.Second
+	r.ManagedBy = "organisation"
 	r.UpdatedAt = Now.Add(time.Second)
 	return r
 }

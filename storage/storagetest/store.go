@@ -101,6 +101,10 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	check("CreateDynamicClient", register(ctx, s, NewDynamicClient(), 100, Event("client.created", "")))
 	check("CreateUser", s.CreateUser(ctx, user, Event("user.created", "")))
 	check("UpdateUser", s.UpdateUser(ctx, user, Event("user.updated", "")))
+	group := NewGroup()
+	check("CreateGroup", s.CreateGroup(ctx, group, Event("group.created", "")))
+	check("AddGroupMember", s.AddGroupMember(ctx, group.ID, user.ID, Event("group.member_added", "")))
+	check("DeleteGroup", s.DeleteGroup(ctx, group.ID, Event("group.deleted", "")))
 	check("DeleteUser", s.DeleteUser(ctx, user.ID, Event("user.deleted", "")))
 	check("CreateSession", s.CreateSession(ctx, NewSession(f.User.ID), Event("session.created", "")))
 	check("Approve", s.Approve(ctx, f.NewApproval("files:read"), Event("grant.approved", "")))
@@ -366,6 +370,9 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 			_, err := s.FoldClient(ctx, &storage.Registration{Client: NewDynamicClient(), Digest: Digest()}, Now)
 			return err
 		},
+		"Group":                 func() error { _, err := s.Group(ctx, "grp_none"); return err },
+		"GroupByName":           func() error { _, err := s.GroupByName(ctx, "staff"); return err },
+		"Groups":                func() error { _, err := s.Groups(ctx, page); return err },
 		"InitialAccessTokens":   func() error { _, err := s.InitialAccessTokens(ctx, page); return err },
 		"RegistrationPolicy":    func() error { _, err := s.RegistrationPolicy(ctx); return err },
 		"RegistrationRequest":   func() error { _, err := s.RegistrationRequest(ctx, "req_none"); return err },
