@@ -32,6 +32,9 @@ const (
 	scopesField           // NAME=SENTENCE, given several times
 )
 
+// managedBy is the field of all nouns that "grantd apply" keeps.
+var managedBy = field{"managed-by", "managed_by", textField, "the set of files that keeps it (see \"grantd apply --help\"); \"\" sets it free"}
+
 const fileFlag = "file"
 
 // addFields gives a command a flag for each field, and --file for all the rest.

@@ -146,6 +146,18 @@ func taken(err error, message string) error {
 	return err
 }
 
+// stillFree is the end of a dry run of a create: found is what looking for a thing of
+// that name returned.
+func stillFree(found error, message string) error {
+	if errors.Is(found, storage.ErrNotFound) {
+		return nil
+	}
+	if found == nil {
+		found = storage.ErrExists
+	}
+	return taken(found, message)
+}
+
 // checkID refuses with ErrNotFound what cannot be an id, so that nothing strange
 // reaches the database.
 func checkID(prefix, id string) error {

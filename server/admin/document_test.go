@@ -126,14 +126,19 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	if err := s.store.AskRegistration(s.t.Context(), asked, f.User.ID, storagetest.RequestLimits, storagetest.Event("registration_request.created", asked.ClientID)); err != nil {
 		s.t.Fatal(err)
 	}
+	group, err := s.store.GroupByName(s.t.Context(), f.User.Groups[0])
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	ids := map[string]string{
+		"groups": group.ID, "name": group.Name,
 		"registration-tokens": token.ID, "registration-requests": asked.ID,
 		"clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,
 		"username": f.User.Username, "uri": f.Resource.URI, "group": f.User.Groups[0],
 	}
 	collection := strings.Split(path, "/")[3]
-	path = strings.NewReplacer("{id}", ids[collection], "{secret_id}", secret.ID, "{kid}", keys[0].KID).Replace(path)
+	path = strings.NewReplacer("{id}", ids[collection], "{secret_id}", secret.ID, "{user_id}", f.User.ID, "{kid}", keys[0].KID).Replace(path)
 
 	query := url.Values{}
 	for _, p := range parameters {

@@ -12,6 +12,8 @@ import (
 
 const resourcesPath = "/admin/v1/resources/"
 
+const resourceTaken = "There is a resource with this URI already."
+
 // The bounds of a resource's fields.
 const (
 	maxScopes               = 128
@@ -54,6 +56,13 @@ func (h *handlers) CreateResource(ctx context.Context, request api.CreateResourc
 	if err := h.checkIntrospectionClients(ctx, &f, r, nil); err != nil {
 		return nil, err
 	}
+	if request.Params.DryRun {
+		_, err := h.store.ResourceByURI(ctx, r.URI)
+		if err := stillFree(err, resourceTaken); err != nil {
+			return nil, err
+		}
+		return api.CreateResource204Response{}, nil
+	}
 	key := request.Params.IdempotencyKey
 	id, err := h.idFor(ctx, storage.PrefixResource, key, "createResource", request.Body)
 	if err != nil {
@@ -67,7 +76,7 @@ func (h *handlers) CreateResource(ctx context.Context, request api.CreateResourc
 	made, replayed, err := once(key, func() (*storage.Resource, error) { return h.store.Resource(ctx, id) },
 		func() (*storage.Resource, error) { return r, h.store.CreateResource(ctx, r, event) })
 	if err != nil {
-		return nil, taken(err, "There is a resource with this URI already.")
+		return nil, taken(err, resourceTaken)
 	}
 	return api.CreateResource201JSONResponse{Body: showResource(made), Headers: api.CreateResource201ResponseHeaders{
 		ETag: etag(made.Version), IdempotentReplayed: replayed, Location: resourcesPath + id,
@@ -100,7 +109,7 @@ func (h *handlers) UpdateResource(ctx context.Context, request api.UpdateResourc
 		if err := checkIfMatch(request.Params.IfMatch, r.Version); err != nil {
 			return err
 		}
-		return h.updateResource(ctx, r, sent)
+		return h.updateResource(ctx, r, sent, request.Params.DryRun)
 	})
 	if err != nil {
 		return nil, err
@@ -108,9 +117,9 @@ func (h *handlers) UpdateResource(ctx context.Context, request api.UpdateResourc
 	return api.UpdateResource200JSONResponse{Body: showResource(r), Headers: api.UpdateResource200ResponseHeaders{ETag: etag(r.Version)}}, nil
 }
 
-// updateResource changes r by the patch and writes it. A patch that changes
-// nothing writes nothing.
-func (h *handlers) updateResource(ctx context.Context, r *storage.Resource, sent patch) error {
+// updateResource changes r by the patch and writes it, unless it is a dry run. A
+// patch that changes nothing writes nothing.
+func (h *handlers) updateResource(ctx context.Context, r *storage.Resource, sent patch, dryRun bool) error {
 	uri, known, before := r.URI, r.IntrospectionClients, resourceFields(r)
 	merged, err := applyPatch(before, sent)
 	if err != nil {
@@ -124,7 +133,7 @@ func (h *handlers) updateResource(ctx context.Context, r *storage.Resource, sent
 		return err
 	}
 	event, changed, err := withChanges(h.event(ctx, "resource.updated", r.ID), before, resourceFields(r))
-	if err != nil || !changed {
+	if err != nil || !changed || dryRun {
 		return err
 	}
 	r.UpdatedAt = event.At
@@ -187,6 +196,8 @@ func setResource(r *storage.Resource, fields api.ResourceFields) faults {
 
 	f.texts("/introspection_clients", fields.IntrospectionClients, maxIntrospectionClients, storage.MaxURILength)
 	r.IntrospectionClients = fields.IntrospectionClients
+	f.text("/managed_by", fields.ManagedBy, storage.MaxText)
+	r.ManagedBy = fields.ManagedBy
 
 	f.setScopes(r, fields.Scopes)
 	return f
@@ -245,6 +256,7 @@ func resourceFields(r *storage.Resource) api.ResourceFields {
 		Scopes:               showScopes(r.Scopes),
 		IntrospectionClients: r.IntrospectionClients,
 		AccessTokenLifetime:  &seconds,
+		ManagedBy:            r.ManagedBy,
 	}
 }
 
@@ -256,6 +268,7 @@ func showResource(r *storage.Resource) api.Resource {
 		Scopes:               showScopes(r.Scopes),
 		IntrospectionClients: list(r.IntrospectionClients),
 		AccessTokenLifetime:  int(r.AccessTokenLifetime / time.Second),
+		ManagedBy:            r.ManagedBy,
 		CreatedAt:            r.CreatedAt.UTC(),
 		UpdatedAt:            r.UpdatedAt.UTC(),
 	}
