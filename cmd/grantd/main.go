@@ -82,6 +82,8 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newGroupCommand(environ),
 		newGrantCommand(environ),
 		newRegistrationCommand(environ),
+		newApplyCommand(environ),
+		newExportCommand(environ),
 		newKeyCommand(environ),
 		newAuditCommand(environ),
 		newVersionCommand(),

@@ -138,7 +138,7 @@ func checkValue(f *faults, raw json.RawMessage, t reflect.Type, pointer string) 
 		f.add(pointer, "must not be null; leave the field out instead")
 		return
 	}
-	if t == reflect.TypeFor[json.RawMessage]() { // a JSON object that has rules of its own
+	if t == reflect.TypeFor[json.RawMessage]() || t.Kind() == reflect.Map { // a JSON object that has rules of its own
 		if raw[0] != '{' {
 			f.add(pointer, "must be an object")
 		}

@@ -287,3 +287,20 @@ func storedHash(s *server, id string) string {
 	}
 	return u.PasswordHash
 }
+
+// A key set is replaced whole, not merged with the one that is there.
+func TestPatchKeySet(t *testing.T) {
+	s := newServer(t)
+	set := func(kid string) string {
+		return `"jwks":{"keys":[{"kty":"EC","crv":"P-256","kid":"` + kid + `","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}`
+	}
+	c := create[api.Client](s, clientsPath, `{"token_endpoint_auth_method":"private_key_jwt","grant_types":["client_credentials"],`+set("old")+`}`)
+	changed := into[api.Client](s.send(http.MethodPatch, clientsPath+"/"+c.ID, `{`+set("new")+`}`).want(http.StatusOK))
+	if keys := string(changed.JWKS); !strings.Contains(keys, `"new"`) || strings.Contains(keys, `"old"`) {
+		t.Errorf("jwks = %s", keys)
+	}
+	problem := s.send(http.MethodPatch, clientsPath+"/"+c.ID, `{"jwks":"x"}`).wantProblem(http.StatusBadRequest, "malformed")
+	if len(problem.Errors) != 1 || problem.Errors[0].Pointer != "/jwks" {
+		t.Errorf("errors = %+v", problem.Errors)
+	}
+}
