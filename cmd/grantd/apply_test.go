@@ -250,7 +250,7 @@ func TestApplyRefuses(t *testing.T) {
 		"not a mapping":    {"- a\n", []string{"bad.yaml:1: does not hold lists"}},
 		"a secret in it":   {"clients:\n  - client_id: a\n    client_secret: cs_x\n", []string{"bad.yaml:3: clients, number 1: client_secret is not a field"}},
 		"what apply keeps": {"groups:\n  - {name: a, managed_by: b}\n", []string{"managed_by is not a field"}},
-		"anchors":          {"groups:\n  - name: &a x\n", []string{"anchors, aliases and tags"}},
+		"anchors":          {"groups:\n  - name: &a x\n", []string{"anchors, aliases, merges and tags"}},
 		"references to nothing": {"resources:\n  - uri: https://a.example/mcp\n    name: A\n    introspection_clients: [import, nobody]\ngroups:\n  - {name: a, members: [alice, Alice, nobody]}\nclients:\n" +
 			"  - client_id: import\n    token_endpoint_auth_method: none\n    redirect_uris: [http://127.0.0.1/]\n    resources:\n      - https://a.example/mcp\n      - https://b.example/mcp\n", []string{
 			"bad.yaml:13: client import: resources, number 2 names nothing", "bad.yaml:4: resource https://a.example/mcp: introspection_clients, number 2 names nothing",

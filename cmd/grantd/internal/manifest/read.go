@@ -1,20 +1,22 @@
 package manifest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"go.yaml.in/yaml/v3"
 )
 
 // stdinName is how standard input is named on the command line.
@@ -86,8 +88,8 @@ func (r *reader) problem(file string, line int, format string, args ...any) {
 	r.set.Problems = append(r.set.Problems, Problem{File: file, Line: line, Text: fmt.Sprintf(format, args...)})
 }
 
-func (r *reader) fault(node ast.Node, format string, args ...any) {
-	r.problem(r.file, node.GetToken().Position.Line, format, args...)
+func (r *reader) fault(node *yaml.Node, format string, args ...any) {
+	r.problem(r.file, node.Line, format, args...)
 }
 
 func (r *reader) readFile(path string, stdin io.Reader) {
@@ -107,66 +109,88 @@ func (r *reader) readFile(path string, stdin io.Reader) {
 		r.problem(r.file, 0, "%s", reason(err))
 		return
 	}
-	parsed, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		// Without the source excerpt: somebody may have put a secret there after all.
-		line := 0
-		var syntax yaml.Error
-		if errors.As(err, &syntax) && syntax.GetToken() != nil {
-			line = syntax.GetToken().Position.Line
-			err = errors.New(syntax.GetMessage())
+	// Not the library that reads settings: it forgets the documents behind an empty one,
+	// and --prune would delete what they hold.
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			r.syntax(err)
+			return
 		}
-		r.problem(r.file, line, "is not valid YAML: %v", err)
-		return
-	}
-	for _, document := range parsed.Docs {
-		r.readDocument(document.Body, folder)
+		r.readDocument(document.Content[0], folder)
 	}
 }
 
-func (r *reader) readDocument(body ast.Node, folder string) {
-	switch body.(type) {
-	case nil, *ast.CommentGroupNode, *ast.NullNode:
+var syntaxLine = regexp.MustCompile(`^line (\d+): `)
+
+// syntax is a problem with the YAML itself; the library says the line in its text.
+func (r *reader) syntax(err error) {
+	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
+	if at := syntaxLine.FindStringSubmatch(text); at != nil {
+		line, _ = strconv.Atoi(at[1])
+		text = strings.TrimPrefix(text, at[0])
+	}
+	r.problem(r.file, line, "is not valid YAML: %s", text)
+}
+
+// null reports whether a node has no value.
+func null(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" }
+
+// entries are the keys and values of a mapping.
+func entries(mapping *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(key, value *yaml.Node) bool) {
+		for pair := range slices.Chunk(mapping.Content, 2) {
+			if !yield(pair[0], pair[1]) {
+				return
+			}
+		}
+	}
+}
+
+func (r *reader) readDocument(body *yaml.Node, folder string) {
+	if null(body) {
 		return
 	}
-	mapping, ok := body.(ast.MapNode)
-	if !ok {
+	if body.Kind != yaml.MappingNode {
 		r.fault(body, "does not hold lists of things; write for instance: clients:")
 		return
 	}
 	seen := map[string]bool{}
-	for entries := mapping.MapRange(); entries.Next(); {
-		entry := entries.KeyValue()
-		list := entry.Key.GetToken().Value
-		at := slices.IndexFunc(r.kinds, func(k *Kind) bool { return k.List == list })
+	for key, list := range entries(body) {
+		name := key.Value
+		at := slices.IndexFunc(r.kinds, func(k *Kind) bool { return k.List == name })
 		switch {
-		case r.refused[list] != "":
-			r.fault(entry.Key, "%s: %s", list, r.refused[list])
+		case r.refused[name] != "":
+			r.fault(key, "%s: %s", name, r.refused[name])
 		case at < 0:
 			var known []string
 			for _, k := range r.kinds {
 				known = append(known, k.List)
 			}
-			r.fault(entry.Key, "%s is not the name of a list; there are %s", quoted(list), strings.Join(known, ", "))
-		case seen[list]:
-			r.fault(entry.Key, "%s is there more than once in this document", list)
+			r.fault(key, "%s is not the name of a list; there are %s", quoted(name), strings.Join(known, ", "))
+		case seen[name]:
+			r.fault(key, "%s is there more than once in this document", name)
 		default:
-			seen[list] = true
-			r.readList(r.kinds[at], entry, folder)
+			seen[name] = true
+			r.readList(r.kinds[at], key, list, folder)
 		}
 	}
 }
 
-func (r *reader) readList(k *Kind, entry *ast.MappingValueNode, folder string) {
-	if _, empty := entry.Value.(*ast.NullNode); empty {
+func (r *reader) readList(k *Kind, key, list *yaml.Node, folder string) {
+	if null(list) {
 		return
 	}
-	items, ok := entry.Value.(*ast.SequenceNode)
-	if !ok {
-		r.fault(entry.Key, "%s must be a list", k.List)
+	if list.Kind != yaml.SequenceNode {
+		r.fault(key, "%s must be a list", k.List)
 		return
 	}
-	for i, item := range items.Values {
+	for i, item := range list.Content {
 		before := len(r.set.Problems)
 		said := fmt.Sprintf("%s, number %d", k.List, i+1)
 		v := r.readObject(item, k.Fields, said)
@@ -214,28 +238,30 @@ func (v *value) plain() any {
 	return v.scalar
 }
 
-// readObject reads a mapping with these fields. It returns nil for what is none.
-func (r *reader) readObject(node ast.Node, fields map[string]reflect.Type, said string) *value {
-	mapping, ok := node.(ast.MapNode)
-	if !ok {
+// readObject reads a mapping with these fields; nil: with any. It returns nil for what
+// is none.
+func (r *reader) readObject(node *yaml.Node, fields map[string]reflect.Type, said string) *value {
+	if r.indirect(node, said) {
+		return nil
+	}
+	if node.Kind != yaml.MappingNode {
 		r.fault(node, "%s must have fields, as: name: VALUE", said)
 		return nil
 	}
-	v := &value{line: node.GetToken().Position.Line, fields: map[string]*value{}}
-	for entries := mapping.MapRange(); entries.Next(); {
-		entry := entries.KeyValue()
-		name := entry.Key.GetToken().Value
+	v := &value{line: node.Line, fields: map[string]*value{}}
+	for key, of := range entries(node) {
+		name := key.Value
 		t, known := fields[name]
 		_, twice := v.fields[name]
 		switch {
+		case r.indirect(key, said):
 		case !known && fields != nil:
-			r.fault(entry.Key, "%s: %s is not a field here; there are %s", said, quoted(name), strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			r.fault(key, "%s: %s is not a field here; there are %s", said, quoted(name), strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 		case twice:
-			r.fault(entry.Key, "%s: %s is there more than once", said, quoted(name))
+			r.fault(key, "%s: %s is there more than once", said, quoted(name))
 		default:
-			field := r.readValue(entry.Value, t, said+", "+quoted(name))
-			if field != nil {
-				field.line = entry.Key.GetToken().Position.Line
+			if field := r.readValue(of, t, said+", "+quoted(name)); field != nil {
+				field.line = key.Line
 				v.fields[name] = field
 			}
 		}
@@ -243,75 +269,81 @@ func (r *reader) readObject(node ast.Node, fields map[string]reflect.Type, said 
 	return v
 }
 
+// indirect refuses what is not written where it stands.
+func (r *reader) indirect(node *yaml.Node, said string) bool {
+	const merge = "!!merge"
+	if node.Kind != yaml.AliasNode && node.Anchor == "" && node.Style&yaml.TaggedStyle == 0 && node.ShortTag() != merge {
+		return false
+	}
+	r.fault(node, "%s: anchors, aliases, merges and tags are not taken here", said)
+	return true
+}
+
 // anything is the type of what has rules of its own.
 var anything = reflect.TypeFor[json.RawMessage]()
 
-// readValue reads a value of this type; nil of any. It returns nil for another.
-func (r *reader) readValue(node ast.Node, t reflect.Type, said string) *value {
-	v := &value{line: node.GetToken().Position.Line}
-	if t == anything {
-		if _, ok := node.(ast.MapNode); !ok {
-			r.fault(node, "%s must have fields, as: name: VALUE", said)
-			return nil
-		}
-		t = nil
+// readValue reads a value of this type; nil: of any. It returns nil for another.
+func (r *reader) readValue(node *yaml.Node, t reflect.Type, said string) *value {
+	if r.indirect(node, said) {
+		return nil
 	}
 	if t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	of := func(kind reflect.Kind) bool { return t == nil || t.Kind() == kind }
-	switch typed := node.(type) {
-	case ast.MapNode:
-		if of(reflect.Struct) {
-			var fields map[string]reflect.Type
-			if t != nil {
-				fields = FieldsOf(t)
+	v, of := &value{line: node.Line}, func(kind reflect.Kind) bool { return t == nil || t.Kind() == kind }
+	switch {
+	case t == anything:
+		return r.readObject(node, nil, said)
+	case node.Kind == yaml.MappingNode && of(reflect.Struct):
+		var fields map[string]reflect.Type
+		if t != nil {
+			fields = FieldsOf(t)
+		}
+		return r.readObject(node, fields, said)
+	case node.Kind == yaml.SequenceNode && of(reflect.Slice):
+		var item reflect.Type
+		if t != nil {
+			item = t.Elem()
+		}
+		v.items = []*value{}
+		for i, n := range node.Content {
+			if read := r.readValue(n, item, fmt.Sprintf("%s, number %d", said, i+1)); read != nil {
+				v.items = append(v.items, read)
 			}
-			return r.readObject(node, fields, said)
 		}
-	case *ast.SequenceNode:
-		if of(reflect.Slice) {
-			v.items = []*value{}
-			var item reflect.Type
-			if t != nil {
-				item = t.Elem()
-			}
-			for i, n := range typed.Values {
-				if read := r.readValue(n, item, fmt.Sprintf("%s, number %d", said, i+1)); read != nil {
-					v.items = append(v.items, read)
-				}
-			}
-			return v
-		}
-	case *ast.StringNode:
-		if of(reflect.String) {
-			v.scalar = typed.Value
-			return v
-		}
-	case *ast.LiteralNode:
-		if of(reflect.String) {
-			v.scalar = typed.Value.Value
-			return v
-		}
-	case *ast.BoolNode:
-		if of(reflect.Bool) {
-			v.scalar = typed.Value
-			return v
-		}
-	case *ast.IntegerNode:
-		if of(reflect.Int) {
-			v.scalar = json.Number(fmt.Sprint(typed.Value))
-			return v
-		}
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		r.fault(node, "%s: anchors, aliases and tags are not taken here", said)
-		return nil
-	case *ast.NullNode:
+		return v
+	case null(node):
 		r.fault(node, "%s has no value; leave the field out instead", said)
 		return nil
+	case node.Kind == yaml.ScalarNode && r.readScalar(node, v, of):
+		return v
 	}
 	r.fault(node, "%s must be %s", said, nameOf(t))
 	return nil
+}
+
+// readScalar sets the value of a scalar if it is of a kind that is wanted.
+func (r *reader) readScalar(node *yaml.Node, v *value, of func(reflect.Kind) bool) bool {
+	switch tag := node.ShortTag(); {
+	case (tag == "!!str" || tag == "!!timestamp") && of(reflect.String):
+		v.scalar = node.Value
+		return true
+	case tag == "!!bool" && of(reflect.Bool):
+		var b bool
+		if node.Decode(&b) != nil {
+			return false
+		}
+		v.scalar = b
+		return true
+	case tag == "!!int" && of(reflect.Int):
+		var n int64
+		if node.Decode(&n) != nil {
+			return false
+		}
+		v.scalar = json.Number(strconv.FormatInt(n, 10))
+		return true
+	}
+	return false
 }
 
 func nameOf(t reflect.Type) string {

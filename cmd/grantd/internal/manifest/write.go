@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Item is one thing to write.
@@ -106,5 +107,13 @@ func inJSON(v any) string {
 	if err := encoder.Encode(v); err != nil {
 		panic(fmt.Sprintf("manifest: %T: %v", v, err)) // it was decoded from JSON
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	var escaped strings.Builder
+	for _, c := range strings.TrimSuffix(b.String(), "\n") {
+		if c >= 0x7f && c <= 0xffff && !unicode.IsPrint(c) { // which YAML has other rules for than JSON
+			fmt.Fprintf(&escaped, `\u%04x`, c)
+		} else {
+			escaped.WriteRune(c)
+		}
+	}
+	return escaped.String()
 }
