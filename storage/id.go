@@ -25,6 +25,7 @@ const (
 	PrefixAuditEvent    = "evt_"
 	PrefixDevice        = "dev_"
 	PrefixGroup         = "grp_"
+	PrefixPolicy        = "pol_"
 	// PrefixInitialAccessToken is not that of the token, which is a secret.
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"

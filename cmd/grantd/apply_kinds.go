@@ -77,6 +77,10 @@ var keptKinds = []*kept{
 	keep(groups, reflect.TypeFor[api.GroupFields](), kept{
 		Kind: manifest.Kind{List: groupsList, Key: "name", Fields: map[string]reflect.Type{membersField: reflect.TypeFor[[]string]()}},
 	}),
+	keep(policies, reflect.TypeFor[api.PolicyFields](), kept{
+		Kind:  manifest.Kind{List: "policies", Key: "name"},
+		names: map[string]string{"clients": clientsList, "groups": groupsList, "resources": resourcesList, "scopes": scopesList},
+	}),
 }
 
 // kindOf is the kind whose list has this name, or nil.

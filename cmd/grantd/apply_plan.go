@@ -326,7 +326,7 @@ func (p *planner) checkNames(k *kept, o *manifest.Object, current object) (fault
 			case p.doomed(other, name):
 				p.fault(o, pointer, "names a %s that --prune deletes", other.Noun)
 			case p.files.Find(&other.Kind, name) != nil, p.there[other][other.Canonically(name)] != nil,
-				other.List == clientsList && strings.HasPrefix(name, "https://"),
+				other.List == clientsList && storage.NamesDocument(name),
 				slices.ContainsFunc(words(current, field), func(s string) bool { return other.Canonically(s) == other.Canonically(name) }):
 				continue
 			default:

@@ -37,6 +37,12 @@ groups:
   - name: staff
     description: Everybody
     members: [alice]
+policies:
+  - name: Staff read their files
+    groups: [staff]
+    resources: [https://files.example.com/mcp]
+    scopes: [files:read]
+    clients: [desk]
 `
 
 // newOrganisation is an office with two people and a secret, where the organisation
@@ -106,7 +112,7 @@ func TestApply(t *testing.T) {
 	if plan.code != 7 {
 		t.Errorf("--dry-run: code %d, want 7: %s", plan.code, plan.stderr)
 	}
-	wantText(t, "the plan", plan.stdout, "+ client desk\n", `client_name: "Nightly: import"`, "+ resource https://files.example.com/mcp", `members: ["alice"]`, "4 to create, 0 to change, 0 to delete, 0 unchanged")
+	wantText(t, "the plan", plan.stdout, "+ client desk\n", `client_name: "Nightly: import"`, "+ resource https://files.example.com/mcp", `members: ["alice"]`, "5 to create, 0 to change, 0 to delete, 0 unchanged")
 	if secret := strings.TrimSpace(read(t, "secret")); strings.Contains(plan.stdout+plan.stderr, secret) {
 		t.Error("the plan shows a secret")
 	}
@@ -114,14 +120,14 @@ func TestApply(t *testing.T) {
 		t.Error("--dry-run has changed something")
 	}
 
-	o.wantApply(0, []string{"create client desk done", "create client import done", "create resource https://files.example.com/mcp done", "create group staff done"}, "-f", "organisation.yaml")
+	o.wantApply(0, []string{"create client desk done", "create client import done", "create resource https://files.example.com/mcp done", "create group staff done", "create policy Staff read their files done"}, "-f", "organisation.yaml")
 	if desk := o.object("client", "show", "desk"); desk["managed_by"] != "apply" || desk["client_id"] != "desk" {
 		t.Errorf("desk is %v", desk)
 	}
 	before = o.trail()
 	o.wantApply(0, nil, "-f", "organisation.yaml")
 	o.wantApply(0, nil, "-f", "organisation.yaml", "--dry-run", "--prune")
-	wantText(t, "applying again", o.do(0, "apply", "-f", ".").stdout, "0 to create, 0 to change, 0 to delete, 4 unchanged")
+	wantText(t, "applying again", o.do(0, "apply", "-f", ".").stdout, "0 to create, 0 to change, 0 to delete, 5 unchanged")
 	if o.trail() != before {
 		t.Error("applying the same again has changed something")
 	}
@@ -132,7 +138,7 @@ func TestApply(t *testing.T) {
 	edit(t, "    access_token_lifetime: 300\n", "", "description: Everybody", "description: The staff", "[list, read]}", "[list]}\n      - {name: files:write}", "members: [alice]", "members: [Bob]")
 	diff := run(t, o.environ, "apply", "-f", "organisation.yaml", "--dry-run")
 	wantText(t, "the differences", diff.stdout, `client_uri: "https://import.example/" -> (none)`, "access_token_lifetime: 300 -> 600",
-		`scopes: - {"description":"Read your files","name":"files:read","tools":["list","read"]}`, `scopes: + {"name":"files:write"`, `description: "Everybody" -> "The staff"`, `members: - "alice"`)
+		`scopes: - {"description":"Read your files","name":"files:read","risk":"write","tools":["list","read"]}`, `scopes: + {"name":"files:write"`, `description: "Everybody" -> "The staff"`, `members: - "alice"`)
 	if strings.Contains(diff.stdout, `members: + "bob"`) {
 		t.Errorf("bob is in it already: %s", diff.stdout)
 	}
@@ -188,13 +194,13 @@ func TestApplyPrunes(t *testing.T) {
 	o := newOrganisation(t)
 	o.do(0, "group", "add", "by hand")
 	o.do(0, "resource", "add", "https://files.example.com/mcp", "--name", "Files")
-	o.wantApply(0, []string{"create client desk done", "create client import done", "update resource https://files.example.com/mcp done access_token_lifetime introspection_clients scopes", "create group staff done"}, "-f", "organisation.yaml")
+	o.wantApply(0, []string{"create client desk done", "create client import done", "update resource https://files.example.com/mcp done access_token_lifetime introspection_clients scopes", "create group staff done", "create policy Staff read their files done"}, "-f", "organisation.yaml")
 	write(t, "other.yaml", "groups:\n  - name: theirs\n")
 	o.do(0, "apply", "-f", "other.yaml", "--set", "theirs")
 
 	write(t, "empty.yaml", "clients: []\n")
 	wantText(t, "pruning by accident", o.doAny(2, "apply", "-f", "empty.yaml", "--prune").stderr, "--yes")
-	o.wantApply(7, []string{"delete group staff planned", "delete client desk planned", "delete client import planned"}, "-f", "empty.yaml", "--prune", "--dry-run")
+	o.wantApply(7, []string{"delete policy Staff read their files planned", "delete group staff planned", "delete client desk planned", "delete client import planned"}, "-f", "empty.yaml", "--prune", "--dry-run")
 	o.do(0, "apply", "-f", "empty.yaml", "--prune", "--yes")
 	o.do(3, "client", "show", "import")
 	for _, still := range [][]string{{"group", "show", "by hand"}, {"group", "show", "theirs"}, {"resource", "show", "https://files.example.com/mcp"}} {
@@ -298,6 +304,34 @@ func TestApplyPrunesNothingInUse(t *testing.T) {
 	o.do(0, "client", "show", "import")
 }
 
+// A policy may name what the same files make or change, and is refused what nothing
+// has.
+func TestApplyPolicies(t *testing.T) {
+	o := newOrganisation(t)
+	o.do(0, "apply", "-f", "organisation.yaml")
+	for name, c := range map[string]struct{ from, to, says string }{
+		"no such scope":    {"scopes: [files:read]\n    clients", "scopes: [files:erase]\n    clients", "policy Staff read their files: scopes, number 1 is not a scope"},
+		"no such group":    {"groups: [staff]", "groups: [staff, stuff]", "groups, number 2 names nothing"},
+		"no such client":   {"clients: [desk]", "clients: [disk]", "clients, number 1 names nothing"},
+		"no such resource": {"resources: [https://files.example.com/mcp]\n    scopes", "resources: [https://nowhere.example.com/mcp]\n    scopes", "resources, number 1 names nothing"},
+	} {
+		edit(t, c.from, c.to)
+		wantText(t, name, o.do(2, "apply", "-f", "organisation.yaml").stderr, c.says)
+	}
+
+	// A policy that is there goes over to a new client, a new resource, and a new scope of
+	// one that is there; and narrows to another trust.
+	edit(t, "    resources: [https://files.example.com/mcp]\n    scopes: [files:read]\n    clients: [desk]\n",
+		"    resources: [https://files.example.com/mcp, https://notes.example.com/mcp]\n    scopes: [files:read, files:write, notes]\n    clients: [desk, pad]\n    trust: [registered]\n",
+		"[list, read]}\n", "[list, read]}\n      - {name: files:write}\n  - {uri: https://notes.example.com/mcp, name: Notes, scopes: [{name: notes}]}\n",
+		"  - client_id: desk", "  - {client_id: pad, token_endpoint_auth_method: none, redirect_uris: [http://127.0.0.1/]}\n  - client_id: desk")
+	o.wantApply(0, []string{
+		"create client pad done", "update resource https://files.example.com/mcp done scopes", "create resource https://notes.example.com/mcp done",
+		"update policy Staff read their files done clients resources scopes trust",
+	}, "-f", "organisation.yaml")
+	o.wantApply(0, nil, "-f", "organisation.yaml")
+}
+
 // A failure half-way is told, and applying again does the rest.
 func TestApplyFailsHalfWay(t *testing.T) {
 	o := newOrganisation(t)
@@ -322,9 +356,9 @@ func TestApplyFailsHalfWay(t *testing.T) {
 	o.environ = []string{"GRANTD_ADMIN_URL=" + proxy.URL}
 	failed := o.doAny(4, "apply", "-f", "organisation.yaml")
 	wantText(t, "the failure", failed.stderr, "Not now.", "done      + client desk\n", "done      + client import\n", "failed    + resource https://files.example.com/mcp\n", "not done  + group staff\n")
-	o.wantApply(4, []string{"create resource https://files.example.com/mcp failed", "create group staff not_done"}, "-f", "organisation.yaml")
+	o.wantApply(4, []string{"create resource https://files.example.com/mcp failed", "create group staff not_done", "create policy Staff read their files not_done"}, "-f", "organisation.yaml")
 	broken.Store(false)
-	o.wantApply(0, []string{"create resource https://files.example.com/mcp done", "create group staff done"}, "-f", "organisation.yaml")
+	o.wantApply(0, []string{"create resource https://files.example.com/mcp done", "create group staff done", "create policy Staff read their files done"}, "-f", "organisation.yaml")
 	o.environ = direct
 	o.wantApply(0, nil, "-f", "organisation.yaml")
 }
@@ -344,7 +378,7 @@ func TestExport(t *testing.T) {
 	before := o.trail()
 
 	exported := o.do(0, "export")
-	wantText(t, "export", exported.stdout, "client_secrets: # to make the client elsewhere", "{fingerprint: ", "members: [alice]", "{name: files:read, description: Read your files, tools: [list, read]}")
+	wantText(t, "export", exported.stdout, "client_secrets: # to make the client elsewhere", "{fingerprint: ", "members: [alice]", "{name: files:read, description: Read your files, risk: write, tools: [list, read]}")
 	write(t, "out.yaml", exported.stdout)
 	o.wantApply(0, nil, "-f", "out.yaml")
 	write(t, "out.yaml", o.do(0, "export", "--json").stdout)

@@ -13,7 +13,10 @@ import (
 	"grantd/storage"
 )
 
-const groupsPath = "/admin/v1/groups"
+const (
+	groupsPath   = "/admin/v1/groups"
+	policiesPath = "/admin/v1/policies"
+)
 
 func TestGroups(t *testing.T) {
 	s := newServer(t)
