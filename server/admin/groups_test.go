@@ -13,10 +13,7 @@ import (
 	"grantd/storage"
 )
 
-const (
-	groupsPath   = "/admin/v1/groups"
-	policiesPath = "/admin/v1/policies"
-)
+const groupsPath = "/admin/v1/groups"
 
 func TestGroups(t *testing.T) {
 	s := newServer(t)
