@@ -19,8 +19,18 @@ type Grant struct {
 	// remembered approval holds only while both are the same.
 	RedirectURI string
 	ClientName  string
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	// InAdvance: a Policy approved it and the person saw no page, so that nothing is
+	// remembered.
+	InAdvance bool
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Standing is what stands behind a code, a device code, a Family or an access token
+// at the moment it is read.
+type Standing struct {
+	Scopes []string // that its Grant has; nil: there is no Grant, or the User is disabled
+	Groups []string // that the User is in, sorted
 }
 
 // Covers reports whether every one of scopes is approved.
@@ -33,7 +43,7 @@ func (g *Grant) Covers(scopes []string) bool {
 	return true
 }
 
-// Approval is a person's yes on a consent page.
+// Approval is a person's yes on a consent page, or that of a Policy in advance.
 type Approval struct {
 	Code      AuthorizationCode // GrantID is filled in by Approve
 	SessionID string
@@ -41,6 +51,7 @@ type Approval struct {
 	// decided by it, what was not stays.
 	Shown      []string
 	ClientName string
+	InAdvance  bool // nobody saw a page
 	// Document is the Client as shown, if its row is still to be written from its
 	// document; DocumentEvent records that. Nil: the row is there.
 	Document      *Client

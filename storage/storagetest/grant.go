@@ -44,12 +44,12 @@ func grantApprove(t *testing.T, s storage.Store) {
 	if _, err := storage.IDBytes(storage.PrefixGrant, a.Code.GrantID); err != nil {
 		t.Errorf("grant id %q: %v", a.Code.GrantID, err)
 	}
-	code, grantScopes, err := s.Code(t.Context(), a.Code.ID)
+	code, standing, err := s.Code(t.Context(), a.Code.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(&a.Code, code); diff != "" {
 		t.Errorf("code (-approved +read):\n%s", diff)
 	}
-	if diff := cmp.Diff(expected.Scopes, grantScopes); diff != "" {
+	if diff := cmp.Diff(expected.Scopes, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 }

@@ -23,6 +23,8 @@ var policyContracts = []contract{
 	{"a deleted client is named no more", policyLosesClient},
 	{"naming what is deleted at the same moment", policyNamingRace},
 	{"a client that a policy names is not swept", policyKeepsClient},
+	{"what is read of a person's approvals has their groups", groupsOfStanding},
+	{"an approval in advance says so until a person approves", approvalInAdvance},
 }
 
 // FullPolicy is a rule with something in every field that names what the fixture
@@ -274,6 +276,59 @@ func policyKeepsClient(t *testing.T, s storage.Store) {
 	sweep()
 	_, err = s.Client(t.Context(), c.ID)
 	want(t, err, storage.ErrNotFound)
+}
+
+func groupsOfStanding(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	family, device := f.Redeem(t, f.Approve(t, "files:read")), f.Device(t, "files:read")
+	want(t, s.ApproveDeviceAuthorization(t.Context(), f.NewDeviceApproval(device), Event("grant.approved", "")), nil)
+	for _, groups := range [][]string{{"staff"}, {"admins", "staff", "Über"}, {}} {
+		f.User.Groups = groups
+		want(t, s.UpdateUser(t.Context(), f.User, Event("user.updated", f.User.ID)), nil)
+		for name, read := range map[string]func() (storage.Standing, error){
+			"Code":   func() (storage.Standing, error) { _, got, err := s.Code(t.Context(), f.Code.ID); return got, err },
+			"Family": func() (storage.Standing, error) { _, got, err := s.Family(t.Context(), family.ID); return got, err },
+			"DeviceAuthorization": func() (storage.Standing, error) {
+				_, got, err := s.DeviceAuthorization(t.Context(), device.ID)
+				return got, err
+			},
+			"AccessTokenLive": func() (storage.Standing, error) {
+				_, got, err := s.AccessTokenLive(t.Context(), "tok_a", family.ID, Now)
+				return got, err
+			},
+			"RenewFamily": func() (storage.Standing, error) {
+				_, got, _, err := s.RenewFamily(t.Context(), f.renewal(family.ID, 1))
+				return got, err
+			},
+			"SignIn": func() (storage.Standing, error) {
+				in, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+				if err != nil {
+					return storage.Standing{}, err
+				}
+				return storage.Standing{Groups: in.User.Groups, Scopes: in.Grant.Scopes}, nil
+			},
+		} {
+			got, err := read()
+			want(t, err, nil)
+			if diff := cmp.Diff(groups, got.Groups, emptyIsNil); diff != "" || len(got.Scopes) == 0 {
+				t.Errorf("%s: scopes %q, groups (-want +got):\n%s", name, got.Scopes, diff)
+			}
+		}
+	}
+}
+
+func approvalInAdvance(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	for _, inAdvance := range []bool{true, false, true} {
+		a := f.NewApproval("files:read")
+		a.InAdvance = inAdvance
+		want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+		in, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+		want(t, err, nil)
+		if got := grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID); got.InAdvance != inAdvance || in.Grant.InAdvance != inAdvance {
+			t.Errorf("in advance: %t in the list, %t at the sign-in, want %t", got.InAdvance, in.Grant.InAdvance, inAdvance)
+		}
+	}
 }
 
 func wantPolicy(t testing.TB, s storage.Store, p *storage.Policy) {

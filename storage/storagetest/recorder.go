@@ -190,7 +190,7 @@ func (r *recorder) CreateCode(ctx context.Context, c *storage.AuthorizationCode,
 	return r.Store.CreateCode(ctx, c, sessionID)
 }
 
-func (r *recorder) Code(ctx context.Context, id string) (*storage.AuthorizationCode, []string, error) {
+func (r *recorder) Code(ctx context.Context, id string) (*storage.AuthorizationCode, storage.Standing, error) {
 	r.seen.call("Code")
 	return r.Store.Code(ctx, id)
 }
@@ -205,7 +205,7 @@ func (r *recorder) FailCode(ctx context.Context, codeID string) error {
 	return r.Store.FailCode(ctx, codeID)
 }
 
-func (r *recorder) Family(ctx context.Context, id string) (*storage.Family, []string, error) {
+func (r *recorder) Family(ctx context.Context, id string) (*storage.Family, storage.Standing, error) {
 	r.seen.call("Family")
 	return r.Store.Family(ctx, id)
 }
@@ -215,7 +215,7 @@ func (r *recorder) RotateFamily(ctx context.Context, rotation storage.Rotation) 
 	return r.Store.RotateFamily(ctx, rotation)
 }
 
-func (r *recorder) RenewFamily(ctx context.Context, renewal storage.Renewal) (*storage.Family, []string, bool, error) {
+func (r *recorder) RenewFamily(ctx context.Context, renewal storage.Renewal) (*storage.Family, storage.Standing, bool, error) {
 	r.seen.call("RenewFamily")
 	return r.Store.RenewFamily(ctx, renewal)
 }
@@ -235,7 +235,7 @@ func (r *recorder) RevokeAccessToken(ctx context.Context, jti string, expiresAt 
 	return r.Store.RevokeAccessToken(ctx, jti, expiresAt, event)
 }
 
-func (r *recorder) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, []string, error) {
+func (r *recorder) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, storage.Standing, error) {
 	r.seen.call("AccessTokenLive")
 	return r.Store.AccessTokenLive(ctx, jti, familyID, now)
 }
@@ -335,7 +335,7 @@ func (r *recorder) CreateDeviceAuthorization(ctx context.Context, d *storage.Dev
 	return r.Store.CreateDeviceAuthorization(ctx, d, caps)
 }
 
-func (r *recorder) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, []string, error) {
+func (r *recorder) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, storage.Standing, error) {
 	r.seen.call("DeviceAuthorization")
 	return r.Store.DeviceAuthorization(ctx, id)
 }

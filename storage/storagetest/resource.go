@@ -141,20 +141,20 @@ func resourceScopeRemoved(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(left, grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID).Scopes); diff != "" {
 		t.Errorf("grant (-want +got):\n%s", diff)
 	}
-	gotFamily, grantScopes, err := s.Family(t.Context(), family.ID)
+	gotFamily, standing, err := s.Family(t.Context(), family.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff([]string{"files:write"}, gotFamily.Scopes); diff != "" {
 		t.Errorf("family (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(left, grantScopes); diff != "" {
+	if diff := cmp.Diff(left, standing.Scopes); diff != "" {
 		t.Errorf("grant of the family (-want +got):\n%s", diff)
 	}
-	gotCode, grantScopes, err := s.Code(t.Context(), code.ID)
+	gotCode, standing, err := s.Code(t.Context(), code.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(left, gotCode.Scopes); diff != "" {
 		t.Errorf("code (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(left, grantScopes); diff != "" {
+	if diff := cmp.Diff(left, standing.Scopes); diff != "" {
 		t.Errorf("grant of the code (-want +got):\n%s", diff)
 	}
 	// It does not come back with the scope.
