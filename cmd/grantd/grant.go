@@ -38,12 +38,18 @@ tokens as inactive, and people must approve again.
 }
 
 func addGrantFilters(environ []string, cmd *cobra.Command) {
-	cmd.Flags().String("user", "", "only those of this user (id or username)")
-	cmd.Flags().String("client", "", "only those for this client (id or client_id)")
-	cmd.Flags().String("resource", "", "only those at this resource (id or URI)")
+	addReferences(environ, cmd, map[string]string{
+		"user": "only those of this user (id or username)", "client": "only those for this client (id or client_id)",
+		"resource": "only those at this resource (id or URI)",
+	})
+}
+
+// addReferences adds the flags that grantFilter reads, with what they are for.
+func addReferences(environ []string, cmd *cobra.Command, usage map[string]string) {
 	for flag, complete := range map[string]cobra.CompletionFunc{
 		"user": users.complete(environ), "client": clients.complete(environ), "resource": resources.complete(environ),
 	} {
+		cmd.Flags().String(flag, "", usage[flag])
 		// It fails for a flag that does not exist.
 		_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 			return complete(cmd, nil, typed)

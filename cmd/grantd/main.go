@@ -80,7 +80,7 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newResourceCommand(environ),
 		newUserCommand(environ),
 		newGroupCommand(environ),
-		newPoliciesCommand(environ),
+		newPolicyCommand(environ),
 		newGrantCommand(environ),
 		newRegistrationCommand(environ),
 		newApplyCommand(environ),
