@@ -31,7 +31,8 @@ type Store interface {
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
-	AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error)
+	storage.AuditEventStore
+	SealedAuditEvents(ctx context.Context, number int64, position, limit int) ([]*storage.AuditEvent, error)
 }
 
 // SigningKeys moves the signing keys on. Both complete the event and fail with
@@ -68,6 +69,7 @@ type Config struct {
 	// all.
 	CheckURL    func(url string) error
 	SigningKeys SigningKeys
+	Chain       Chain
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
@@ -81,7 +83,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		signingKeys: cfg.SigningKeys, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -111,6 +113,7 @@ type handlers struct {
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
 	signingKeys  SigningKeys
+	chain        Chain
 	sealer       Sealer
 	profiles     profiles.Set
 	clock        func() time.Time

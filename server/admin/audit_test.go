@@ -176,7 +176,7 @@ func TestSecretsNeverReappear(t *testing.T) {
 			}
 		}
 	}
-	stored, err := s.store.AuditEvents(t.Context(), storage.Page{Limit: 1000})
+	stored, err := s.store.AuditEvents(t.Context(), storage.AuditFilter{}, storage.Page{Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

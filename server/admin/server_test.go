@@ -21,6 +21,7 @@ import (
 	"grantd/api"
 	"grantd/migrations"
 	"grantd/server/admin"
+	"grantd/server/audit"
 	"grantd/server/keys"
 	"grantd/server/profiles"
 	"grantd/server/registration"
@@ -42,6 +43,7 @@ type server struct {
 	handler http.Handler
 	store   storage.Store
 	signing *keys.Signing // has no keys before makeKeys
+	chain   *audit.Chain
 
 	mu     sync.Mutex
 	now    time.Time
@@ -84,8 +86,9 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.chain = &audit.Chain{Store: store, Root: root, Now: now}
 	s.handler = admin.New(admin.Config{
-		Store: inner, SigningKeys: s.signing, Sealer: root,
+		Store: inner, SigningKeys: s.signing, Sealer: root, Chain: s.chain,
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -57,6 +57,7 @@ func (s codeStorage) CreateAuthorizeCodeSession(ctx context.Context, _ string, r
 	}
 	event := storage.NewAuditEvent(session.now, "user:"+session.code.UserID, "grant.approved", session.code.ID).
 		With("client_id", session.code.ClientID).With("resource_id", session.code.ResourceID).
-		With("scope", strings.Join(session.code.Scopes, " ")).With("redirect_uri", session.code.RedirectURI)
+		With("scope", strings.Join(session.code.Scopes, " ")).With("shown", strings.Join(session.approval.Shown, " ")).
+		With("redirect_uri", session.code.RedirectURI)
 	return s.store.Approve(ctx, session.approval, event)
 }
