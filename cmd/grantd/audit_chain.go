@@ -222,9 +222,11 @@ deleted since by their ids.
 		Args:    cobra.NoArgs,
 	}
 	at := cmd.Flags().String("at", "", "the time (2026-01-31, or 2026-01-31T08:00:00Z), or how long ago it is (36h, 7d)")
-	_ = cmd.MarkFlagRequired("at") // it fails for a flag that does not exist
 	addGrantFilters(environ, cmd)
 	return adminCommand(environ, cmd, func(ctx context.Context, a *admin, _ []string) error {
+		if *at == "" {
+			return wrongUsage("which time? give --at, as --at 2026-01-31T08:00:00Z")
+		}
 		when, err := timeFlag("--at", *at, time.Now())
 		if err != nil {
 			return err
