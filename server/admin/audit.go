@@ -224,7 +224,12 @@ func (h *handlers) EraseUser(ctx context.Context, request api.EraseUserRequestOb
 	if err != nil {
 		return nil, err
 	}
-	n, err := h.chain.Erase(ctx, id)
+	n := 0
+	err = retryConflicts(func() error { // another replica seals at the same time
+		more, err := h.chain.Erase(ctx, id)
+		n += more
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
