@@ -71,7 +71,7 @@ func (p *past) apply(e *storage.AuditEvent) {
 	switch e.Action {
 	case "user.created", "user.updated":
 		p.name(e, "username")
-	case "client.created", "client.updated", "client.registered", "client.vouched":
+	case "client.created", "client.updated", "client.registered", "client.vouched", "client.document_changed":
 		p.name(e, "client_name")
 	case "resource.created", "resource.updated":
 		p.name(e, "uri")

@@ -36,7 +36,8 @@ func (m *message) bytes(part []byte) *message {
 func (m *message) text(part string) *message { return m.bytes([]byte(part)) }
 
 func (m *message) number(n int64) *message {
-	m.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+	encoded, _ := binary.Append(nil, binary.BigEndian, n) // an int64 always encodes
+	m.Write(encoded)
 	return m
 }
 

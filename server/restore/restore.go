@@ -124,7 +124,7 @@ func (r *replay) again(ctx context.Context, e *storage.AuditEvent) (done bool, e
 	event := storage.NewAuditEvent(r.now, actor, e.Action, e.Target).With("replays", e.ID)
 	s := r.store
 	switch e.Action {
-	case "user.updated":
+	case "user.updated", "user.password_changed":
 		return r.user(ctx, e, event)
 	case "client.updated":
 		return r.client(ctx, e, event)
@@ -142,7 +142,7 @@ func (r *replay) again(ctx context.Context, e *storage.AuditEvent) (done bool, e
 		return true, s.DeleteGrant(ctx, e.Target, event)
 	case "family.ended":
 		return true, s.EndFamily(ctx, e.Target, event)
-	case "user.signed_out", "session.replaced":
+	case "user.signed_out", "session.replaced", "session.ended":
 		return true, s.DeleteSession(ctx, e.Target, event)
 	case "registration_token.deleted":
 		return true, s.DeleteInitialAccessToken(ctx, e.Target, event)
@@ -163,13 +163,14 @@ func (r *replay) again(ctx context.Context, e *storage.AuditEvent) (done bool, e
 // takesAway reports whether an act that is not known here probably took something
 // away.
 func takesAway(e *storage.AuditEvent) bool {
-	_, verb, _ := strings.Cut(e.Action, ".")
+	noun, verb, _ := strings.Cut(e.Action, ".")
 	switch {
-	case e.Action == "client.document_changed", e.Action == "registration_policy.updated", e.Action == "user.erased":
+	case noun == "authorization_code": // all of them end
+		return false
+	case e.Action == "client.document_changed", e.Action == "client.secret_rotated", e.Action == "user.erased":
 		return true
 	}
-	return strings.HasSuffix(verb, "deleted") || strings.HasSuffix(verb, "revoked") || strings.HasSuffix(verb, "refused") ||
-		strings.HasSuffix(verb, "disabled") || strings.HasSuffix(verb, "updated") && !strings.HasPrefix(e.Action, "user.")
+	return slices.ContainsFunc([]string{"deleted", "revoked", "refused", "disabled", "updated"}, func(end string) bool { return strings.HasSuffix(verb, end) })
 }
 
 func (r *replay) byHand(e *storage.AuditEvent) {
@@ -190,7 +191,7 @@ func (r *replay) user(ctx context.Context, e *storage.AuditEvent, event storage.
 		u.Disabled = true
 		now, event = append(now, "disabled"), event.With("disabled", "true")
 	}
-	if slices.Contains(changed, "password") && u.PasswordHash != "" {
+	if (slices.Contains(changed, "password") || e.Action == "user.password_changed") && u.PasswordHash != "" {
 		u.PasswordHash = ""
 		now = append(now, "password")
 		r.report.ByHand = append(r.report.ByHand, "user.updated "+u.ID+" (needs a new password)")

@@ -107,6 +107,9 @@ func TestEvents(t *testing.T) {
 			lost("grant.revoked", third.Grant.ID),
 			lost("signing_key.revoked", key.KID),
 			lost("user.erased", "usr_erased"),
+			lost("user.password_changed", other.User.ID),
+			lost("authorization_code.revoked", "cod_a"),
+			lost("policy.deleted", "pol_a"),
 		)
 		u, err := s.User(ctx, f.User.ID)
 		must(err)
@@ -157,12 +160,12 @@ func TestEvents(t *testing.T) {
 			t.Error("the revoked key is there")
 		}
 		byHand := strings.Join(report.ByHand, "; ")
-		for _, part := range []string{"user.updated " + third.User.ID, "resource.updated " + other.Resource.ID, "user.erased usr_erased"} {
+		for _, part := range []string{"user.updated " + third.User.ID, "resource.updated " + other.Resource.ID, "user.updated " + other.User.ID, "user.erased usr_erased", "policy.deleted pol_a"} {
 			if !strings.Contains(byHand, part) {
 				t.Errorf("%q is not among what is left: %s", part, byHand)
 			}
 		}
-		if strings.Contains(byHand, "user.created") || report.Replayed != 13 || !report.Last.Equal(now) {
+		if strings.Contains(byHand, "user.created") || strings.Contains(byHand, "cod_a") || report.Replayed != 14 || !report.Last.Equal(now) {
 			t.Errorf("the report is %+v", report)
 		}
 		// Others have lost nothing.
