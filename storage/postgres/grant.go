@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,7 +78,14 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	}
 	args = append(args, documentArgs(a.Document)...)
 	args = append(args, withEvent(a.DocumentEvent)...)
-	return s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID)
+	approve := func() error { return s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID) }
+	err := approve()
+	if errors.Is(err, storage.ErrExists) {
+		// Another approval inserted the Client this moment, and the statement met it at
+		// its client_id before its id. It is there now.
+		err = approve()
+	}
+	return err
 }
 
 // Grants implements storage.GrantStore. Only the conditions that are asked for
