@@ -43,6 +43,9 @@ type Rotation struct {
 	Presented int64
 	Request   []byte
 	Now       time.Time
+	// Behind is the event for a row that stood behind Presented; one without an ID
+	// is not written.
+	Behind AuditEvent
 }
 
 // Renewal is a Rotation of which all that depends on the Family is foretold, so

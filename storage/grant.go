@@ -43,6 +43,11 @@ func (g *Grant) Covers(scopes []string) bool {
 	return true
 }
 
+// Record adds whose grant it is to an event about it.
+func (g *Grant) Record(event AuditEvent) AuditEvent {
+	return event.With("user_id", g.UserID).With("client_id", g.ClientID).With("resource_id", g.ResourceID)
+}
+
 // Approval is a person's yes on a consent page, or that of a Policy in advance.
 type Approval struct {
 	Code      AuthorizationCode // GrantID is filled in by Approve
@@ -78,6 +83,7 @@ type GrantStore interface {
 	// Grants lists by ID.
 	Grants(ctx context.Context, filter GrantFilter, page Page) ([]*Grant, error)
 	// DeleteGrant revokes: the Grant, its Families and its unredeemed codes are
-	// dead when it returns. ErrNotFound.
+	// dead when it returns. The event gets the Grant's user_id, client_id and
+	// resource_id as details. ErrNotFound.
 	DeleteGrant(ctx context.Context, id string, event AuditEvent) error
 }

@@ -30,6 +30,8 @@ type Store interface {
 	GroupStore
 	IdempotencyKeyStore
 	AuditEventStore
+	AuditSealStore
+	RestoreStore
 	InitialAccessTokenStore
 	RegistrationPolicyStore
 	PolicyStore

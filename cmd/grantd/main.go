@@ -75,6 +75,7 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newDemoCommand(environ),
 		newServeCommand(environ),
 		newMigrateCommand(environ),
+		newBackupCommand(environ),
 		newConfigCommand(environ),
 		newClientCommand(environ),
 		newResourceCommand(environ),

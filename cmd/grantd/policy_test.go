@@ -25,7 +25,8 @@ func TestPolicyCommands(t *testing.T) {
 		"notes:delete (destructive): no, no policy allows it",
 		`not by "Everyone may approve every MCP server": the scope is destructive, and the policy does not name it`,
 		`not by "Admins delete": the user is in none of its groups (admins)`)
-	o.do(0, "group", "add", "admins", "alice")
+	o.do(0, "group", "add", "admins")
+	o.do(0, "group", "add-member", "admins", "alice")
 	wantText(t, "policy explain", o.do(0, append(explain, "--scope", "notes:delete")...).stdout, `notes:delete (destructive): yes, by the policy "Admins delete"`)
 	scopes := o.object(append(explain, "--scope", "notes:delete")...)["scopes"].([]any)
 	if len(scopes) != 1 || scopes[0].(map[string]any)["allowed"] != true {

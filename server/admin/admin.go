@@ -32,7 +32,8 @@ type Store interface {
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
-	AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error)
+	storage.AuditEventStore
+	SealedAuditEvents(ctx context.Context, number int64, position, limit int) ([]*storage.AuditEvent, error)
 }
 
 // SigningKeys moves the signing keys on. Both complete the event and fail with
@@ -77,6 +78,7 @@ type Config struct {
 	CheckURL    func(url string) error
 	SigningKeys SigningKeys
 	Trust       Trust
+	Chain       Chain
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
@@ -90,7 +92,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, trust: cfg.Trust, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		signingKeys: cfg.SigningKeys, trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -121,6 +123,7 @@ type handlers struct {
 	checkURL     func(string) error
 	signingKeys  SigningKeys
 	trust        Trust
+	chain        Chain
 	sealer       Sealer
 	profiles     profiles.Set
 	clock        func() time.Time

@@ -79,7 +79,7 @@ func TestPolicies(t *testing.T) {
 // events returns every audit event.
 func (s *server) events() []*storage.AuditEvent {
 	s.t.Helper()
-	events, err := s.store.AuditEvents(s.t.Context(), storage.Page{Limit: 1000})
+	events, err := s.store.AuditEvents(s.t.Context(), storage.AuditFilter{}, storage.Page{Limit: 1000})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"grantd/api"
@@ -120,7 +121,7 @@ func (h *handlers) UpdateResource(ctx context.Context, request api.UpdateResourc
 // updateResource changes r by the patch and writes it, unless it is a dry run. A
 // patch that changes nothing writes nothing.
 func (h *handlers) updateResource(ctx context.Context, r *storage.Resource, sent patch, dryRun bool) error {
-	uri, known, before := r.URI, r.IntrospectionClients, resourceFields(r)
+	uri, known, before, had := r.URI, r.IntrospectionClients, resourceFields(r), r.ScopeNames()
 	merged, err := applyPatch(before, sent)
 	if err != nil {
 		return err
@@ -135,6 +136,12 @@ func (h *handlers) updateResource(ctx context.Context, r *storage.Resource, sent
 	event, changed, err := withChanges(h.event(ctx, "resource.updated", r.ID), before, resourceFields(r))
 	if err != nil || !changed || dryRun {
 		return err
+	}
+	// Whole, however long the value of scopes is: it says who has lost what.
+	left := r.ScopeNames()
+	removed := slices.DeleteFunc(had, func(name string) bool { return slices.Contains(left, name) })
+	if len(removed) > 0 {
+		event = event.With("scopes_removed", strings.Join(removed, " "))
 	}
 	r.UpdatedAt = event.At
 	return h.store.UpdateResource(ctx, r, event)

@@ -59,7 +59,8 @@ func (s codeStorage) CreateAuthorizeCodeSession(ctx context.Context, _ string, r
 	}
 	event := storage.NewAuditEvent(session.now, "user:"+session.code.UserID, "grant.approved", session.code.ID).
 		With("client_id", session.code.ClientID).With("resource_id", session.code.ResourceID).
-		With("scope", strings.Join(session.code.Scopes, " ")).With("redirect_uri", session.code.RedirectURI)
+		With("scope", strings.Join(session.code.Scopes, " ")).With("shown", strings.Join(session.approval.Shown, " ")).
+		With("redirect_uri", session.code.RedirectURI)
 	event = withPolicies(event, session.decision, session.code.Scopes)
 	if session.approval.InAdvance {
 		event = event.With("consent", "policy")

@@ -116,7 +116,8 @@ func (o *OAuth) decideDevice(w http.ResponseWriter, r *http.Request, q consent.Q
 	now, user := o.Now(), &q.SignIn.User
 	if decision.Approved {
 		event := storage.NewAuditEvent(now, "user:"+user.ID, "grant.approved", q.Device.ID).
-			With("client_id", q.Client.ID).With("resource_id", q.Resource.ID).With("scope", strings.Join(decision.Scopes, " "))
+			With("client_id", q.Client.ID).With("resource_id", q.Resource.ID).With("scope", strings.Join(decision.Scopes, " ")).
+			With("shown", strings.Join(q.Scopes, " "))
 		event = withPolicies(event, q.Decision, decision.Scopes)
 		err = o.Store.ApproveDeviceAuthorization(r.Context(), &storage.DeviceApproval{
 			ID: q.Device.ID, SessionID: q.SignIn.Session.ID, UserID: user.ID, ClientID: q.Client.ID, ResourceID: q.Resource.ID,

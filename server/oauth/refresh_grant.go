@@ -79,7 +79,8 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	case renewed: // and so it was the client's, and live
 	case presented >= family.Generation:
 		session.rotation = &storage.Rotation{FamilyID: family.ID, Presented: presented, Request: request, Now: session.now}
-		session.restored = presented > family.Generation
+		session.rotation.Behind = storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.moved_forward", family.ID).
+			With("reason", "the refresh token is newer than the database")
 	case presented == family.Generation-1 && session.now.Sub(family.RotatedAt) <= storage.RefreshGrace:
 		if !slices.Equal(request, family.RotationRequest) {
 			return invalidGrant("The refresh token was already used, for another request.")
@@ -188,13 +189,6 @@ func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, r fosi
 		case errors.Is(err, storage.ErrConsumed):
 			return invalidGrant("The refresh token was already used.")
 		case err != nil:
-			return err
-		}
-	}
-	if session.restored {
-		event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.moved_forward", session.familyID).
-			With("reason", "the refresh token is newer than the database")
-		if err := g.Store.RecordAuditEvent(ctx, event); err != nil {
 			return err
 		}
 	}

@@ -38,19 +38,26 @@ func (s *Store) RotateFamily(ctx context.Context, r storage.Rotation) error {
 	const (
 		doing = "rotate a family"
 		sql   = `
-UPDATE families SET
-	generation       = CASE WHEN generation <= $2 THEN $2 + 1 ELSE generation END,
-	rotation_request = CASE WHEN generation <= $2 THEN $3 ELSE rotation_request END,
-	rotated_at       = CASE WHEN generation <= $2 THEN $4 ELSE rotated_at END
-WHERE id = $1 AND expires_at > $4 AND rotated_at > $5
-RETURNING generation = $2 + 1 AND rotation_request = $3 AND rotated_at > $6`
+WITH seen AS (
+	SELECT id, generation, rotation_request, rotated_at FROM families
+	WHERE id = $7 AND expires_at > $10 AND rotated_at > $11
+	FOR NO KEY UPDATE
+), rotated AS (
+	UPDATE families f SET
+		generation       = CASE WHEN seen.generation <= $8 THEN $8 + 1 ELSE seen.generation END,
+		rotation_request = CASE WHEN seen.generation <= $8 THEN $9 ELSE seen.rotation_request END,
+		rotated_at       = CASE WHEN seen.generation <= $8 THEN $10 ELSE seen.rotated_at END
+	FROM seen
+	WHERE f.id = seen.id
+	RETURNING f.generation = $8 + 1 AND f.rotation_request = $9 AND f.rotated_at > $12 AS answers, seen.generation < $8 AS was_behind
+), recorded AS (` + recordEvent + `rotated WHERE was_behind AND $1 <> '')
+SELECT answers FROM rotated`
 	)
 	var answers bool
-	err := s.row(ctx, doing, sql,
-		[]any{
-			r.FamilyID, r.Presented, octets(r.Request), r.Now,
-			r.Now.Add(-storage.FamilyIdle), r.Now.Add(-storage.RefreshGrace),
-		}, &answers)
+	err := s.row(ctx, doing, sql, withEvent(r.Behind,
+		r.FamilyID, r.Presented, octets(r.Request), r.Now,
+		r.Now.Add(-storage.FamilyIdle), r.Now.Add(-storage.RefreshGrace),
+	), &answers)
 	if err == nil && !answers {
 		return fmt.Errorf("%s: %w", doing, storage.ErrConsumed)
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -87,7 +88,14 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	}
 	args = append(args, documentArgs(a.Document)...)
 	args = append(args, withEvent(a.DocumentEvent)...)
-	return s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID)
+	approve := func() error { return s.row(ctx, "approve a document's client", approveDocument, args, &c.GrantID) }
+	err := approve()
+	if errors.Is(err, storage.ErrExists) {
+		// Another approval inserted the Client this moment, and the statement met it at
+		// its client_id before its id. It is there now.
+		err = approve()
+	}
+	return err
 }
 
 // Grants implements storage.GrantStore. Only the conditions that are asked for
@@ -114,8 +122,12 @@ FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
 func (s *Store) DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error {
 	const sql = `
 WITH gone AS (
-	DELETE FROM grants WHERE id = $7 RETURNING id
-), recorded AS (` + recordEvent + `gone)
+	DELETE FROM grants WHERE id = $7 RETURNING id, user_id, client_id, resource_id
+), recorded AS (
+	INSERT INTO audit_events (id, at, actor, action, target, detail)
+	SELECT $1::text, $2::timestamptz, $3::text, $4::text, $5::text,
+		$6::jsonb || jsonb_build_object('user_id', user_id, 'client_id', client_id, 'resource_id', resource_id)
+	FROM gone)
 SELECT id FROM gone`
 	return s.act(ctx, "delete a grant", storage.ErrNotFound, sql, withEvent(event, id)...)
 }

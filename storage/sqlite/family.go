@@ -36,12 +36,25 @@ const liveFamily = `f.expires_at > @now AND f.rotated_at > @now - @family_idle`
 const rotateFamily = `UPDATE families AS f SET generation = @presented + 1, rotation_request = @request, rotated_at = @now
 	WHERE f.id = @id AND f.generation <= @presented AND ` + liveFamily
 
+// rotateCurrentFamily is rotateFamily for a row that is not behind.
+const rotateCurrentFamily = rotateFamily + ` AND f.generation = @presented`
+
 // RotateFamily implements storage.FamilyStore.
 func (s *Store) RotateFamily(ctx context.Context, r storage.Rotation) error {
 	return s.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(rotateFamily, rotationArgs(r)...)
+		n, err := tx.exec(rotateCurrentFamily, rotationArgs(r)...)
 		if err != nil || n == 1 {
 			return err
+		}
+		n, err = tx.exec(rotateFamily, rotationArgs(r)...)
+		if err != nil {
+			return err
+		}
+		if n == 1 {
+			if r.Behind.ID != "" {
+				return tx.record(r.Behind)
+			}
+			return nil
 		}
 		// It has ended, or moved on already: why it did decides.
 		var (

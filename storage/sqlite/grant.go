@@ -100,16 +100,17 @@ func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page sto
 	return readRows(ctx, s, query.String(), append(args, page.Limit), scanGrant)
 }
 
-const deleteGrant = `DELETE FROM grants WHERE id = ?`
+const deleteGrant = `DELETE FROM grants WHERE id = ? RETURNING user_id, client_id, resource_id`
 
 // DeleteGrant implements storage.GrantStore. Foreign keys take the Families, and
 // from the codes what they could be redeemed for.
 func (s *Store) DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deleteGrant, id); err != nil {
+		var g storage.Grant
+		if err := tx.row(deleteGrant, []any{id}, &g.UserID, &g.ClientID, &g.ResourceID); err != nil {
 			return err
 		}
-		return tx.record(event)
+		return tx.record(g.Record(event))
 	})
 }
 

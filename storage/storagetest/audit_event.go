@@ -34,7 +34,9 @@ func auditEventPages(t *testing.T, s storage.Store) {
 		want(t, s.RecordAuditEvent(t.Context(), event), nil)
 		stored = append(stored, &event)
 	}
-	wantPages(t, stored, func(page storage.Page) ([]*storage.AuditEvent, error) { return s.AuditEvents(t.Context(), page) },
+	wantPages(t, stored, func(page storage.Page) ([]*storage.AuditEvent, error) {
+		return s.AuditEvents(t.Context(), storage.AuditFilter{}, page)
+	},
 		func(e *storage.AuditEvent) string { return e.ID })
 }
 
@@ -93,6 +95,8 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"ResealSigningKey", func(e storage.AuditEvent) error {
 			return s.ResealSigningKey(ctx, key.KID, key.SealedPrivateKey, []byte("anew"), e)
 		}},
+		{"EndAfterRestore", func(e storage.AuditEvent) error { _, err := s.EndAfterRestore(ctx, false, e); return err }},
+		{"WithdrawSigningKeys", func(e storage.AuditEvent) error { return s.WithdrawSigningKeys(ctx, e) }},
 		{"RecordAuditEvent", func(e storage.AuditEvent) error { return s.RecordAuditEvent(ctx, e) }},
 		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, policy, e) }},
 		{"AskRegistration", func(e storage.AuditEvent) error { return s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, e) }},
@@ -115,6 +119,12 @@ func auditEventOfActs(t *testing.T, s storage.Store) {
 		event := Event("test."+act.name, act.name).With("name", act.name)
 		if err := act.do(event); err != nil {
 			t.Fatalf("%s: %v", act.name, err)
+		}
+		switch act.name {
+		case "DeleteGrant": // it says whose grant it was
+			event = f.Grant.Record(event)
+		case "EndAfterRestore": // it says how much has ended
+			event = storage.Ended{DeviceAuthorizations: 2}.Record(event)
 		}
 		expected = append(expected, &event)
 	}

@@ -113,6 +113,18 @@ func familyAhead(t *testing.T, s storage.Store) {
 	want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 7, Request: []byte("r"), Now: Now}), nil)
 	family.Generation, family.RotationRequest = 8, []byte("r")
 	wantFamily(t, s, family)
+	// Of many that find the row behind, one writes its event: the one that moved it.
+	before := len(events(t, s))
+	wantWinners(t, race(8, func(int) error {
+		return s.RotateFamily(t.Context(), storage.Rotation{
+			FamilyID: family.ID, Presented: 20, Request: []byte("r"), Now: Now, Behind: Event("family.moved_forward", family.ID),
+		})
+	}), 8, nil)
+	if n := len(events(t, s)) - before; n != 1 {
+		t.Errorf("%d events of moving forward once", n)
+	}
+	family.Generation = 21
+	wantFamily(t, s, family)
 	want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 6, Request: []byte("r"), Now: Now}), storage.ErrConsumed)
 }
 

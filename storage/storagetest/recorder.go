@@ -310,9 +310,9 @@ func (r *recorder) RecordAuditEvent(ctx context.Context, event storage.AuditEven
 	return r.Store.RecordAuditEvent(ctx, event)
 }
 
-func (r *recorder) AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error) {
+func (r *recorder) AuditEvents(ctx context.Context, filter storage.AuditFilter, page storage.Page) ([]*storage.AuditEvent, error) {
 	r.seen.call("AuditEvents")
-	return r.Store.AuditEvents(ctx, page)
+	return r.Store.AuditEvents(ctx, filter, page)
 }
 
 func (r *recorder) CreatePushedRequest(ctx context.Context, p *storage.PushedRequest, maxKept int) error {
@@ -443,4 +443,69 @@ func (r *recorder) UpdatePolicy(ctx context.Context, p *storage.Policy, event st
 func (r *recorder) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
 	r.seen.call("DeletePolicy")
 	return r.Store.DeletePolicy(ctx, id, event)
+}
+
+func (r *recorder) UnsealedAuditEvents(ctx context.Context, limit int) ([]*storage.AuditEvent, error) {
+	r.seen.call("UnsealedAuditEvents")
+	return r.Store.UnsealedAuditEvents(ctx, limit)
+}
+
+func (r *recorder) CountUnsealedAuditEvents(ctx context.Context) (int, error) {
+	r.seen.call("CountUnsealedAuditEvents")
+	return r.Store.CountUnsealedAuditEvents(ctx)
+}
+
+func (r *recorder) LastAuditSeal(ctx context.Context) (*storage.AuditSeal, error) {
+	r.seen.call("LastAuditSeal")
+	return r.Store.LastAuditSeal(ctx)
+}
+
+func (r *recorder) SealAuditEvents(ctx context.Context, seal *storage.AuditSeal, events []*storage.AuditEvent) error {
+	r.seen.call("SealAuditEvents")
+	return r.Store.SealAuditEvents(ctx, seal, events)
+}
+
+func (r *recorder) AuditSeals(ctx context.Context, after int64, limit int) ([]*storage.AuditSeal, error) {
+	r.seen.call("AuditSeals")
+	return r.Store.AuditSeals(ctx, after, limit)
+}
+
+func (r *recorder) AuditBatches(ctx context.Context, after, to int64, limit int) ([]*storage.AuditBatch, error) {
+	r.seen.call("AuditBatches")
+	return r.Store.AuditBatches(ctx, after, to, limit)
+}
+
+func (r *recorder) StrayAuditEvents(ctx context.Context, limit int) ([]*storage.AuditEvent, error) {
+	r.seen.call("StrayAuditEvents")
+	return r.Store.StrayAuditEvents(ctx, limit)
+}
+
+func (r *recorder) SealedAuditEvents(ctx context.Context, number int64, position, limit int) ([]*storage.AuditEvent, error) {
+	r.seen.call("SealedAuditEvents")
+	return r.Store.SealedAuditEvents(ctx, number, position, limit)
+}
+
+func (r *recorder) RemoveSealedAuditEvents(ctx context.Context, number int64, removedAt time.Time, removal []byte) error {
+	r.seen.call("RemoveSealedAuditEvents")
+	return r.Store.RemoveSealedAuditEvents(ctx, number, removedAt, removal)
+}
+
+func (r *recorder) OldestKeptAuditSeal(ctx context.Context) (*storage.AuditSeal, error) {
+	r.seen.call("OldestKeptAuditSeal")
+	return r.Store.OldestKeptAuditSeal(ctx)
+}
+
+func (r *recorder) EraseAuditEvents(ctx context.Context, events []*storage.AuditEvent) error {
+	r.seen.call("EraseAuditEvents")
+	return r.Store.EraseAuditEvents(ctx, events)
+}
+
+func (r *recorder) EndAfterRestore(ctx context.Context, all bool, event storage.AuditEvent) (storage.Ended, error) {
+	r.seen.call("EndAfterRestore")
+	return r.Store.EndAfterRestore(ctx, all, event)
+}
+
+func (r *recorder) WithdrawSigningKeys(ctx context.Context, event storage.AuditEvent) error {
+	r.seen.call("WithdrawSigningKeys")
+	return r.Store.WithdrawSigningKeys(ctx, event)
 }

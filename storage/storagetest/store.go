@@ -367,7 +367,7 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"DenyPushedRequest":         func() error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) },
 		"AccessTokenLive":           func() error { _, _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
 		"SigningKeys":               func() error { _, err := s.SigningKeys(ctx); return err },
-		"AuditEvents":               func() error { _, err := s.AuditEvents(ctx, page); return err },
+		"AuditEvents":               func() error { _, err := s.AuditEvents(ctx, storage.AuditFilter{}, page); return err },
 		"Heartbeat":                 func() error { _, _, err := s.Heartbeat(ctx); return err },
 		"Sweep":                     func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
 		"FoldClient": func() error {
