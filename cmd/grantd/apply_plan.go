@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -416,16 +417,16 @@ func (p *planner) user(ctx context.Context, username string) (string, error) {
 	if id, known := p.users[key]; known {
 		return id, nil
 	}
-	found, err := users.byName(ctx, p.a, username)
-	if err != nil && exitCodeOf(err) == exitFailure { // a name that no user can have
-		found, err = nil, nil
+	got, err := p.a.api.ListUsersWithResponse(ctx, &api.ListUsersParams{Username: username, Limit: page(1)})
+	if username == "" || err == nil && got.StatusCode() == http.StatusBadRequest { // no user can have such a name
+		p.users[key] = ""
+		return "", nil
 	}
-	if err != nil {
+	if err := p.a.check(got, err); err != nil {
 		return "", err
 	}
-	p.users[key] = ""
-	if len(found) > 0 && username != "" {
-		p.users[key] = found[0].ID
+	if p.users[key] = ""; len(got.JSON200.Items) > 0 {
+		p.users[key] = got.JSON200.Items[0].ID
 	}
 	return p.users[key], nil
 }
