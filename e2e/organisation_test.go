@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -270,7 +271,7 @@ func (o *company) rotatedUnderLoad() {
 				if access == "" {
 					return
 				}
-				if err := keys.verify(access, o.g.issuer); err != nil {
+				if err := keys.verify(o.t.Context(), access, o.g.issuer); err != nil {
 					o.t.Errorf("a token is not verified: %v", err)
 				}
 				verified.Add(1)
@@ -347,7 +348,7 @@ type publishedKeys struct {
 	used []string
 }
 
-func (k *publishedKeys) verify(token, issuer string) error {
+func (k *publishedKeys) verify(ctx context.Context, token, issuer string) error {
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return err
@@ -356,7 +357,7 @@ func (k *publishedKeys) verify(token, issuer string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.set.Key(kid)) == 0 {
-		response, err := http.Get(k.url) //nolint:noctx // ends with the test's server
+		response, err := get(ctx, k.url)
 		if err != nil {
 			return err
 		}
