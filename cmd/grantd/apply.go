@@ -35,8 +35,8 @@ What apply makes belongs to a set (--set). --prune deletes what belongs to the s
 is no longer in the files, and nothing else; it asks before. What was there before is
 changed, and belongs to no set unless --adopt says so.
 
-` + strings.TrimSuffix(exitCodes, ".") + `, 7 there is something to change (only
-with --dry-run).`,
+` + exitCodes + `
+With --dry-run: 7 there is something to change.`,
 		Example: `  grantd apply -f organisation.yaml --dry-run
   grantd apply -f organisation/ --prune --yes`,
 		Args: cobra.NoArgs,
