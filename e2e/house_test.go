@@ -56,10 +56,13 @@ var rooms = map[string][]string{
 	"grantd/server/session":      {"grantd/storage", "grantd/server/web"},
 	"grantd/server/login":        {"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/server/password", "grantd/templates"},
 	"grantd/server/account":      {"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/templates"},
-	"grantd/server/consent":      {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/templates"},
-	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/api"},
+	"grantd/server/policy":       {"grantd/storage"},
+	"grantd/server/consent":      {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/policy", "grantd/templates"},
+	"grantd/server/audit":        {"grantd/storage", "grantd/server/keys"},
+	"grantd/server/restore":      {"grantd/storage"},
+	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/api"},
 	"grantd/server/oauth": {
-		"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/clientauth", "grantd/server/consent", "grantd/templates",
+		"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/clientauth", "grantd/server/consent", "grantd/server/policy", "grantd/templates",
 	},
 	"grantd/server": {"grantd/storage", "grantd/templates", "grantd/server/..."},
 	"grantd/server/servertest": {

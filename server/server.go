@@ -10,10 +10,12 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"grantd/server/account"
 	"grantd/server/admin"
+	"grantd/server/audit"
 	"grantd/server/catalog"
 	"grantd/server/clientauth"
 	"grantd/server/consent"
@@ -46,6 +48,10 @@ type Config struct {
 	SigningAlgorithm string // one of keys.Algorithms
 	// KeyRotation is how long a signing key signs. Zero: until an admin rotates.
 	KeyRotation time.Duration
+	// AuditRetention is how long audit events are kept. Zero: for ever.
+	AuditRetention time.Duration
+	// SealEvery is how often the audit events are sealed. Zero: audit.SealInterval.
+	SealEvery time.Duration
 	// Listeners are the addresses that the process listens on, which no document is
 	// fetched from.
 	Listeners []string
@@ -68,8 +74,11 @@ type Server struct {
 	store   storage.Store
 	catalog *catalog.Catalog
 	signing *keys.Signing
-	now     func() time.Time
-	metrics *metrics
+	audit   *audit.Chain
+	// sealEvery is how often audit seals.
+	sealEvery time.Duration
+	now       func() time.Time
+	metrics   *metrics
 	// documents finds clients that describe themselves.
 	documents *registration.Documents
 	public    http.Handler
@@ -98,6 +107,11 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.signing = &keys.Signing{Store: s.store, Root: c.Root, Algorithm: c.SigningAlgorithm, RotateEvery: c.KeyRotation, Now: s.now}
 	if err := s.signing.Load(ctx); err != nil {
 		return nil, err
+	}
+
+	s.audit = &audit.Chain{Store: s.store, Root: c.Root, Retention: c.AuditRetention, Now: s.now}
+	if s.sealEvery = c.SealEvery; s.sealEvery <= 0 {
+		s.sealEvery = audit.SealInterval
 	}
 
 	rooms, err := s.build(c, s.signing)
@@ -215,7 +229,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		account: &account.Handler{Pages: pages, Sessions: sessions},
 		admin: admin.New(admin.Config{
 			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
-			SigningKeys: signing, Sealer: c.Root, Profiles: known, Now: s.now,
+			SigningKeys: signing, Trust: trust, Chain: s.audit, Sealer: c.Root, Profiles: known, Now: s.now,
 		}),
 	}
 	r.registration = &registration.Registration{
@@ -271,11 +285,25 @@ func (s *Server) Beat(ctx context.Context) error { return s.catalog.Beat(ctx) }
 // Tend looks after the signing keys once, as Run does each minute.
 func (s *Server) Tend(ctx context.Context) error { return s.signing.Tend(ctx) }
 
+// Seal seals the audit events that no seal covers yet, as Run does every few
+// seconds.
+func (s *Server) Seal(ctx context.Context) error { return s.audit.Seal(ctx) }
+
+// Expire removes audit events that are past their retention, as Run does each
+// minute.
+func (s *Server) Expire(ctx context.Context) error {
+	_, err := s.audit.Expire(ctx)
+	return err
+}
+
 // Run does what goes on beside the requests, until ctx ends: it follows the
-// version row, rotates the signing keys and sweeps away what nothing needs any
-// more.
+// version row, seals the audit events, rotates the signing keys and sweeps away
+// what nothing needs any more.
 func (s *Server) Run(ctx context.Context) error {
 	go s.catalog.Run(ctx)
+	var sealing sync.WaitGroup
+	sealing.Go(func() { s.audit.Run(ctx, s.sealEvery) })
+	defer sealing.Wait()
 	defer s.documents.Stop()
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
@@ -285,6 +313,9 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 			s.sweep(ctx)
+			if err := s.Expire(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				logSweepError(ctx, err)
+			}
 			if err := s.Tend(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				slog.ErrorContext(ctx, "the signing keys could not be looked after; it is tried again", "error", err.Error())
 			}

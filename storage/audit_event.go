@@ -14,6 +14,7 @@ type AuditEvent struct {
 	Action string            // noun.verb, as "grant.approved"
 	Target string            // id of what was acted on
 	Detail map[string]string // further values, by name
+	Seal   EventSeal         // its place in the chain; zero until it is sealed
 }
 
 // NewAuditEvent returns an event with a fresh id.
@@ -32,10 +33,24 @@ func (e AuditEvent) With(name, value string) AuditEvent {
 	return e
 }
 
+// LastRune sorts after every character, so that texts which begin with a prefix are
+// those from prefix to prefix + LastRune.
+const LastRune = "\U0010FFFF"
+
+// AuditFilter selects AuditEvents; empty fields select all.
+type AuditFilter struct {
+	Actor  string // of whoever's name begins so
+	Action string // of every kind that begins so
+	Target string
+	Since  time.Time // At is this or later
+	Until  time.Time // At is earlier than this
+	Newest bool      // the newest first; Page.After is then the id to go on before
+}
+
 // AuditEventStore keeps AuditEvents. Most are written by the act they record.
 type AuditEventStore interface {
 	// RecordAuditEvent writes an event that accompanies no other change.
 	RecordAuditEvent(ctx context.Context, event AuditEvent) error
 	// AuditEvents lists by ID.
-	AuditEvents(ctx context.Context, page Page) ([]*AuditEvent, error)
+	AuditEvents(ctx context.Context, filter AuditFilter, page Page) ([]*AuditEvent, error)
 }

@@ -46,9 +46,9 @@ type AuthorizationCodeStore interface {
 	// cover c.Scopes, and its User, Client and the Session be live at that moment,
 	// else ErrNotFound. ErrConsumed: the id is taken.
 	CreateCode(ctx context.Context, c *AuthorizationCode, sessionID string) error
-	// Code returns the code, redeemed or not, with the scopes its Grant has now
-	// (nil when there is no Grant or the user is disabled). ErrNotFound.
-	Code(ctx context.Context, id string) (code *AuthorizationCode, grantScopes []string, err error)
+	// Code returns the code, redeemed or not, with what stands behind it now.
+	// ErrNotFound.
+	Code(ctx context.Context, id string) (code *AuthorizationCode, standing Standing, err error)
 	// RedeemCode marks the code redeemed and inserts the Family it makes, in one
 	// statement. f.Scopes loses what was taken from the code since it was read.
 	// ErrConsumed: it was redeemed, failed too often, expired by f.CreatedAt, its

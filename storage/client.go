@@ -80,6 +80,9 @@ type Client struct {
 	// zero for others.
 	DocumentFetchedAt time.Time
 
+	// ManagedBy is the set that "grantd apply" keeps the client in; empty: none.
+	ManagedBy string
+
 	Disabled  bool
 	Secrets   []ClientSecret // oldest first, expired ones included
 	CreatedAt time.Time
@@ -151,9 +154,12 @@ type ClientStore interface {
 	// registration (RFC 7592 §2.2). Grants whose RedirectURI it gives up end, and
 	// codes on their way there.
 	UpdateDynamicClient(ctx context.Context, c *Client, event AuditEvent) error
-	// DeleteClient deletes the client and everything it was granted. ErrNotFound.
+	// DeleteClient deletes the client and everything it was granted, and takes it out
+	// of the Policies that name it; one that named nothing else is deleted.
+	// ErrNotFound.
 	DeleteClient(ctx context.Context, id string, event AuditEvent) error
-	// AddClientSecret adds a secret to the client. ErrNotFound: no such client.
+	// AddClientSecret adds a secret to the client. ErrNotFound: no such client;
+	// ErrExists: the secret's id is taken, or the client has this secret already.
 	AddClientSecret(ctx context.Context, id string, secret ClientSecret, event AuditEvent) error
 	// DeleteClientSecret deletes one secret of the client. ErrNotFound.
 	DeleteClientSecret(ctx context.Context, id, secretID string, event AuditEvent) error

@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/base32"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
@@ -23,10 +24,18 @@ const (
 	PrefixToken         = "tok_"
 	PrefixAuditEvent    = "evt_"
 	PrefixDevice        = "dev_"
+	PrefixGroup         = "grp_"
+	PrefixPolicy        = "pol_"
 	// PrefixInitialAccessToken is not that of the token, which is a secret.
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"
 )
+
+// ownPrefix is the shape of all of these, of secrets too, and of those to come.
+var ownPrefix = regexp.MustCompile(`^(?i)[a-z]{1,4}_`)
+
+// HasOwnPrefix reports whether text begins like an id, token or secret of grantd's.
+func HasOwnPrefix(text string) bool { return ownPrefix.MatchString(text) }
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 

@@ -28,7 +28,7 @@ type Session struct {
 // asked about, what the User has approved for them.
 type SignIn struct {
 	Session Session
-	User    User   // without PasswordHash and Groups
+	User    User   // without PasswordHash
 	Grant   *Grant // nil: nothing approved
 }
 

@@ -53,6 +53,16 @@ func fixtures() []fixture {
 		{"consent_verified", consent(consentVerified())},
 		{"consent_unverified", consent(consentUnverified())},
 		{"consent_known", consent(consentKnown())},
+		{"consent_policy", consent(func() templates.ConsentPage {
+			p := consentUnverified()
+			p.Client.Trusted = true
+			p.Policies = []string{"Everyone may approve every MCP server", `Interns “read”, & <b>write</b>`}
+			p.Withheld = []string{"notes:purge", "notes:<script>"}
+			for i, risk := range []string{"read", "write", "destructive"} {
+				p.Scopes[i].Risk = risk
+			}
+			return p
+		}())},
 		{"consent_known_loopback", consent(func() templates.ConsentPage {
 			p := consentLoopback()
 			p.Client.Host, p.Client.Known, p.Client.Source = "claude.ai", "Claude Code", "metadata_document"

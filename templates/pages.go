@@ -44,6 +44,8 @@ type ConsentPage struct {
 	Client              ConsentClient
 	Resource            ConsentResource
 	Scopes              []ConsentScope
+	Policies            []string // names of the policies that let the person allow these
+	Withheld            []string // names of scopes that no policy lets them allow
 	Account             Account
 	RefreshLifetimeDays int    // the longest the approval can last unasked; 0 without a refresh token
 	SwitchAccountURL    string // relative URL, "" for none
@@ -59,6 +61,7 @@ type ConsentClient struct {
 	Loopback     bool   // the answer goes to a program on this computer
 	Device       bool   // the answer goes to the device that asked
 	Verified     bool   // registered by an admin
+	Trusted      bool   // describes itself, from where the administrators trust
 	Known        string // the title of the profile that knows where it comes from, "" for none
 	Source       string // "registered", "dynamic" or "metadata_document"
 }
@@ -75,7 +78,8 @@ type ConsentScope struct {
 	Name        string
 	Description string
 	Tools       []string
-	Approved    bool // allowed before
+	Risk        string // "read", "write" or "destructive"; "" for unknown
+	Approved    bool   // allowed before
 	Checked     bool
 }
 

@@ -127,7 +127,7 @@ func TestResourceCommands(t *testing.T) {
 	added := o.object("resource", "add", uri, "--name", "Notes", "--scope", "notes:read=Read your notes", "--scope", "notes:write=Change a=b",
 		"--tool", "notes:read=list,read", "--tool", "notes:read=search")
 	got, _ := json.Marshal(added["scopes"])
-	if want := `[{"description":"Read your notes","name":"notes:read","tools":["list","read","search"]},{"description":"Change a=b","name":"notes:write"}]`; string(got) != want {
+	if want := `[{"description":"Read your notes","name":"notes:read","risk":"write","tools":["list","read","search"]},{"description":"Change a=b","name":"notes:write","risk":"write"}]`; string(got) != want {
 		t.Errorf("scopes = %s, want %s", got, want)
 	}
 	wantText(t, "adding it twice", o.do(4, "resource", "add", uri+"/", "--name", "Again").stderr, "already")
@@ -172,15 +172,29 @@ func TestUserAndGroupCommands(t *testing.T) {
 	wantText(t, "a name that is taken", o.do(4, "user", "add", "Alice", "--no-password").stderr, "username")
 	wantText(t, "two faults", o.do(1, "user", "add", "eve", "--no-password", "--email", "x", "--group", "a", "--group", "a").stderr, "--email must be", "--group, number 2: is there more than once")
 
-	o.do(0, "group", "add", "admins", "alice", "bob")
-	o.do(0, "group", "remove", "staff", "alice")
-	if groups := o.do(0, "group", "list").stdout; strings.Join(strings.Fields(groups), " ") != "GROUP MEMBERS admins 2 staff 0" {
+	o.do(0, "group", "add", "admins", "--description", "Us")
+	wantText(t, "a group that is there", o.do(4, "group", "add", "admins").stderr, "a group with this name")
+	o.do(0, "group", "add-member", "admins", "alice", "bob")
+	o.do(0, "group", "add-member", "admins", "alice")
+	o.do(0, "group", "remove-member", "staff", "alice")
+	o.do(0, "group", "remove-member", "staff", "alice")
+	if groups := o.do(0, "group", "list").stdout; strings.Join(strings.Fields(groups), " ") != "GROUP MEMBERS DESCRIPTION admins 2 Us staff 0" {
 		t.Errorf("groups are\n%s", groups)
 	}
-	if members := o.items("group", "show", "admins"); len(members) != 2 {
+	if members := o.items("group", "members", "admins"); len(members) != 2 {
 		t.Errorf("members = %v", members)
 	}
-	o.do(3, "group", "add", "admins", "nobody")
+	o.do(3, "group", "add-member", "admins", "nobody")
+	o.do(3, "group", "add-member", "nobodies", "alice")
+	if set := o.object("group", "set", "admins", "--description", "", "--managed-by", "ours"); set["description"] != nil || set["managed_by"] != "ours" || set["members"] != 2.0 {
+		t.Errorf("set to %v", set)
+	}
+	wantText(t, "deleting by accident", o.do(2, "group", "delete", "admins").stderr, "--yes")
+	o.do(0, "group", "delete", "admins", "--yes")
+	o.do(3, "group", "show", "admins")
+	if groups, _ := json.Marshal(o.object("user", "show", "bob")["groups"]); string(groups) != "[]" {
+		t.Errorf("bob is left in %s", groups)
+	}
 
 	o.do(0, "user", "disable", "alice", "--yes")
 	wantText(t, "the list", o.do(0, "user", "list").stdout, "alice", "yes")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
@@ -29,6 +30,7 @@ var clients = &noun[api.Client]{
 		{"contact", "contacts", listField, "an `address` of those responsible for it"},
 		{"jwks-uri", "jwks_uri", textField, "where its public keys are, for private_key_jwt; jwks itself goes into --file"},
 		{"signing-alg", "token_endpoint_auth_signing_alg", textField, "the one algorithm of its assertions: ES256, EdDSA, PS256 or RS256"},
+		managedBy,
 	},
 	example: `  grantd client add --name Desk --redirect-uri http://127.0.0.1/callback --auth none
   grantd client add --name "Nightly import" --grant-type client_credentials --scope files:read`,
@@ -101,6 +103,7 @@ var clients = &noun[api.Client]{
 			{"contacts", strings.Join(c.Contacts, ", ")},
 			{"software_id", c.SoftwareID},
 			{"software_version", c.SoftwareVersion},
+			{"managed_by", c.ManagedBy},
 			{"created_at", second(&c.CreatedAt)},
 			{"updated_at", second(&c.UpdatedAt)},
 		}
@@ -133,14 +136,20 @@ func newClientSecretCommand(environ []string) *cobra.Command {
 			}
 			return printList(a, got.JSON200.Items, []column[api.ClientSecret]{
 				{"SECRET", func(s api.ClientSecret) string { return s.ID }, whole},
+				{"FINGERPRINT", func(s api.ClientSecret) string { return s.Fingerprint }, whole},
 				{"CREATED", func(s api.ClientSecret) string { return minute(s.CreatedAt) }, short},
 				{"EXPIRES", func(s api.ClientSecret) string { return second(s.ExpiresAt) }, short},
 			}, "The client has no secret.")
 		})
 
-	add := clients.one(environ, &cobra.Command{Use: "add", Short: "Make another secret; the ones it has stay valid"},
+	add := clients.one(environ, newClientSecretAdd(),
 		func(ctx context.Context, a *admin, c *api.Client, _ string) error {
-			got, err := a.api.CreateClientSecretWithResponse(ctx, c.ID, &api.CreateClientSecretParams{IdempotencyKey: uuid.NewString()})
+			chosen, err := a.chosenSecret()
+			if err != nil {
+				return err
+			}
+			got, err := a.api.CreateClientSecretWithResponse(ctx, c.ID, &api.CreateClientSecretParams{IdempotencyKey: uuid.NewString()},
+				api.ClientSecretFields{ClientSecret: chosen})
 			if err := a.check(got, err); err != nil {
 				return err
 			}
@@ -149,9 +158,12 @@ func newClientSecretCommand(environ []string) *cobra.Command {
 			}
 			made := got.JSON201
 			err = writeProperties(a.cmd.OutOrStdout(), []property{
-				{"id", made.ID}, {"client_secret", made.ClientSecret}, {"created_at", second(&made.CreatedAt)},
+				{"id", made.ID}, {"client_secret", made.ClientSecret}, {"fingerprint", made.Fingerprint}, {"created_at", second(&made.CreatedAt)},
 			})
-			a.say("\nThe secret is shown this once: keep it now. When the client uses it, delete the old one:\n"+
+			if made.ClientSecret != "" {
+				a.say("\nThe secret is shown this once: keep it now.")
+			}
+			a.say("\nWhen the client uses it, delete the old one:\n"+
 				"grantd client secret list %[1]s; grantd client secret delete %[1]s SECRET", c.ClientID)
 			return err
 		})
@@ -175,5 +187,34 @@ func newClientSecretCommand(environ []string) *cobra.Command {
 		a.say("The secret is deleted.")
 		return nil
 	})
-	return group(&cobra.Command{Use: "secret", Short: "Rotate a client's secret"}, list, add, remove)
+	generate := &cobra.Command{
+		Use: "generate", Short: "Print a secret for a client that \"grantd apply\" or --secret-file will give it", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			secret, _ := storage.NewSecret(storage.SecretPrefixClient)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), secret)
+			return err
+		},
+	}
+	return group(&cobra.Command{Use: "secret", Short: "Rotate a client's secret"}, list, add, remove, generate)
+}
+
+const secretFileFlag = "secret-file"
+
+func newClientSecretAdd() *cobra.Command {
+	cmd := &cobra.Command{Use: "add", Short: "Give a client another secret; the ones it has stay valid"}
+	cmd.Flags().String(secretFileFlag, "", "`file` with a secret made by \"grantd client secret generate\" (otherwise the server makes one and shows it)")
+	return cmd
+}
+
+// chosenSecret is what --secret-file names, or empty.
+func (a *admin) chosenSecret() (string, error) {
+	file, err := a.cmd.Flags().GetString(secretFileFlag)
+	if err != nil || file == "" {
+		return "", err
+	}
+	text, fault := readSecretFile(file)
+	if fault != nil {
+		return "", Faults{{Where: "--" + secretFileFlag, Problem: fault.Problem, Mend: fault.Mend}}
+	}
+	return text, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grantd/api"
+	"grantd/storage"
 )
 
 func newGrantCommand(environ []string) *cobra.Command {
@@ -38,12 +39,18 @@ tokens as inactive, and people must approve again.
 }
 
 func addGrantFilters(environ []string, cmd *cobra.Command) {
-	cmd.Flags().String("user", "", "only those of this user (id or username)")
-	cmd.Flags().String("client", "", "only those for this client (id or client_id)")
-	cmd.Flags().String("resource", "", "only those at this resource (id or URI)")
+	addReferences(environ, cmd, map[string]string{
+		"user": "only those of this user (id or username)", "client": "only those for this client (id or client_id)",
+		"resource": "only those at this resource (id or URI)",
+	})
+}
+
+// addReferences adds the flags that grantFilter reads, with what they are for.
+func addReferences(environ []string, cmd *cobra.Command, usage map[string]string) {
 	for flag, complete := range map[string]cobra.CompletionFunc{
 		"user": users.complete(environ), "client": clients.complete(environ), "resource": resources.complete(environ),
 	} {
+		cmd.Flags().String(flag, "", usage[flag])
 		// It fails for a flag that does not exist.
 		_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 			return complete(cmd, nil, typed)
@@ -53,6 +60,13 @@ func addGrantFilters(environ []string, cmd *cobra.Command) {
 
 // grantFilter is what the filters that were given name.
 func grantFilter(ctx context.Context, a *admin) (params api.ListGrantsParams, given bool, err error) {
+	return grantFilterBy(ctx, a, idOf[api.User], idOf[api.Client], idOf[api.Resource])
+}
+
+// resolver finds the id that a reference means.
+type resolver[T any] func(ctx context.Context, a *admin, n *noun[T], reference string) (string, error)
+
+func grantFilterBy(ctx context.Context, a *admin, user resolver[api.User], client resolver[api.Client], resource resolver[api.Resource]) (params api.ListGrantsParams, given bool, err error) {
 	read := func(flag string, resolve func(reference string) (string, error), into *string) {
 		reference, _ := a.cmd.Flags().GetString(flag)
 		if err != nil || !a.cmd.Flags().Changed(flag) {
@@ -61,9 +75,9 @@ func grantFilter(ctx context.Context, a *admin) (params api.ListGrantsParams, gi
 		given = true
 		*into, err = resolve(reference)
 	}
-	read("user", func(r string) (string, error) { return idOf(ctx, a, users, r) }, &params.UserID)
-	read("client", func(r string) (string, error) { return idOf(ctx, a, clients, r) }, &params.ClientID)
-	read("resource", func(r string) (string, error) { return idOf(ctx, a, resources, r) }, &params.ResourceID)
+	read("user", func(r string) (string, error) { return user(ctx, a, users, r) }, &params.UserID)
+	read("client", func(r string) (string, error) { return client(ctx, a, clients, r) }, &params.ClientID)
+	read("resource", func(r string) (string, error) { return resource(ctx, a, resources, r) }, &params.ResourceID)
 	return params, given, err
 }
 
@@ -73,6 +87,14 @@ func idOf[T any](ctx context.Context, a *admin, n *noun[T], reference string) (s
 		return "", err
 	}
 	return n.id(*thing), nil
+}
+
+// pastIDOf is idOf for a thing that may be gone: an id stays as it is.
+func pastIDOf[T any](ctx context.Context, a *admin, n *noun[T], reference string) (string, error) {
+	if _, err := storage.IDBytes(n.prefix, reference); err == nil {
+		return reference, nil
+	}
+	return idOf(ctx, a, n, reference)
 }
 
 func selectGrants(ctx context.Context, a *admin, limit int) ([]api.Grant, error) {

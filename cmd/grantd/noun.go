@@ -19,6 +19,7 @@ import (
 // listed, shown, added, changed and deleted, and named by more than its id.
 type noun[T any] struct {
 	name      string // "client"
+	plural    string // "": the name with an s
 	reference string // what names one, for people: "id or client_id"
 	prefix    string // of its ids
 	fields    []field
@@ -26,6 +27,8 @@ type noun[T any] struct {
 	example   string // of add
 	// adds is the argument of add, sent as this field; nil: add has none.
 	adds *field
+	// keepsGrants: deleting one deletes no grant.
+	keepsGrants bool
 
 	list   func(ctx context.Context, a *admin, cursor string) ([]T, string, error)
 	byName func(ctx context.Context, a *admin, name string) ([]T, error)
@@ -51,6 +54,13 @@ func (n *noun[T]) said(thing T) string {
 		said += " (" + printable(title) + ")"
 	}
 	return said
+}
+
+func (n *noun[T]) many() string {
+	if n.plural != "" {
+		return n.plural
+	}
+	return n.name + "s"
 }
 
 // argName is the argument in usage texts.
@@ -90,7 +100,7 @@ func (n *noun[T]) commands(environ []string) []*cobra.Command {
 }
 
 func (n *noun[T]) listCommand(environ []string) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the " + n.name + "s, oldest first", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List the " + n.many() + ", oldest first", Args: cobra.NoArgs}
 	limit := cmd.Flags().Int("limit", 0, "how many at most (default: all)")
 	return adminCommand(environ, cmd, func(ctx context.Context, a *admin, _ []string) error {
 		items, err := all(*limit, func(cursor string) ([]T, string, error) { return n.list(ctx, a, cursor) })
@@ -270,13 +280,17 @@ func (n *noun[T]) disableCommand(environ []string, disable bool, short, warning 
 }
 
 func (n *noun[T]) deleteCommand(environ []string) *cobra.Command {
+	taken, all := " and everything people have approved with it", " and every grant for it"
+	if n.keepsGrants {
+		taken, all = "", ""
+	}
 	cmd := &cobra.Command{
 		Use: "delete", Aliases: []string{"remove"},
-		Short: "Delete a " + n.name + " and everything people have approved with it",
+		Short: "Delete a " + n.name + taken,
 	}
 	addYes(cmd)
 	return n.one(environ, cmd, func(ctx context.Context, a *admin, thing *T, _ string) error {
-		if err := a.confirm("Delete %s and every grant for it? This cannot be undone.", n.said(*thing)); err != nil {
+		if err := a.confirm("Delete %s%s? This cannot be undone.", n.said(*thing), all); err != nil {
 			return err
 		}
 		if err := a.check(n.remove(ctx, a, n.id(*thing))); err != nil {
@@ -315,6 +329,7 @@ func scopeLines(scopes []api.Scope) string {
 		if len(s.Tools) > 0 {
 			lines[i] += "  (" + strings.Join(s.Tools, ", ") + ")"
 		}
+		lines[i] += "  [" + s.Risk + "]"
 	}
 	return strings.Join(lines, "\n")
 }

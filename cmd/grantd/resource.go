@@ -20,6 +20,7 @@ var resources = &noun[api.Resource]{
 		{"scope", "scopes", scopesField, "`NAME=SENTENCE`: a scope, and what people are asked when they approve it"},
 		{"introspection-client", "introspection_clients", listField, "`client_id` of a client that may introspect its tokens"},
 		{"access-token-lifetime", "access_token_lifetime", numberField, "seconds, 60 to 900 (default 600)"},
+		managedBy,
 	},
 	example: `  grantd resource add https://mcp.example.com/mcp --name Notes \
     --scope "notes:read=Read your notes" --tool notes:read=list_notes,read_note`,
@@ -70,6 +71,7 @@ var resources = &noun[api.Resource]{
 			{"scopes", scopeLines(r.Scopes)},
 			{"introspection_clients", strings.Join(r.IntrospectionClients, "\n")},
 			{"access_token_lifetime", strconv.Itoa(r.AccessTokenLifetime) + " seconds"},
+			{"managed_by", r.ManagedBy},
 			{"created_at", second(&r.CreatedAt)},
 			{"updated_at", second(&r.UpdatedAt)},
 		}

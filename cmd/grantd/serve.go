@@ -238,6 +238,7 @@ func (c Config) server(store storage.Store) server.Config {
 		TrustedProxies:   c.TrustedProxies,
 		SigningAlgorithm: c.SigningAlgorithm,
 		KeyRotation:      c.KeyRotation,
+		AuditRetention:   c.AuditRetention,
 		Listeners:        []string{c.Listen, c.AdminListen},
 		OutboundAllow:    c.OutboundAllow,
 		OutboundRoots:    c.OutboundRoots,

@@ -56,6 +56,10 @@ var settings = []setting{
 		usage: "how long a signing key signs, as 90d or 36h; 0: until \"grantd key rotate\"",
 	},
 	{
+		name: "audit-retention", fallback: "0",
+		usage: "how long audit events are kept, as 400d; 0: for ever. The audit chain stays whole without them",
+	},
+	{
 		name: "root-key", secret: true, list: true,
 		usage: "32 bytes in base64 that all other keys derive from; several for rotation, the first signs (default: made beside the SQLite file; required with Postgres)",
 	},

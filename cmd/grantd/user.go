@@ -120,7 +120,46 @@ func newUserCommand(environ []string) *cobra.Command {
 		a.say("The user %s has a new password and is signed out everywhere.", printable(changed.Username))
 		return nil
 	})
-	return adminGroup("user", "Manage users: the people who can sign in and approve", append(commands, password,
+	return adminGroup("user", "Manage users: the people who can sign in and approve", append(commands, password, newEraseCommand(environ),
 		users.disableCommand(environ, true, "Stop a user: sessions, grants and tokens end now", "They are signed out, and everything they have approved ends now and stays ended."),
 		users.disableCommand(environ, false, "Let a disabled user sign in again; what they had approved is gone", ""))...)
+}
+
+// newEraseCommand takes an id of a user who is gone too.
+func newEraseCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "erase USER",
+		Short: "Delete a user and erase their data from the audit",
+		Long: `Delete a user, named by id or username, and make name, email, username and addresses
+unreadable in the audit events that tell of them. What is left names nobody: the id.
+"grantd audit verify" still finds the chain whole. A user who is deleted already is named
+by the id.
+
+` + exitCodes,
+		Args:              argument(1, "one user, by its "+users.reference),
+		ValidArgsFunction: users.complete(environ),
+	}
+	addYes(cmd)
+	return adminCommand(environ, cmd, func(ctx context.Context, a *admin, args []string) error {
+		id := args[0]
+		if _, err := storage.IDBytes(storage.PrefixUser, id); err != nil {
+			u, _, err := users.resolve(ctx, a, id)
+			if err != nil {
+				return err
+			}
+			id = u.ID
+		}
+		if err := a.confirm("Delete the user %s and erase their data from the audit? This cannot be undone.", printable(args[0])); err != nil {
+			return err
+		}
+		got, err := a.api.EraseUserWithResponse(ctx, id)
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(got.Body)
+		}
+		a.say("The user is deleted, and %d audit events no longer say who it was.", got.JSON200.Events)
+		return nil
+	})
 }

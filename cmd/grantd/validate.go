@@ -38,6 +38,7 @@ type Config struct {
 	TLSCert, TLSKey  string
 	SigningAlgorithm string
 	KeyRotation      time.Duration // 0: never by itself
+	AuditRetention   time.Duration // 0: for ever
 	OutboundAllow    []outbound.Allowed
 	OutboundRoots    *x509.CertPool // nil: the system's
 	OutboundProxy    *url.URL       // nil: none
@@ -76,6 +77,7 @@ func (s *Settings) Config() (Config, error) {
 	c.OutboundProxy = s.outboundProxy(c.OutboundAllow)
 	c.SigningAlgorithm = s.signingAlgorithm()
 	c.KeyRotation = s.keyRotation()
+	c.AuditRetention = s.auditRetention()
 	c.Migrate = s.migrate(c.Database)
 	c.LogLevel = s.logLevel()
 	if len(s.faults) > 0 {
@@ -366,6 +368,22 @@ func (s *Settings) keyRotation() time.Duration {
 		s.fault(from.name, "is "+given+": no key would have the time to become known", "give 1h or more, or 0 for never")
 	}
 	return every
+}
+
+// minAuditRetention keeps what happened last for long enough to be looked at.
+const minAuditRetention = 24 * time.Hour
+
+// auditRetention reads a duration that may also be in days.
+func (s *Settings) auditRetention() time.Duration {
+	given, from := s.get("audit-retention")
+	kept, err := parseDays(given)
+	switch {
+	case err != nil || kept < 0:
+		s.fault(from.name, "is "+strconv.Quote(given)+", which is no time", "write it as 400d, or 0 for ever")
+	case kept > 0 && kept < minAuditRetention:
+		s.fault(from.name, "is "+given+": nobody could look at what happened", "give 1d or more, or 0 for ever")
+	}
+	return kept
 }
 
 // parseDays is time.ParseDuration that also takes days, as 90d.

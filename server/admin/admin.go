@@ -24,6 +24,7 @@ type Store interface {
 	storage.GroupStore
 	storage.IdempotencyKeyStore
 	storage.RegistrationPolicyStore
+	storage.PolicyStore
 	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
 	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
@@ -31,7 +32,8 @@ type Store interface {
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
-	AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error)
+	storage.AuditEventStore
+	SealedAuditEvents(ctx context.Context, number int64, position, limit int) ([]*storage.AuditEvent, error)
 }
 
 // SigningKeys moves the signing keys on. Both complete the event and fail with
@@ -41,6 +43,13 @@ type SigningKeys interface {
 	Rotate(ctx context.Context, active, next *storage.SigningKey, event storage.AuditEvent) error
 	// Revoke withdraws one of rows, which are all keys.
 	Revoke(ctx context.Context, rows []*storage.SigningKey, key *storage.SigningKey, event storage.AuditEvent) error
+}
+
+// Trust says how clients stand that introduce themselves. Its errors are outages.
+type Trust interface {
+	Client(ctx context.Context, c *storage.Client) (storage.RegistrationMode, error)
+	// Level returns how far a client is known.
+	Level(ctx context.Context, c *storage.Client) (storage.ClientTrust, error)
 }
 
 // Sealer seals text so that only this server's root keys open it.
@@ -68,6 +77,8 @@ type Config struct {
 	// all.
 	CheckURL    func(url string) error
 	SigningKeys SigningKeys
+	Trust       Trust
+	Chain       Chain
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
@@ -81,7 +92,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		signingKeys: cfg.SigningKeys, trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -111,6 +122,8 @@ type handlers struct {
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
 	signingKeys  SigningKeys
+	trust        Trust
+	chain        Chain
 	sealer       Sealer
 	profiles     profiles.Set
 	clock        func() time.Time
@@ -144,6 +157,18 @@ func taken(err error, message string) error {
 		return &web.Error{Status: http.StatusConflict, Code: "already-exists", Message: message, Err: err}
 	}
 	return err
+}
+
+// stillFree is the end of a dry run of a create: found is what looking for a thing of
+// that name returned.
+func stillFree(found error, message string) error {
+	if errors.Is(found, storage.ErrNotFound) {
+		return nil
+	}
+	if found == nil {
+		found = storage.ErrExists
+	}
+	return taken(found, message)
 }
 
 // checkID refuses with ErrNotFound what cannot be an id, so that nothing strange

@@ -21,6 +21,8 @@ import (
 	"grantd/api"
 	"grantd/migrations"
 	"grantd/server/admin"
+	"grantd/server/audit"
+	"grantd/server/catalog"
 	"grantd/server/keys"
 	"grantd/server/profiles"
 	"grantd/server/registration"
@@ -42,6 +44,7 @@ type server struct {
 	handler http.Handler
 	store   storage.Store
 	signing *keys.Signing // has no keys before makeKeys
+	chain   *audit.Chain
 
 	mu     sync.Mutex
 	now    time.Time
@@ -84,8 +87,10 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.chain = &audit.Chain{Store: store, Root: root, Now: now}
 	s.handler = admin.New(admin.Config{
-		Store: inner, SigningKeys: s.signing, Sealer: root,
+		Store: inner, SigningKeys: s.signing, Sealer: root, Chain: s.chain,
+		Trust: &registration.Trust{Policies: catalog.New(store, nil), Profiles: known},
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"grantd/server/keys"
+	"grantd/server/policy"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/templates"
@@ -53,9 +54,12 @@ type Question struct {
 	Step        string // what the page's URLs remember beyond Query
 	Client      *storage.Client
 	Known       string // what the client is known as by where it comes from, or ""
+	Trust       storage.ClientTrust
 	RedirectURI string
 	Resource    *storage.Resource
 	Scopes      []string
+	Decision    policy.Decision // by which policies the scopes are allowed
+	Withheld    []string        // scopes that were asked for and are not
 	SignIn      *storage.SignIn
 	// Device asks instead of an authorization request (RFC 8628 §3.3), which then
 	// has no Query and no RedirectURI. UserCode is its code as people see it.
@@ -152,12 +156,13 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		Action: root + "/authorize?" + q.Query + q.Step,
 		Client: templates.ConsentClient{
 			Name: q.Client.ClientName, Host: ClientHost(q.Client), RedirectHost: RedirectHost(q.RedirectURI),
-			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Known: q.Known, Source: string(q.Client.Source),
+			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Trusted: q.Trust == storage.TrustTrusted, Known: q.Known, Source: string(q.Client.Source),
 		},
 		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
 		SwitchAccountURL: root + "/login?" + q.Query + q.Step,
 	}
+	page.Policies, page.Withheld = q.Decision.Names(), q.Withheld
 	if q.Device != nil {
 		page.UserCode, page.Action = q.UserCode, root+"/device"
 		page.SwitchAccountURL = root + "/login?user_code=" + url.QueryEscape(q.UserCode)
@@ -172,7 +177,7 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 	for _, scope := range q.Resource.Scopes {
 		if slices.Contains(q.Scopes, scope.Name) {
 			approved := q.SignIn.Grant != nil && slices.Contains(q.SignIn.Grant.Scopes, scope.Name)
-			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Approved: approved, Checked: true})
+			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Risk: string(scope.Risk), Approved: approved, Checked: true})
 		}
 	}
 	return page

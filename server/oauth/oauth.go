@@ -27,11 +27,12 @@ type Store interface {
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
 }
 
-// Catalog finds Clients and Resources, usually without asking the database.
+// Catalog finds Clients, Resources and Policies, usually without asking the database.
 type Catalog interface {
 	Client(ctx context.Context, clientID string) (*storage.Client, error)
 	ClientByID(ctx context.Context, id string) (*storage.Client, error)
 	Resources(ctx context.Context) ([]*storage.Resource, error)
+	Policies(ctx context.Context) ([]*storage.Policy, error)
 }
 
 // Clients finds the client that a person is asked about. One that describes itself

@@ -62,9 +62,11 @@ type options struct {
 	roots    *x509.CertPool // of the hosts of documents
 	clock    *Clock
 	rotation time.Duration
-	host     string
-	issuer   string
-	tls      bool
+	// retention is that of audit events.
+	retention time.Duration
+	host      string
+	issuer    string
+	tls       bool
 }
 
 // Option chooses something about a test server.
@@ -109,6 +111,9 @@ func WithClock(c *Clock) Option { return func(o *options) { o.clock = c } }
 
 // WithKeyRotation rotates the signing keys by schedule.
 func WithKeyRotation(every time.Duration) Option { return func(o *options) { o.rotation = every } }
+
+// WithAuditRetention removes audit events after that time.
+func WithAuditRetention(d time.Duration) Option { return func(o *options) { o.retention = d } }
 
 // WithHost makes the issuer's host this name instead of 127.0.0.1.
 func WithHost(host string) Option { return func(o *options) { o.host = host } }
@@ -176,7 +181,8 @@ func New(t testing.TB, opts ...Option) *Server {
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
 		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, OutboundRoots: o.roots, OutboundResolver: onlyLocalhost{},
 		Now:         o.clock.Now,
-		KeyRotation: o.rotation,
+		KeyRotation: o.rotation, AuditRetention: o.retention,
+		SealEvery: 24 * time.Hour, // when a test says so
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -211,6 +217,23 @@ func (s *Server) Beat() {
 
 // Tend has the server look after its signing keys, as it does each minute.
 func (s *Server) Tend() error { return s.server.Tend(s.t.Context()) }
+
+// Seal has the server seal its audit events, as it does every few seconds.
+func (s *Server) Seal() {
+	s.t.Helper()
+	if err := s.server.Seal(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Expire has the server remove audit events past their retention, as it does each
+// minute.
+func (s *Server) Expire() {
+	s.t.Helper()
+	if err := s.server.Expire(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+}
 
 // onlyLocalhost knows no other name, so that no test reaches out.
 type onlyLocalhost struct{}

@@ -37,26 +37,27 @@ FROM live`
 }
 
 // Code implements storage.AuthorizationCodeStore.
-func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, []string, error) {
+func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, storage.Standing, error) {
 	const sql = `
 SELECT c.id, c.grant_id, c.user_id, c.client_id, c.resource_id, c.scopes, c.redirect_uri, c.code_challenge,
-	c.created_at, c.expires_at, c.redeemed_at, c.failed_proofs, g.scopes
+	c.created_at, c.expires_at, c.redeemed_at, c.failed_proofs, g.scopes,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = c.user_id ORDER BY group_name)
 FROM authorization_codes c
 JOIN users u ON u.id = c.user_id
 LEFT JOIN grants g ON g.id = c.grant_id AND NOT u.disabled
 WHERE c.id = $1`
 	var (
-		c           storage.AuthorizationCode
-		grantScopes []string
+		c        storage.AuthorizationCode
+		standing storage.Standing
 	)
 	err := s.row(ctx, "read a code", sql, []any{id},
 		&c.ID, (*zeronull.Text)(&c.GrantID), &c.UserID, &c.ClientID, &c.ResourceID, &c.Scopes, &c.RedirectURI,
 		&c.CodeChallenge, &c.CreatedAt, &c.ExpiresAt, (*zeronull.Timestamptz)(&c.RedeemedAt), &c.FailedProofs,
-		&grantScopes)
+		&standing.Scopes, &standing.Groups)
 	if err != nil {
-		return nil, nil, err
+		return nil, storage.Standing{}, err
 	}
-	return &c, grantScopes, nil
+	return &c, standing, nil
 }
 
 // RedeemCode implements storage.AuthorizationCodeStore. The Grant is locked

@@ -35,10 +35,11 @@ WITH live AS (
 	FOR KEY SHARE OF scopes
 )`
 	allHeld     = `(SELECT count(*) FROM held) = cardinality($13)`
-	insertGrant = `
-	INSERT INTO grants (id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at)
-	SELECT $14::text, live.user_id, live.client_id, live.resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz
-	FROM live`
+	insertGrant = grantValues + `false FROM live`
+	// grantValues lacks whether it is in advance.
+	grantValues = `
+	INSERT INTO grants (id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at, in_advance)
+	SELECT $14::text, live.user_id, live.client_id, live.resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz, `
 	mergeGrant = `
 	ON CONFLICT (user_id, client_id, resource_id) DO UPDATE SET
 		scopes = ARRAY(
@@ -47,12 +48,17 @@ WITH live AS (
 			) AS decided (name) ORDER BY 1),
 		redirect_uri = EXCLUDED.redirect_uri,
 		client_name = EXCLUDED.client_name,
+		in_advance = EXCLUDED.in_advance,
 		updated_at = EXCLUDED.updated_at`
 )
 
-// approve is what an approval of a page writes. The code is inserted plainly: when
-// its id was used before, the whole statement fails and the Grant stays as it was.
-const approve = `, granted AS (` + insertGrant + `
+// approve is what an approval of a page writes, approveInAdvance what one without a
+// page does. The code is inserted plainly: when its id was used before, the whole
+// statement fails and the Grant stays as it was.
+const (
+	approve          = `, granted AS (` + insertGrant + approved
+	approveInAdvance = `, granted AS (` + grantValues + `true FROM live` + approved
+	approved         = `
 	WHERE ` + allHeld + mergeGrant + `
 	RETURNING id, user_id, client_id, resource_id
 ), coded AS (
@@ -64,6 +70,7 @@ const approve = `, granted AS (` + insertGrant + `
 	RETURNING grant_id
 ), recorded AS (` + recordEvent + `coded)
 SELECT grant_id FROM coded`
+)
 
 // Approve implements storage.GrantStore.
 func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
@@ -73,7 +80,10 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 		c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
 		list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
 		c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt)
-	if a.Document == nil {
+	switch {
+	case a.InAdvance: // and so it is a client with a row
+		return s.row(ctx, "approve in advance", approving+approveInAdvance, args, &c.GrantID)
+	case a.Document == nil:
 		return s.row(ctx, "approve", approving+approve, args, &c.GrantID)
 	}
 	args = append(args, documentArgs(a.Document)...)
@@ -92,7 +102,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 // are in the statement, so that each has its index.
 func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {
 	const sql = `
-SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at
+SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, in_advance, created_at, updated_at
 FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
 	args := []any{page.After, page.Limit}
 	var conditions strings.Builder
@@ -112,15 +122,19 @@ FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
 func (s *Store) DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error {
 	const sql = `
 WITH gone AS (
-	DELETE FROM grants WHERE id = $7 RETURNING id
-), recorded AS (` + recordEvent + `gone)
+	DELETE FROM grants WHERE id = $7 RETURNING id, user_id, client_id, resource_id
+), recorded AS (
+	INSERT INTO audit_events (id, at, actor, action, target, detail)
+	SELECT $1::text, $2::timestamptz, $3::text, $4::text, $5::text,
+		$6::jsonb || jsonb_build_object('user_id', user_id, 'client_id', client_id, 'resource_id', resource_id)
+	FROM gone)
 SELECT id FROM gone`
 	return s.act(ctx, "delete a grant", storage.ErrNotFound, sql, withEvent(event, id)...)
 }
 
 func scanGrant(row pgx.CollectableRow) (*storage.Grant, error) {
 	var g storage.Grant
-	err := row.Scan(&g.ID, &g.UserID, &g.ClientID, &g.ResourceID, &g.Scopes, &g.RedirectURI, &g.ClientName,
+	err := row.Scan(&g.ID, &g.UserID, &g.ClientID, &g.ResourceID, &g.Scopes, &g.RedirectURI, &g.ClientName, &g.InAdvance,
 		&g.CreatedAt, &g.UpdatedAt)
 	return &g, err
 }

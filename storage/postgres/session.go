@@ -31,7 +31,8 @@ func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resource
 	const sql = `
 WITH live AS (
 	SELECT s.id AS session_id, s.token_hash, s.authenticated_at, s.created_at AS session_created_at, s.last_seen_at,
-		u.id AS user_id, u.username, u.version, u.email, u.name, u.created_at, u.updated_at
+		u.id AS user_id, u.username, u.version, u.email, u.name, u.created_at, u.updated_at,
+		ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name) AS groups
 	FROM sessions s
 	JOIN users u ON u.id = s.user_id
 	WHERE s.token_hash = $1 AND s.last_seen_at > $5 AND s.created_at > $6 AND NOT u.disabled
@@ -42,8 +43,8 @@ WITH live AS (
 )
 SELECT session_id, token_hash, authenticated_at, session_created_at,
 	CASE WHEN last_seen_at <= $7 THEN $4::timestamptz ELSE last_seen_at END,
-	live.user_id, username, version, email, name, live.created_at, live.updated_at,
-	g.id, g.scopes, g.redirect_uri, g.client_name, g.created_at, g.updated_at
+	live.user_id, username, version, email, name, live.created_at, live.updated_at, groups,
+	g.id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, false), g.created_at, g.updated_at
 FROM live
 LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resource_id = $3`
 	var (
@@ -57,8 +58,8 @@ LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resour
 		},
 		&in.Session.ID, &in.Session.TokenHash, &in.Session.AuthenticatedAt, &in.Session.CreatedAt,
 		&in.Session.LastSeenAt,
-		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.CreatedAt, &in.User.UpdatedAt,
-		(*zeronull.Text)(&grant.ID), &grant.Scopes, (*zeronull.Text)(&grant.RedirectURI), (*zeronull.Text)(&grant.ClientName),
+		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.CreatedAt, &in.User.UpdatedAt, &in.User.Groups,
+		(*zeronull.Text)(&grant.ID), &grant.Scopes, (*zeronull.Text)(&grant.RedirectURI), (*zeronull.Text)(&grant.ClientName), &grant.InAdvance,
 		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt))
 	if err != nil {
 		return nil, err

@@ -122,21 +122,36 @@ SELECT id FROM gone`
 
 // joinGroups puts the user into the Groups it names, making those that are not
 // there. They are sorted so that two who make the same ones do not wait for each
-// other.
+// other. One that is deleted in between is made again; ErrConflict if that goes on.
 func joinGroups(ctx context.Context, tx pgx.Tx, u *storage.User) error {
 	const (
-		createGroups = `INSERT INTO groups (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING`
-		join         = `INSERT INTO user_groups (user_id, group_name) SELECT $1::text, unnest($2::text[]) ON CONFLICT DO NOTHING`
+		create = `
+INSERT INTO groups (id, name, version) SELECT id, name, 1 FROM unnest($1::text[], $2::text[]) AS g (id, name) ON CONFLICT (name) DO NOTHING`
+		lock = `SELECT name FROM groups WHERE name = ANY ($1) ORDER BY name FOR KEY SHARE`
+		join = `INSERT INTO user_groups (user_id, group_name) SELECT $1::text, unnest($2::text[]) ON CONFLICT DO NOTHING`
 	)
 	if len(u.Groups) == 0 {
 		return nil
 	}
 	groups := slices.Compact(slices.Sorted(slices.Values(u.Groups)))
-	if _, err := tx.Exec(ctx, createGroups, groups); err != nil {
-		return err
+	ids := make([]string, len(groups))
+	for i := range ids {
+		ids[i] = storage.NewID(storage.PrefixGroup)
 	}
-	_, err := tx.Exec(ctx, join, u.ID, groups)
-	return err
+	for range attempts {
+		if _, err := tx.Exec(ctx, create, ids, groups); err != nil {
+			return err
+		}
+		locked, err := tx.Exec(ctx, lock, groups)
+		if err != nil {
+			return err
+		}
+		if int(locked.RowsAffected()) == len(groups) {
+			_, err := tx.Exec(ctx, join, u.ID, groups)
+			return err
+		}
+	}
+	return storage.ErrConflict
 }
 
 // usernameKey is what usernames are compared by.

@@ -13,10 +13,10 @@ const clientValues = `
 	 token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri,
 	 policy_uri, contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg,
 	 disabled, created_at, updated_at, require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash,
-	 registration_digest)`
+	 registration_digest, managed_by)`
 
 const insertClient = `INSERT INTO clients` + clientValues + `
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
@@ -46,7 +46,7 @@ const selectClient = `SELECT id, client_id, source, version, client_name, redire
 	response_types, token_endpoint_auth_method, application_type, scope, resources, client_uri,
 	logo_uri, tos_uri, policy_uri, contacts, software_id, software_version, jwks, jwks_uri,
 	token_endpoint_auth_signing_alg, disabled, created_at, updated_at, require_pushed_authorization_requests,
-	document_fetched_at, vouched, registration_access_token_hash,
+	document_fetched_at, vouched, registration_access_token_hash, managed_by,
 	(SELECT json_group_array(json_object('id', id, 'hash', hex(hash), 'created_at', created_at, 'expires_at', expires_at)
 		ORDER BY created_at, id)
 	 FROM client_secrets WHERE client_secrets.client_id = clients.id)
@@ -78,7 +78,7 @@ const updateClient = `UPDATE clients SET version = version + 1,
 	token_endpoint_auth_method = ?, application_type = ?, scope = ?, resources = ?, client_uri = ?,
 	logo_uri = ?, tos_uri = ?, policy_uri = ?, contacts = ?, software_id = ?, software_version = ?,
 	jwks = ?, jwks_uri = ?, token_endpoint_auth_signing_alg = ?, disabled = ?, updated_at = ?,
-	require_pushed_authorization_requests = ?
+	require_pushed_authorization_requests = ?, managed_by = ?
 	WHERE id = ? AND version = ? RETURNING version`
 
 // UpdateClient implements storage.ClientStore. The trigger client_disabled takes
@@ -105,7 +105,7 @@ func (t *tx) updateClient(c *storage.Client) (version int64, err error) {
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources), c.ClientURI,
 		c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
 		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.UpdatedAt),
-		c.RequirePushedAuthorizationRequests, c.ID, c.Version,
+		c.RequirePushedAuthorizationRequests, c.ManagedBy, c.ID, c.Version,
 	}, &version)
 	if err != nil {
 		return 0, t.conflictOrNotFound(err, existsClient, c.ID)
@@ -115,13 +115,17 @@ func (t *tx) updateClient(c *storage.Client) (version int64, err error) {
 
 const (
 	existsClient = `SELECT 1 FROM clients WHERE id = ?`
-	deleteClient = `DELETE FROM clients WHERE id = ?`
+	deleteClient = `DELETE FROM clients WHERE id = ? RETURNING client_id`
 )
 
 // DeleteClient implements storage.ClientStore. Foreign keys take what was granted.
 func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deleteClient, id); err != nil {
+		var clientID string
+		if err := tx.row(deleteClient, []any{id}, &clientID); err != nil {
+			return err
+		}
+		if err := tx.unname("", clientID, event); err != nil {
 			return err
 		}
 		return tx.changedCatalog(event)
@@ -189,7 +193,7 @@ func scanClient(row scanner) (*storage.Client, error) {
 		&c.TokenEndpointAuthMethod, &c.ApplicationType, intoList{&c.Scope}, intoList{&c.Resources},
 		&c.ClientURI, &c.LogoURI, &c.TosURI, &c.PolicyURI, intoList{&c.Contacts},
 		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt},
-		&c.RequirePushedAuthorizationRequests, intoTime{&c.DocumentFetchedAt}, &c.Vouched, intoBlobOrNil{&c.RegistrationAccessTokenHash}, intoJSON{&secrets},
+		&c.RequirePushedAuthorizationRequests, intoTime{&c.DocumentFetchedAt}, &c.Vouched, intoBlobOrNil{&c.RegistrationAccessTokenHash}, &c.ManagedBy, intoJSON{&secrets},
 	)
 	if err != nil {
 		return nil, err
@@ -216,6 +220,6 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts),
 		c.SoftwareID, c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.CreatedAt), micros(c.UpdatedAt),
-		c.RequirePushedAuthorizationRequests, microsOrNull(c.DocumentFetchedAt), c.Vouched, blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest),
+		c.RequirePushedAuthorizationRequests, microsOrNull(c.DocumentFetchedAt), c.Vouched, blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest), c.ManagedBy,
 	}
 }

@@ -12,7 +12,7 @@ const insertUser = `INSERT INTO users
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const (
-	insertGroups = `INSERT INTO groups (name) SELECT value FROM json_each(?) WHERE true
+	insertGroups = `INSERT INTO groups (id, name, version) SELECT value ->> 'id', value ->> 'name', 1 FROM json_each(?) WHERE true
 		ON CONFLICT (name) DO NOTHING`
 	insertUserGroups = `INSERT INTO user_groups (user_id, group_name) SELECT ?, value FROM json_each(?) WHERE true
 		ON CONFLICT (user_id, group_name) DO NOTHING`
@@ -112,11 +112,14 @@ func (t *tx) writeGroups(u *storage.User) error {
 	if len(u.Groups) == 0 {
 		return nil
 	}
-	groups := list(u.Groups)
-	if _, err := t.exec(insertGroups, groups); err != nil {
+	made := make([]map[string]string, len(u.Groups))
+	for i, name := range u.Groups {
+		made[i] = map[string]string{"id": storage.NewID(storage.PrefixGroup), "name": name}
+	}
+	if _, err := t.exec(insertGroups, asJSON(made)); err != nil {
 		return err
 	}
-	_, err := t.exec(insertUserGroups, u.ID, groups)
+	_, err := t.exec(insertUserGroups, u.ID, list(u.Groups))
 	return err
 }
 

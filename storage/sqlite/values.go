@@ -118,6 +118,18 @@ func (i intoText) Scan(value any) error {
 	return nil
 }
 
+// intoInteger reads an integer; NULL is 0.
+type intoInteger[T int | int64] struct{ to *T }
+
+func (i intoInteger[T]) Scan(value any) error {
+	number, ok := value.(int64)
+	if !ok && value != nil {
+		return fmt.Errorf("an integer is stored as %T", value)
+	}
+	*i.to = T(number)
+	return nil
+}
+
 func scanJSON(value, to any) error {
 	text, ok := value.(string)
 	if !ok {

@@ -34,7 +34,9 @@ func auditEventPages(t *testing.T, s storage.Store) {
 		want(t, s.RecordAuditEvent(t.Context(), event), nil)
 		stored = append(stored, &event)
 	}
-	wantPages(t, stored, func(page storage.Page) ([]*storage.AuditEvent, error) { return s.AuditEvents(t.Context(), page) },
+	wantPages(t, stored, func(page storage.Page) ([]*storage.AuditEvent, error) {
+		return s.AuditEvents(t.Context(), storage.AuditFilter{}, page)
+	},
 		func(e *storage.AuditEvent) string { return e.ID })
 }
 
@@ -48,12 +50,12 @@ type act struct {
 // succeed on the fixture's store.
 func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
-	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
+	client, resource, user, group, session := NewClient(), NewResource(), NewUser(), NewGroup(), NewSession(f.User.ID)
 	secret, key, token := NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	policy, err := s.RegistrationPolicy(ctx)
 	want(t, err, nil)
-	asked := NewRegistrationRequest()
+	asked, rule := NewRegistrationRequest(), NewPolicy()
 	return []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
 		{"CreateDynamicClient", func(e storage.AuditEvent) error { return register(ctx, s, NewDynamicClient(), 100, e) }},
@@ -68,6 +70,11 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, user, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, user, e) }},
 		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, user.ID, e) }},
+		{"CreateGroup", func(e storage.AuditEvent) error { return s.CreateGroup(ctx, group, e) }},
+		{"UpdateGroup", func(e storage.AuditEvent) error { return s.UpdateGroup(ctx, group, e) }},
+		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, group.ID, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, session.ID, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, f.NewApproval("files:read"), e) }},
@@ -88,6 +95,8 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"ResealSigningKey", func(e storage.AuditEvent) error {
 			return s.ResealSigningKey(ctx, key.KID, key.SealedPrivateKey, []byte("anew"), e)
 		}},
+		{"EndAfterRestore", func(e storage.AuditEvent) error { _, err := s.EndAfterRestore(ctx, false, e); return err }},
+		{"WithdrawSigningKeys", func(e storage.AuditEvent) error { return s.WithdrawSigningKeys(ctx, e) }},
 		{"RecordAuditEvent", func(e storage.AuditEvent) error { return s.RecordAuditEvent(ctx, e) }},
 		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, policy, e) }},
 		{"AskRegistration", func(e storage.AuditEvent) error { return s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, e) }},
@@ -95,6 +104,9 @@ func acts(t testing.TB, f *Fixture) []act {
 			return s.DecideRegistration(ctx, asked.ID, storage.RegistrationDecision{Allowed: true, At: Now, Host: "tool.example"}, e)
 		}},
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
+		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},
+		{"UpdatePolicy", func(e storage.AuditEvent) error { return s.UpdatePolicy(ctx, rule, e) }},
+		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, e) }},
 	}
 }
 
@@ -108,6 +120,12 @@ func auditEventOfActs(t *testing.T, s storage.Store) {
 		if err := act.do(event); err != nil {
 			t.Fatalf("%s: %v", act.name, err)
 		}
+		switch act.name {
+		case "DeleteGrant": // it says whose grant it was
+			event = f.Grant.Record(event)
+		case "EndAfterRestore": // it says how much has ended
+			event = storage.Ended{DeviceAuthorizations: 2}.Record(event)
+		}
 		expected = append(expected, &event)
 	}
 	if diff := cmp.Diff(expected, events(t, s)[before:]); diff != "" {
@@ -119,8 +137,15 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	f.Redeem(t, f.Code)
 	f.Approve(t, "files:read", "files:write")
-	before := events(t, s)
 	ctx, unknown := t.Context(), "no such id"
+	group, empty := NewGroup(), NewGroup()
+	for _, g := range []*storage.Group{group, empty} {
+		want(t, s.CreateGroup(ctx, g, Event("group.created", g.ID)), nil)
+	}
+	want(t, s.AddGroupMember(ctx, group.ID, f.User.ID, Event("group.member_added", group.ID)), nil)
+	before := events(t, s)
+	staleGroup := *group
+	staleGroup.Version += 100
 	stale := *f.Client
 	stale.Version += 100
 	stalePolicy, err := s.RegistrationPolicy(ctx)
@@ -145,6 +170,11 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, f.User, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, &staleUser, e) }},
 		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, unknown, e) }},
+		{"CreateGroup", func(e storage.AuditEvent) error { return s.CreateGroup(ctx, group, e) }},
+		{"UpdateGroup", func(e storage.AuditEvent) error { return s.UpdateGroup(ctx, &staleGroup, e) }},
+		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, empty.ID, f.User.ID, e) }},
+		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, unknown, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, NewSession(unknown), e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, unknown, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, used, e) }},
@@ -188,7 +218,8 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		// These act on what another of them would have had to make first.
 		case "UpdateClient", "AddClientSecret", "DeleteClientSecret", "DeleteClient",
 			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession",
-			"DecideRegistration", "DeleteRegistrationRequest":
+			"UpdateGroup", "DeleteGroup", "AddGroupMember", "RemoveGroupMember",
+			"DecideRegistration", "DeleteRegistrationRequest", "UpdatePolicy", "DeletePolicy":
 			continue
 		}
 		// An id that is taken is the one way to make an event fail on purpose.

@@ -181,6 +181,11 @@ func clientSecrets(t *testing.T, s storage.Store) {
 		want(t, s.AddClientSecret(t.Context(), c.ID, secret, Event("client.secret_added", c.ID)), nil)
 	}
 	want(t, s.AddClientSecret(t.Context(), other.ID, newer, Event("client.secret_added", other.ID)), storage.ErrExists)
+	// Two clients may have the same secret, but no client has it twice.
+	again, shared := NewClientSecret(), NewClientSecret()
+	again.Hash, shared.Hash = newer.Hash, newer.Hash
+	want(t, s.AddClientSecret(t.Context(), c.ID, again, Event("client.secret_added", c.ID)), storage.ErrExists)
+	want(t, s.AddClientSecret(t.Context(), other.ID, shared, Event("client.secret_added", other.ID)), nil)
 
 	got, err := s.Client(t.Context(), c.ID)
 	want(t, err, nil)
@@ -259,6 +264,7 @@ func fullClient() *storage.Client {
 	c.TokenEndpointAuthSigningAlg = "ES256"
 	c.RequirePushedAuthorizationRequests = true
 	c.RegistrationAccessTokenHash, c.Vouched = Digest(), true
+	c.ManagedBy = "set of " + c.ID
 	c.Secrets = []storage.ClientSecret{old, current}
 	c.UpdatedAt = Now.Add(time.Second)
 	c.DocumentFetchedAt = Now.Add(-time.Hour)
@@ -309,6 +315,8 @@ func emptyList(v any) bool {
 	case []byte:
 		return len(list) == 0
 	case []storage.Scope:
+		return len(list) == 0
+	case []storage.ClientTrust:
 		return len(list) == 0
 	case []storage.ClientSecret:
 		return len(list) == 0

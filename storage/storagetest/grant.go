@@ -44,12 +44,12 @@ func grantApprove(t *testing.T, s storage.Store) {
 	if _, err := storage.IDBytes(storage.PrefixGrant, a.Code.GrantID); err != nil {
 		t.Errorf("grant id %q: %v", a.Code.GrantID, err)
 	}
-	code, grantScopes, err := s.Code(t.Context(), a.Code.ID)
+	code, standing, err := s.Code(t.Context(), a.Code.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(&a.Code, code); diff != "" {
 		t.Errorf("code (-approved +read):\n%s", diff)
 	}
-	if diff := cmp.Diff(expected.Scopes, grantScopes); diff != "" {
+	if diff := cmp.Diff(expected.Scopes, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 }
@@ -72,7 +72,7 @@ func grantMerge(t *testing.T, s storage.Store) {
 			f := NewFixture(t, s)
 			f.Resource.Scopes = nil
 			for _, scope := range []string{"a", "b", "c", "A", "B", "_"} {
-				f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: scope, Tools: []string{}})
+				f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: scope, Tools: []string{}, Risk: storage.RiskWrite})
 			}
 			want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", f.Resource.ID)), nil)
 			first := f.Approve(t, test.had...)

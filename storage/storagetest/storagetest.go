@@ -49,7 +49,10 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Group", groupContracts},
 		{"IdempotencyKey", idempotencyKeyContracts},
 		{"AuditEvent", auditEventContracts},
+		{"AuditSeal", auditSealContracts},
+		{"Restore", restoreContracts},
 		{"RegistrationPolicy", registrationPolicyContracts},
+		{"Policy", policyContracts},
 		{"RegistrationRequest", registrationRequestContracts},
 		{"Store", storeContracts},
 		{"Values", valueContracts},
@@ -157,7 +160,7 @@ func catalogVersion(t testing.TB, s storage.Store) int64 {
 // events returns every AuditEvent there is.
 func events(t testing.TB, s storage.Store) []*storage.AuditEvent {
 	t.Helper()
-	all, err := s.AuditEvents(t.Context(), storage.Page{Limit: 10_000})
+	all, err := s.AuditEvents(t.Context(), storage.AuditFilter{}, storage.Page{Limit: 10_000})
 	want(t, err, nil)
 	return all
 }
