@@ -111,15 +111,17 @@ answer is; with --json, "allowed" is the answer for each scope.
 	addReferences(environ, explain, map[string]string{
 		"user": "the user (id or username)", "client": "the client (id or client_id)", "resource": "the resource (id or URI)",
 	})
-	for _, flag := range []string{"user", "client", "resource"} {
-		_ = explain.MarkFlagRequired(flag)
-	}
 	explain.Flags().String("scope", "", "only this scope of the resource (default: all)")
 	adminCommand(environ, explain, explainPolicies)
 	return adminGroup("policy", "Manage policies: who may approve what for which client", append(policies.commands(environ), explain)...)
 }
 
 func explainPolicies(ctx context.Context, a *admin, _ []string) error {
+	for _, flag := range []string{"user", "client", "resource"} {
+		if !a.cmd.Flags().Changed(flag) {
+			return wrongUsage("--user, --client and --resource say who is asked about, and --%s is missing", flag)
+		}
+	}
 	named, _, err := grantFilter(ctx, a)
 	if err != nil {
 		return err
