@@ -32,6 +32,7 @@ const (
 	key      = "first-admin-key-of-this-test-0123456789"
 	otherKey = "other-admin-key-of-this-test-0123456789"
 	host     = "127.0.0.1:8081"
+	issuer   = "https://auth.example.com/tenant"
 )
 
 var start = time.Date(2026, time.November, 23, 9, 30, 0, 123_456_000, time.UTC)
@@ -85,7 +86,7 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 		t.Fatal(err)
 	}
 	s.handler = admin.New(admin.Config{
-		Store: inner, SigningKeys: s.signing, Sealer: root,
+		Store: inner, Issuer: issuer, SigningKeys: s.signing, Sealer: root,
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
