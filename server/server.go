@@ -215,7 +215,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		account: &account.Handler{Pages: pages, Sessions: sessions},
 		admin: admin.New(admin.Config{
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
-			SigningKeys: signing, Sealer: c.Root, Profiles: known, Now: s.now,
+			SigningKeys: signing, Trust: trust, Sealer: c.Root, Profiles: known, Now: s.now,
 		}),
 	}
 	r.registration = &registration.Registration{

@@ -151,7 +151,9 @@ type ClientStore interface {
 	// registration (RFC 7592 §2.2). Grants whose RedirectURI it gives up end, and
 	// codes on their way there.
 	UpdateDynamicClient(ctx context.Context, c *Client, event AuditEvent) error
-	// DeleteClient deletes the client and everything it was granted. ErrNotFound.
+	// DeleteClient deletes the client and everything it was granted, and takes it out
+	// of the Policies that name it; one that named nothing else is deleted.
+	// ErrNotFound.
 	DeleteClient(ctx context.Context, id string, event AuditEvent) error
 	// AddClientSecret adds a secret to the client. ErrNotFound: no such client.
 	AddClientSecret(ctx context.Context, id string, secret ClientSecret, event AuditEvent) error

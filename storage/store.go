@@ -32,11 +32,12 @@ type Store interface {
 	AuditEventStore
 	InitialAccessTokenStore
 	RegistrationPolicyStore
+	PolicyStore
 	RegistrationRequestStore
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
-	// local one). Every change to a Client, Resource, SigningKey or
-	// RegistrationPolicy, and every decision on a RegistrationRequest, moves the
+	// local one). Every change to a Client, Resource, SigningKey,
+	// Policy or RegistrationPolicy, and every decision on a RegistrationRequest, moves the
 	// version on, in the same transaction. Creating a Client does not: nobody
 	// caches that a client is absent.
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
@@ -47,7 +48,7 @@ type Store interface {
 	// that described themselves: dynamic ones that never had one once they are older
 	// than unusedClientLifetime, counted from their last registration, those that
 	// had one also not before ClientIdle, none for which a RegistrationRequest waits
-	// or was allowed within RequestLifetime, and metadata_document ones whose
+	// or was allowed within RequestLifetime and none that a Policy names, and metadata_document ones whose
 	// document was fetched UnusedDocument ago; then RegistrationRequests that have
 	// waited for RequestLifetime or whose dynamic Client is gone. It returns how many
 	// rows it deleted.

@@ -24,6 +24,7 @@ type Store interface {
 	storage.GroupStore
 	storage.IdempotencyKeyStore
 	storage.RegistrationPolicyStore
+	storage.PolicyStore
 	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
 	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
@@ -41,6 +42,13 @@ type SigningKeys interface {
 	Rotate(ctx context.Context, active, next *storage.SigningKey, event storage.AuditEvent) error
 	// Revoke withdraws one of rows, which are all keys.
 	Revoke(ctx context.Context, rows []*storage.SigningKey, key *storage.SigningKey, event storage.AuditEvent) error
+}
+
+// Trust says how clients stand that introduce themselves. Its errors are outages.
+type Trust interface {
+	Client(ctx context.Context, c *storage.Client) (storage.RegistrationMode, error)
+	// Level returns how far a client is known.
+	Level(ctx context.Context, c *storage.Client) (storage.ClientTrust, error)
 }
 
 // Sealer seals text so that only this server's root keys open it.
@@ -70,6 +78,7 @@ type Config struct {
 	// all.
 	CheckURL    func(url string) error
 	SigningKeys SigningKeys
+	Trust       Trust
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
@@ -83,7 +92,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, issuer: cfg.Issuer, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		signingKeys: cfg.SigningKeys, trust: cfg.Trust, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -114,6 +123,7 @@ type handlers struct {
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
 	signingKeys  SigningKeys
+	trust        Trust
 	sealer       Sealer
 	profiles     profiles.Set
 	clock        func() time.Time

@@ -61,7 +61,7 @@ func TestAudit(t *testing.T) {
 		{"PATCH", resource, `{"access_token_lifetime":60}`, 200, "resource.updated", f.Resource.ID, map[string]string{"changed": "access_token_lifetime", "access_token_lifetime": "60"}},
 		{
 			"POST", resourcesPath, `{"uri":"https://a.example/mcp","name":"A","scopes":[{"name":"a"}]}`, 201, "resource.created", "",
-			map[string]string{"changed": "access_token_lifetime name scopes uri", "access_token_lifetime": "600", "name": "A", "scopes": `[{"name":"a"}]`, "uri": "https://a.example/mcp"},
+			map[string]string{"changed": "access_token_lifetime name scopes uri", "access_token_lifetime": "600", "name": "A", "scopes": `[{"name":"a","risk":"write"}]`, "uri": "https://a.example/mcp"},
 		},
 		{
 			"POST", "/admin/v1/users", `{"username":"bob","password":"hunter2hunter2","email":"bob@example.com","name":"Bob","groups":["staff"]}`, 201, "user.created", "",

@@ -28,6 +28,8 @@ var bodies = map[string]reflect.Type{
 	"PATCH /admin/v1/clients/{id}":   reflect.TypeFor[api.ClientPatch](),
 	"POST /admin/v1/resources":       reflect.TypeFor[api.ResourceFields](),
 	"PATCH /admin/v1/resources/{id}": reflect.TypeFor[api.ResourcePatch](),
+	"POST /admin/v1/policies":        reflect.TypeFor[api.PolicyFields](),
+	"PATCH /admin/v1/policies/{id}":  reflect.TypeFor[api.PolicyPatch](),
 	"POST /admin/v1/users":           reflect.TypeFor[api.UserFields](),
 	"PATCH /admin/v1/users/{id}":     reflect.TypeFor[api.UserPatch](),
 	"POST /admin/v1/keys/rotate":     reflect.TypeFor[api.KeyRotation](),

@@ -43,7 +43,7 @@ func TestMergePatch(t *testing.T) {
 		"a method":                 {clientsPath, client, `{"token_endpoint_auth_method":"client_secret_post"}`, fields{"token_endpoint_auth_method": "client_secret_post"}},
 		"a resource's name":        {resourcesPath, resource, `{"name":"New"}`, fields{"name": "New"}},
 		"its own URI":              {resourcesPath, resource, `{"uri":"HTTPS://FILES.example/mcp"}`, fields{}},
-		"scopes":                   {resourcesPath, resource, `{"scopes":[{"name":"b","tools":["u"]}]}`, fields{"scopes": []any{map[string]any{"name": "b", "tools": []any{"u"}}}}},
+		"scopes":                   {resourcesPath, resource, `{"scopes":[{"name":"b","tools":["u"]}]}`, fields{"scopes": []any{map[string]any{"name": "b", "tools": []any{"u"}, "risk": "write"}}}},
 		"scopes away":              {resourcesPath, resource, `{"scopes":null}`, fields{"scopes": []any{}}},
 		"lifetime":                 {resourcesPath, resource, `{"access_token_lifetime":null}`, fields{"access_token_lifetime": 600.0}},
 		"a user's name and groups": {"/admin/v1/users", user, `{"name":null,"groups":["z"]}`, fields{"name": nil, "groups": []any{"z"}}},

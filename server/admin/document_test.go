@@ -120,6 +120,11 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	if err := s.store.CreateInitialAccessToken(s.t.Context(), token, storagetest.Event("registration_token.created", token.ID)); err != nil {
 		s.t.Fatal(err)
 	}
+	rule := storagetest.NewPolicy()
+	if err := s.store.CreatePolicy(s.t.Context(), rule, storagetest.Event("policy.created", rule.ID)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.makePayroll()
 	keys := s.makeKeys()
 	s.later(storage.KeyPublication)
 	asked := storagetest.NewRegistrationRequest()
@@ -128,7 +133,7 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	}
 	ids := map[string]string{
 		"registration-tokens": token.ID, "registration-requests": asked.ID,
-		"clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
+		"policies": rule.ID, "clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,
 		"username": f.User.Username, "uri": f.Resource.URI, "group": f.User.Groups[0],
 	}
@@ -150,6 +155,20 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 		path += "?" + query.Encode()
 	}
 	return path
+}
+
+// makePayroll stores what the examples of policies name.
+func (s *server) makePayroll() {
+	s.t.Helper()
+	r, c := storagetest.NewResource(), storagetest.NewClient()
+	r.URI, c.ClientID = "https://payroll.example.com/mcp", "intranet-portal"
+	r.Scopes = []storage.Scope{{Name: "payroll:read", Risk: storage.RiskRead}, {Name: "payroll:erase", Risk: storage.RiskDestructive}}
+	if err := s.store.CreateResource(s.t.Context(), r, storagetest.Event("resource.created", r.ID)); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.store.CreateClient(s.t.Context(), c, storagetest.Event("client.created", c.ID)); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // A field that the document does not have is refused by every operation.

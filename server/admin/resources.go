@@ -209,7 +209,12 @@ func (f *faults) setScopes(r *storage.Resource, scopes []api.Scope) {
 		}
 		f.text(pointer+"/description", s.Description, maxDescription)
 		f.texts(pointer+"/tools", s.Tools, maxTools, maxToolName)
-		r.Scopes = append(r.Scopes, storage.Scope{Name: s.Name, Description: s.Description, Tools: s.Tools})
+		risk := s.Risk
+		if risk == "" {
+			risk = string(storage.RiskWrite)
+		}
+		f.oneOf(pointer+"/risk", risk, string(storage.RiskRead), string(storage.RiskWrite), string(storage.RiskDestructive))
+		r.Scopes = append(r.Scopes, storage.Scope{Name: s.Name, Description: s.Description, Tools: s.Tools, Risk: storage.ScopeRisk(risk)})
 	}
 }
 
@@ -264,7 +269,7 @@ func showResource(r *storage.Resource) api.Resource {
 func showScopes(scopes []storage.Scope) []api.Scope {
 	shown := make([]api.Scope, len(scopes))
 	for i, s := range scopes {
-		shown[i] = api.Scope{Name: s.Name, Description: s.Description, Tools: s.Tools}
+		shown[i] = api.Scope{Name: s.Name, Description: s.Description, Tools: s.Tools, Risk: string(s.Risk)}
 	}
 	return shown
 }

@@ -21,6 +21,7 @@ import (
 	"grantd/api"
 	"grantd/migrations"
 	"grantd/server/admin"
+	"grantd/server/catalog"
 	"grantd/server/keys"
 	"grantd/server/profiles"
 	"grantd/server/registration"
@@ -87,6 +88,7 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	}
 	s.handler = admin.New(admin.Config{
 		Store: inner, Issuer: issuer, SigningKeys: s.signing, Sealer: root,
+		Trust: &registration.Trust{Policies: catalog.New(store, nil), Profiles: known},
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -84,6 +84,18 @@ func (w *writes) UpdateRegistrationPolicy(ctx context.Context, p *storage.Regist
 	return w.then(w.Store.UpdateRegistrationPolicy(ctx, p, event))
 }
 
+func (w *writes) CreatePolicy(ctx context.Context, p *storage.Policy, event storage.AuditEvent) error {
+	return w.then(w.Store.CreatePolicy(ctx, p, event))
+}
+
+func (w *writes) UpdatePolicy(ctx context.Context, p *storage.Policy, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdatePolicy(ctx, p, event))
+}
+
+func (w *writes) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
+	return w.then(w.Store.DeletePolicy(ctx, id, event))
+}
+
 func (w *writes) DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error {
 	return w.then(w.Store.DecideRegistration(ctx, id, d, event))
 }

@@ -128,7 +128,7 @@ func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event stora
 
 // DeleteClient implements storage.ClientStore.
 func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM clients WHERE id = $1`
+	const sql = `DELETE FROM clients WHERE id = $1 RETURNING '', client_id`
 	return s.deleteFromCatalog(ctx, "delete a client", sql, id, event)
 }
 

@@ -115,13 +115,17 @@ func (t *tx) updateClient(c *storage.Client) (version int64, err error) {
 
 const (
 	existsClient = `SELECT 1 FROM clients WHERE id = ?`
-	deleteClient = `DELETE FROM clients WHERE id = ?`
+	deleteClient = `DELETE FROM clients WHERE id = ? RETURNING client_id`
 )
 
 // DeleteClient implements storage.ClientStore. Foreign keys take what was granted.
 func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deleteClient, id); err != nil {
+		var clientID string
+		if err := tx.row(deleteClient, []any{id}, &clientID); err != nil {
+			return err
+		}
+		if err := tx.unname("", clientID, event); err != nil {
 			return err
 		}
 		return tx.changedCatalog(event)

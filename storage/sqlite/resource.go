@@ -13,10 +13,10 @@ const insertResource = `INSERT INTO resources
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // writeScopes inserts scopes and changes those that are there.
-const writeScopes = `INSERT INTO scopes (resource_id, position, name, description, tools)
-	SELECT ?, key, value ->> 'name', value ->> 'description', value -> 'tools' FROM json_each(?) WHERE true
+const writeScopes = `INSERT INTO scopes (resource_id, position, name, description, tools, risk)
+	SELECT ?, key, value ->> 'name', value ->> 'description', value -> 'tools', value ->> 'risk' FROM json_each(?) WHERE true
 	ON CONFLICT (resource_id, name) DO UPDATE
-	SET position = excluded.position, description = excluded.description, tools = excluded.tools`
+	SET position = excluded.position, description = excluded.description, tools = excluded.tools, risk = excluded.risk`
 
 // CreateResource implements storage.ResourceStore.
 func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
@@ -35,7 +35,7 @@ func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event s
 }
 
 const selectResource = `SELECT id, uri, version, name, introspection_clients, access_token_lifetime, created_at, updated_at,
-	(SELECT json_group_array(json_object('name', name, 'description', description, 'tools', json(tools)) ORDER BY position)
+	(SELECT json_group_array(json_object('name', name, 'description', description, 'tools', json(tools), 'risk', risk) ORDER BY position)
 	 FROM scopes WHERE resource_id = resources.id)
 	FROM resources `
 
@@ -96,13 +96,17 @@ func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event s
 
 const (
 	existsResource = `SELECT 1 FROM resources WHERE id = ?`
-	deleteResource = `DELETE FROM resources WHERE id = ?`
+	deleteResource = `DELETE FROM resources WHERE id = ? RETURNING uri`
 )
 
 // DeleteResource implements storage.ResourceStore. Foreign keys take the Grants.
 func (s *Store) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deleteResource, id); err != nil {
+		var uri string
+		if err := tx.row(deleteResource, []any{id}, &uri); err != nil {
+			return err
+		}
+		if err := tx.unname(uri, "", event); err != nil {
 			return err
 		}
 		return tx.changedCatalog(event)
@@ -111,9 +115,10 @@ func (s *Store) DeleteResource(ctx context.Context, id string, event storage.Aud
 
 // scopeRow is a scopes row as JSON.
 type scopeRow struct {
-	Name        string   `json:"name"`
-	Description string   `json:"description"`
-	Tools       []string `json:"tools"`
+	Name        string            `json:"name"`
+	Description string            `json:"description"`
+	Tools       []string          `json:"tools"`
+	Risk        storage.ScopeRisk `json:"risk"`
 }
 
 func scopesJSON(scopes []storage.Scope) string {

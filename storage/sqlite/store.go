@@ -153,6 +153,7 @@ const sweepClients = `DELETE FROM clients WHERE id IN (
 			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
 			AND NOT EXISTS (SELECT 1 FROM registration_requests r WHERE r.client_id = clients.client_id
 				AND (r.state = 'pending' OR r.state = 'allowed' AND r.decided_at > @now - @request_lifetime))
+			AND NOT EXISTS (SELECT 1 FROM policies, json_each(policies.clients) AS named WHERE named.value = clients.client_id)
 		ORDER BY created_at LIMIT @limit)
 	UNION ALL
 	SELECT id FROM (

@@ -53,7 +53,7 @@ func acts(t testing.TB, f *Fixture) []act {
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	policy, err := s.RegistrationPolicy(ctx)
 	want(t, err, nil)
-	asked := NewRegistrationRequest()
+	asked, rule := NewRegistrationRequest(), NewPolicy()
 	return []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
 		{"CreateDynamicClient", func(e storage.AuditEvent) error { return register(ctx, s, NewDynamicClient(), 100, e) }},
@@ -95,6 +95,9 @@ func acts(t testing.TB, f *Fixture) []act {
 			return s.DecideRegistration(ctx, asked.ID, storage.RegistrationDecision{Allowed: true, At: Now, Host: "tool.example"}, e)
 		}},
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
+		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},
+		{"UpdatePolicy", func(e storage.AuditEvent) error { return s.UpdatePolicy(ctx, rule, e) }},
+		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, e) }},
 	}
 }
 
@@ -188,7 +191,7 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		// These act on what another of them would have had to make first.
 		case "UpdateClient", "AddClientSecret", "DeleteClientSecret", "DeleteClient",
 			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession",
-			"DecideRegistration", "DeleteRegistrationRequest":
+			"DecideRegistration", "DeleteRegistrationRequest", "UpdatePolicy", "DeletePolicy":
 			continue
 		}
 		// An id that is taken is the one way to make an event fail on purpose.

@@ -310,6 +310,8 @@ func emptyList(v any) bool {
 		return len(list) == 0
 	case []storage.Scope:
 		return len(list) == 0
+	case []storage.ClientTrust:
+		return len(list) == 0
 	case []storage.ClientSecret:
 		return len(list) == 0
 	case map[string]string:

@@ -72,7 +72,7 @@ func grantMerge(t *testing.T, s storage.Store) {
 			f := NewFixture(t, s)
 			f.Resource.Scopes = nil
 			for _, scope := range []string{"a", "b", "c", "A", "B", "_"} {
-				f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: scope, Tools: []string{}})
+				f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: scope, Tools: []string{}, Risk: storage.RiskWrite})
 			}
 			want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", f.Resource.ID)), nil)
 			first := f.Approve(t, test.had...)

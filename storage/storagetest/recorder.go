@@ -384,3 +384,28 @@ func (r *recorder) DeleteRegistrationRequest(ctx context.Context, id string, eve
 	r.seen.call("DeleteRegistrationRequest")
 	return r.Store.DeleteRegistrationRequest(ctx, id, event)
 }
+
+func (r *recorder) CreatePolicy(ctx context.Context, p *storage.Policy, event storage.AuditEvent) error {
+	r.seen.call("CreatePolicy")
+	return r.Store.CreatePolicy(ctx, p, event)
+}
+
+func (r *recorder) Policy(ctx context.Context, id string) (*storage.Policy, error) {
+	r.seen.call("Policy")
+	return r.Store.Policy(ctx, id)
+}
+
+func (r *recorder) Policies(ctx context.Context, page storage.Page) ([]*storage.Policy, error) {
+	r.seen.call("Policies")
+	return r.Store.Policies(ctx, page)
+}
+
+func (r *recorder) UpdatePolicy(ctx context.Context, p *storage.Policy, event storage.AuditEvent) error {
+	r.seen.call("UpdatePolicy")
+	return r.Store.UpdatePolicy(ctx, p, event)
+}
+
+func (r *recorder) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeletePolicy")
+	return r.Store.DeletePolicy(ctx, id, event)
+}

@@ -94,8 +94,8 @@ func resourceUpdate(t *testing.T, s storage.Store) {
 	after.UpdatedAt = Now.Add(2 * time.Hour)
 	// Reversed, one changed, one gone, one new.
 	after.Scopes = []storage.Scope{
-		{Name: "files:share", Description: "Share your files", Tools: []string{"share_file"}},
-		{Name: "files:delete", Description: "Erase your files", Tools: []string{"erase", "shred"}},
+		{Name: "files:share", Description: "Share your files", Tools: []string{"share_file"}, Risk: storage.RiskWrite},
+		{Name: "files:delete", Description: "Erase your files", Tools: []string{"erase", "shred"}, Risk: storage.RiskRead},
 		before.Scopes[0],
 	}
 	want(t, s.UpdateResource(t.Context(), &after, Event("resource.updated", before.ID)), nil)

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"IdempotencyKey", idempotencyKeyContracts},
 		{"AuditEvent", auditEventContracts},
 		{"RegistrationPolicy", registrationPolicyContracts},
+		{"Policy", policyContracts},
 		{"RegistrationRequest", registrationRequestContracts},
 		{"Store", storeContracts},
 		{"Values", valueContracts},

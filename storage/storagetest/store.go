@@ -35,6 +35,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 	want(t, s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, Event("registration_request.created", asked.ClientID)), nil)
 	moved := *asked
 	moved.RedirectURIs = moved.RedirectURIs[1:]
+	rule := NewPolicy()
 	version := catalogVersion(t, s)
 	_, databaseTime, err := s.Heartbeat(ctx)
 	want(t, err, nil)
@@ -70,6 +71,9 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 			return s.AskRegistration(ctx, &moved, f.User.ID, RequestLimits, e)
 		}},
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
+		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},
+		{"UpdatePolicy", func(e storage.AuditEvent) error { return s.UpdatePolicy(ctx, rule, e) }},
+		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, e) }},
 	} {
 		if err := change.do(Event("test.change", "")); err != nil {
 			t.Fatalf("%s: %v", change.name, err)
@@ -367,6 +371,8 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 			return err
 		},
 		"InitialAccessTokens":   func() error { _, err := s.InitialAccessTokens(ctx, page); return err },
+		"Policy":                func() error { _, err := s.Policy(ctx, "pol_none"); return err },
+		"Policies":              func() error { _, err := s.Policies(ctx, page); return err },
 		"RegistrationPolicy":    func() error { _, err := s.RegistrationPolicy(ctx); return err },
 		"RegistrationRequest":   func() error { _, err := s.RegistrationRequest(ctx, "req_none"); return err },
 		"RegistrationRequestOf": func() error { _, _, err := s.RegistrationRequestOf(ctx, "none", f.User.ID); return err },

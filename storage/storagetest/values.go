@@ -43,7 +43,7 @@ func valuesCase(t *testing.T, s storage.Store) {
 
 	// Scopes that differ by case are two scopes.
 	r := NewResource()
-	r.Scopes = []storage.Scope{{Name: "read", Tools: []string{}}, {Name: "Read", Tools: []string{}}}
+	r.Scopes = []storage.Scope{{Name: "read", Tools: []string{}, Risk: storage.RiskRead}, {Name: "Read", Tools: []string{}, Risk: storage.RiskRead}}
 	want(t, s.CreateResource(t.Context(), r, Event("resource.created", r.ID)), nil)
 	r.Scopes = r.Scopes[1:]
 	want(t, s.UpdateResource(t.Context(), r, Event("resource.updated", r.ID)), nil)
@@ -132,7 +132,7 @@ func valuesEmptyLists(t *testing.T, s storage.Store) {
 		c.RedirectURIs, c.GrantTypes, c.ResponseTypes = list, list, list
 		c.Scope, c.Resources, c.Contacts = list, list, list
 		r.IntrospectionClients = list
-		r.Scopes = []storage.Scope{{Name: "a", Tools: list}}
+		r.Scopes = []storage.Scope{{Name: "a", Tools: list, Risk: storage.RiskWrite}}
 		u.Groups = list
 		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
 		want(t, s.CreateResource(t.Context(), r, Event("resource.created", r.ID)), nil)
@@ -197,7 +197,7 @@ func valuesText(t *testing.T, s storage.Store) {
 	// And as a scope, through everything that a scope goes through.
 	f := NewFixture(t, s)
 	odd := `od"d\'é`
-	f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: odd, Description: odd, Tools: []string{odd}})
+	f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: odd, Description: odd, Tools: []string{odd}, Risk: storage.RiskWrite})
 	want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", "")), nil)
 	code := f.Approve(t, odd, "files:read")
 	f.Redeem(t, code)
