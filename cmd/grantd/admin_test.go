@@ -127,7 +127,7 @@ func TestResourceCommands(t *testing.T) {
 	added := o.object("resource", "add", uri, "--name", "Notes", "--scope", "notes:read=Read your notes", "--scope", "notes:write=Change a=b",
 		"--tool", "notes:read=list,read", "--tool", "notes:read=search")
 	got, _ := json.Marshal(added["scopes"])
-	if want := `[{"description":"Read your notes","name":"notes:read","tools":["list","read","search"]},{"description":"Change a=b","name":"notes:write"}]`; string(got) != want {
+	if want := `[{"description":"Read your notes","name":"notes:read","risk":"write","tools":["list","read","search"]},{"description":"Change a=b","name":"notes:write","risk":"write"}]`; string(got) != want {
 		t.Errorf("scopes = %s, want %s", got, want)
 	}
 	wantText(t, "adding it twice", o.do(4, "resource", "add", uri+"/", "--name", "Again").stderr, "already")

@@ -58,8 +58,8 @@ type Server struct {
 // Tool is an MCP tool that a server lists.
 type Tool struct {
 	Name string `json:"name"`
-	// Risk is RiskRead, RiskWrite or RiskDestructive, as its annotations say.
-	Risk string `json:"risk"`
+	// Risk is as its annotations say.
+	Risk storage.ScopeRisk `json:"risk"`
 	// Annotated: the server says what the tool does; otherwise Risk is MCP's default.
 	Annotated bool `json:"annotated"`
 }

@@ -90,9 +90,9 @@ func TestReadOpenServer(t *testing.T) {
 				t.Errorf("read %+v", got)
 			}
 			proposal, _ := json.Marshal(got.Propose().Scopes)
-			const scopes = `[{"description":"Look up what is in Files","name":"read","tools":["list_files"]},` +
-				`{"description":"Add to what is in Files","name":"write","tools":["add_file"]},` +
-				`{"description":"Change, overwrite and delete what is in Files","name":"destructive","tools":["wipe"]}]`
+			const scopes = `[{"description":"Look up what is in Files","name":"read","risk":"read","tools":["list_files"]},` +
+				`{"description":"Add to what is in Files","name":"write","risk":"write","tools":["add_file"]},` +
+				`{"description":"Change, overwrite and delete what is in Files","name":"destructive","risk":"destructive","tools":["wipe"]}]`
 			if string(proposal) != scopes {
 				t.Errorf("proposed %s", proposal)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"grantd/api"
+	"grantd/storage"
 )
 
 // maxScopeTools is how many tools a Scope may name.
@@ -34,7 +35,7 @@ func (s *Server) Propose() api.ResourceFields {
 	switch {
 	case len(own) > 0:
 		for _, scope := range own {
-			proposal.Scopes = append(proposal.Scopes, api.Scope{Name: scope, Description: sentence(scope, name)})
+			proposal.Scopes = append(proposal.Scopes, draft(scope, name))
 		}
 		if len(s.Tools) > 0 {
 			s.note("it names scopes, but not which of its tools needs which: --scope and --tool say so")
@@ -42,7 +43,7 @@ func (s *Server) Propose() api.ResourceFields {
 	case len(s.Tools) > 0:
 		proposal.Scopes = s.groups(name)
 	default:
-		proposal.Scopes = []api.Scope{{Name: "use", Description: "Use " + name}}
+		proposal.Scopes = []api.Scope{{Name: "use", Description: "Use " + name, Risk: string(storage.RiskWrite)}}
 		s.note("it names no scopes and shows no tools, so one scope is proposed for all of it")
 	}
 	return proposal
@@ -56,12 +57,15 @@ func (s *Server) note(format string, args ...any) {
 func (s *Server) groups(name string) []api.Scope {
 	var scopes []api.Scope
 	silent := 0
-	for _, group := range []struct{ risk, sentence string }{
-		{RiskRead, "Look up what is in %s"},
-		{RiskWrite, "Add to what is in %s"},
-		{RiskDestructive, "Change, overwrite and delete what is in %s"},
+	for _, group := range []struct {
+		risk     storage.ScopeRisk
+		sentence string
+	}{
+		{storage.RiskRead, "Look up what is in %s"},
+		{storage.RiskWrite, "Add to what is in %s"},
+		{storage.RiskDestructive, "Change, overwrite and delete what is in %s"},
 	} {
-		scope := api.Scope{Name: group.risk, Description: fmt.Sprintf(group.sentence, name)}
+		scope := api.Scope{Name: string(group.risk), Description: fmt.Sprintf(group.sentence, name), Risk: string(group.risk)}
 		for _, tool := range s.Tools {
 			if tool.Risk == group.risk {
 				scope.Tools = append(scope.Tools, tool.Name)
@@ -85,26 +89,36 @@ func (s *Server) groups(name string) []api.Scope {
 	return scopes
 }
 
-// verbs are what the words in names of scopes mean to people.
-var verbs = map[string]string{
-	"read": "Read", "list": "List", "view": "See", "get": "Read", "search": "Search",
-	"write": "Add and change", "create": "Add", "add": "Add", "update": "Change", "edit": "Change", "send": "Send",
-	"delete": "Delete", "remove": "Delete", "admin": "Administer", "manage": "Administer",
+// verbs are what the words in names of scopes mean to people, and at worst.
+var verbs = map[string]struct {
+	says string
+	risk storage.ScopeRisk
+}{
+	"read": {"Read", storage.RiskRead}, "list": {"List", storage.RiskRead}, "view": {"See", storage.RiskRead},
+	"get": {"Read", storage.RiskRead}, "search": {"Search", storage.RiskRead},
+	"write": {"Add and change", storage.RiskWrite}, "create": {"Add", storage.RiskWrite}, "add": {"Add", storage.RiskWrite},
+	"update": {"Change", storage.RiskWrite}, "edit": {"Change", storage.RiskWrite}, "send": {"Send", storage.RiskWrite},
+	"delete": {"Delete", storage.RiskDestructive}, "remove": {"Delete", storage.RiskDestructive},
+	"admin": {"Administer", storage.RiskDestructive}, "manage": {"Administer", storage.RiskDestructive},
 }
 
-// sentence is a first draft of what people are asked when they approve a scope,
-// like notes:read or read:notes.
-func sentence(scope, name string) string {
+// draft is a scope by its name alone, like notes:read or read:notes: what people
+// are asked when they approve it, and its risk.
+func draft(scope, name string) api.Scope {
 	words := strings.FieldsFunc(scope, func(c rune) bool { return strings.ContainsRune(":./_-", c) })
 	for _, at := range []int{len(words) - 1, 0} {
-		if at < 0 || verbs[strings.ToLower(words[at])] == "" {
+		if at < 0 {
+			continue
+		}
+		verb, known := verbs[strings.ToLower(words[at])]
+		if !known {
 			continue
 		}
 		what := strings.Join(slices.Delete(slices.Clone(words), at, at+1), " ")
 		if what == "" {
 			what = "what is"
 		}
-		return verbs[strings.ToLower(words[at])] + " " + what + " in " + name
+		return api.Scope{Name: scope, Description: verb.says + " " + what + " in " + name, Risk: string(verb.risk)}
 	}
-	return "Use " + scope + " of " + name
+	return api.Scope{Name: scope, Description: "Use " + scope + " of " + name, Risk: string(storage.RiskWrite)}
 }

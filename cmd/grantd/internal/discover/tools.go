@@ -8,13 +8,8 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-)
 
-// The risks of a tool and of a scope.
-const (
-	RiskRead        = "read"
-	RiskWrite       = "write"
-	RiskDestructive = "destructive"
+	"grantd/storage"
 )
 
 const (
@@ -191,14 +186,14 @@ func isToolName(name string) bool {
 
 // risk is what the annotations say of a tool, with MCP's defaults: a tool that
 // says nothing may destroy.
-func risk(annotations *mcp.ToolAnnotations) string {
+func risk(annotations *mcp.ToolAnnotations) storage.ScopeRisk {
 	switch {
 	case annotations == nil:
-		return RiskDestructive
+		return storage.RiskDestructive
 	case annotations.ReadOnlyHint:
-		return RiskRead
+		return storage.RiskRead
 	case annotations.DestructiveHint != nil && !*annotations.DestructiveHint:
-		return RiskWrite
+		return storage.RiskWrite
 	}
-	return RiskDestructive
+	return storage.RiskDestructive
 }
