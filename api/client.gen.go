@@ -648,6 +648,13 @@ type ClientInterface interface {
 	// Corresponds with PATCH /admin/v1/resources/{id} (the `UpdateResource` operationId).
 	UpdateResourceWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *UpdateResourceParams, body UpdateResourceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetServer Get what this server calls itself
+	//
+	// What an MCP server has to be told of the authorization server whose tokens it takes.
+	//
+	// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
+	GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListUsers List users
 	//
 	// Corresponds with GET /admin/v1/users (the `ListUsers` operationId).
@@ -1903,6 +1910,23 @@ func (c *Caller) UpdateResource(ctx context.Context, id string, params *UpdateRe
 // Corresponds with PATCH /admin/v1/resources/{id} (the `UpdateResource` operationId).
 func (c *Caller) UpdateResourceWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *UpdateResourceParams, body UpdateResourceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateResourceRequestWithApplicationMergePatchPlusJSONBody(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetServer Get what this server calls itself
+//
+// What an MCP server has to be told of the authorization server whose tokens it takes.
+//
+// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
+func (c *Caller) GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetServerRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4616,6 +4640,33 @@ func NewUpdateResourceRequestWithBody(server string, id string, params *UpdateRe
 	return req, nil
 }
 
+// NewGetServerRequest constructs an http.Request for the GetServer method
+func NewGetServerRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/server")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListUsersRequest constructs an http.Request for the ListUsers method
 func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request, error) {
 	var err error
@@ -5585,6 +5636,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PATCH /admin/v1/resources/{id} (the `UpdateResource` operationId).
 	UpdateResourceWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, params *UpdateResourceParams, body UpdateResourceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateResourceResponse, error)
+
+	// GetServerWithResponse Get what this server calls itself
+	//
+	// What an MCP server has to be told of the authorization server whose tokens it takes.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
+	GetServerWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetServerResponse, error)
 
 	// ListUsersWithResponse List users
 	//
@@ -8932,6 +8992,68 @@ func (r UpdateResourceResponse) ContentType() string {
 	return ""
 }
 
+// GetServerResponse401Headers the declared response headers of an HTTP 401 response for GetServer
+type GetServerResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetServerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Server
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetServerResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetServerResponse) GetJSON200() *Server {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetServerResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetServerResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetServerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetServerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetServerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetServerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListUsersResponse401Headers the declared response headers of an HTTP 401 response for ListUsers
 type ListUsersResponse401Headers struct {
 	WWWAuthenticate string
@@ -10381,6 +10503,21 @@ func (c *ClientWithResponses) UpdateResourceWithApplicationMergePatchPlusJSONBod
 		return nil, err
 	}
 	return ParseUpdateResourceResponse(rsp)
+}
+
+// GetServerWithResponse Get what this server calls itself
+//
+// What an MCP server has to be told of the authorization server whose tokens it takes.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
+func (c *ClientWithResponses) GetServerWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetServerResponse, error) {
+	rsp, err := c.GetServer(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetServerResponse(rsp)
 }
 
 // ListUsersWithResponse List users
@@ -13505,6 +13642,59 @@ func ParseUpdateResourceResponse(rsp *http.Response) (*UpdateResourceResponse, e
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers UpdateResourceResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetServerResponse parses an HTTP response from a GetServerWithResponse call
+func ParseGetServerResponse(rsp *http.Response) (*GetServerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetServerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Server
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetServerResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -41,10 +41,14 @@ type noun[T any] struct {
 	called func(T) string // what a person may type for it
 	title  func(T) string // its name, or ""
 	show   func(T) []property
+	// addFlags are flags that add has beside the fields; it may be nil.
+	addFlags func(cmd *cobra.Command)
 	// prepare completes the body of add from flags of its own; it may be nil.
-	prepare func(a *admin, body map[string]any) error
+	prepare func(ctx context.Context, a *admin, body map[string]any) error
 	// added tells what to do next; it may be nil.
 	added func(a *admin, made T)
+	// report shows what add made, and does what is left to do; nil: print and added.
+	report func(ctx context.Context, a *admin, made T) error
 }
 
 // said is what a message calls a thing, which it may not find there again.
@@ -157,6 +161,9 @@ func (n *noun[T]) addCommand(environ []string) *cobra.Command {
 		cmd.Args = argument(1, "one "+n.adds.usage)
 	}
 	addFields(cmd, n.fields)
+	if n.addFlags != nil {
+		n.addFlags(cmd)
+	}
 	key := cmd.Flags().String("idempotency-key", "", "a text of your own: repeating the command with it within a day adds nothing twice")
 	return adminCommand(environ, cmd, func(ctx context.Context, a *admin, args []string) error {
 		a.fields = n.fields
@@ -168,7 +175,7 @@ func (n *noun[T]) addCommand(environ []string) *cobra.Command {
 			body[n.adds.name] = args[0]
 		}
 		if n.prepare != nil {
-			if err := n.prepare(a, body); err != nil {
+			if err := n.prepare(ctx, a, body); err != nil {
 				return err
 			}
 		}
@@ -178,6 +185,9 @@ func (n *noun[T]) addCommand(environ []string) *cobra.Command {
 		made, err := n.created(ctx, a, *key, body)
 		if err != nil {
 			return err
+		}
+		if n.report != nil {
+			return n.report(ctx, a, made)
 		}
 		if err := n.print(a, made); err != nil {
 			return err

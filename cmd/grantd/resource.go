@@ -22,7 +22,8 @@ var resources = &noun[api.Resource]{
 		{"access-token-lifetime", "access_token_lifetime", numberField, "seconds, 60 to 900 (default 600)"},
 		managedBy,
 	},
-	example: `  grantd resource add https://mcp.example.com/mcp --name Notes \
+	example: `  grantd resource add https://mcp.example.com/mcp
+  grantd resource add https://mcp.example.com/mcp --name Notes \
     --scope "notes:read=Read your notes" --tool notes:read=list_notes,read_note`,
 	columns: []column[api.Resource]{
 		{"URI", func(r api.Resource) string { return r.URI }, whole},
@@ -76,14 +77,14 @@ var resources = &noun[api.Resource]{
 			{"updated_at", second(&r.UpdatedAt)},
 		}
 	},
-	added: func(a *admin, made api.Resource) {
-		if len(made.Scopes) == 0 {
-			a.say("\nNobody can be granted anything here until it has a scope:\n"+
-				"grantd resource set %s --scope \"notes:read=Read your notes\"", made.URI)
-		}
-	},
+	addFlags: addDiscoverFlags,
+}
+
+func init() { // they need resources themselves
+	resources.prepare, resources.report = discoverResource, reportResource
 }
 
 func newResourceCommand(environ []string) *cobra.Command {
-	return adminGroup("resource", "Manage resources: the MCP servers that tokens are for", resources.commands(environ)...)
+	return adminGroup("resource", "Manage resources: the MCP servers that tokens are for", append(resources.commands(environ),
+		newResourceInspectCommand(environ), newResourceSetupCommand(environ))...)
 }

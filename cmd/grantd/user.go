@@ -71,7 +71,7 @@ var users = &noun[api.User]{
 			{"updated_at", second(&u.UpdatedAt)},
 		}
 	},
-	prepare: func(a *admin, body map[string]any) error {
+	prepare: func(_ context.Context, a *admin, body map[string]any) error {
 		if none, _ := a.cmd.Flags().GetBool("no-password"); none || body["password"] != nil {
 			return nil
 		}

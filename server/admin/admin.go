@@ -65,6 +65,8 @@ const MinKeyLength = 32
 // Config is what New needs. All fields but Hosts, CheckURL and Profiles are required.
 type Config struct {
 	Store Store
+	// Issuer is what the server calls itself in tokens and metadata.
+	Issuer string
 	// HashPassword turns a password into what storage.User.PasswordHash holds.
 	// It may fail when the server is too busy.
 	HashPassword func(ctx context.Context, password string) (string, error)
@@ -91,8 +93,8 @@ type Config struct {
 // web.Guard and answers every error but a foreign host's as problem+json.
 func New(cfg Config) http.Handler {
 	h := &handlers{
-		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		store: cfg.Store, issuer: cfg.Issuer, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, signingKeys: cfg.SigningKeys,
+		trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -119,6 +121,7 @@ func New(cfg Config) http.Handler {
 // handlers implements api.StrictServerInterface.
 type handlers struct {
 	store        Store
+	issuer       string
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
 	signingKeys  SigningKeys

@@ -34,6 +34,7 @@ const (
 	key      = "first-admin-key-of-this-test-0123456789"
 	otherKey = "other-admin-key-of-this-test-0123456789"
 	host     = "127.0.0.1:8081"
+	issuer   = "https://auth.example.com/tenant"
 )
 
 var start = time.Date(2026, time.November, 23, 9, 30, 0, 123_456_000, time.UTC)
@@ -89,7 +90,7 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	}
 	s.chain = &audit.Chain{Store: store, Root: root, Now: now}
 	s.handler = admin.New(admin.Config{
-		Store: inner, SigningKeys: s.signing, Sealer: root, Chain: s.chain,
+		Store: inner, Issuer: issuer, SigningKeys: s.signing, Sealer: root, Chain: s.chain,
 		Trust: &registration.Trust{Policies: catalog.New(store, nil), Profiles: known},
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
