@@ -17,6 +17,9 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	issued   *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	swept    prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -29,8 +32,17 @@ func newMetrics() *metrics {
 			Name: "grantd_http_request_duration_seconds", Help: "How long requests to the public listener took, in seconds, by mounted path.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"path"}),
+		issued: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "grantd_tokens_issued_total", Help: "Access tokens handed out, by grant type.",
+		}, []string{"grant_type"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "grantd_refusals_total", Help: "Requests to the public listener that were refused, by mounted path and error code.",
+		}, []string{"path", "reason"}),
+		swept: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "grantd_swept_rows_total", Help: "Expired rows that this server has deleted.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.duration, m.issued, m.refused, m.swept, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

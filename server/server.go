@@ -70,6 +70,7 @@ type Server struct {
 	signing *keys.Signing
 	now     func() time.Time
 	metrics *metrics
+	usage   usage
 	// documents finds clients that describe themselves.
 	documents *registration.Documents
 	public    http.Handler
@@ -180,6 +181,10 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	})
 	engine := oauth.New(oauth.Config{
 		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Clients: s.documents, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
+		Issued: func(client *storage.Client, grantType string) {
+			s.usage.note(client.ID, s.now())
+			s.metrics.issued.WithLabelValues(grantType).Inc()
+		},
 		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now}, Admission: trust,
 		Pushes: &web.FailureLimit{Failures: pushesPerMinute, Window: time.Minute, Now: s.now},
 		ClientAuth: &clientauth.Authenticator{
@@ -215,7 +220,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		account: &account.Handler{Pages: pages, Sessions: sessions},
 		admin: admin.New(admin.Config{
 			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
-			SigningKeys: signing, Sealer: c.Root, Profiles: known, Now: s.now,
+			SigningKeys: signing, Tokens: engine, Sealer: c.Root, Profiles: known, Now: s.now,
 		}),
 	}
 	r.registration = &registration.Registration{
@@ -268,8 +273,11 @@ const (
 // replica has changed is known here when it returns.
 func (s *Server) Beat(ctx context.Context) error { return s.catalog.Beat(ctx) }
 
-// Tend looks after the signing keys once, as Run does each minute.
-func (s *Server) Tend(ctx context.Context) error { return s.signing.Tend(ctx) }
+// Tend looks after the signing keys and writes which clients were used, as Run does
+// each minute.
+func (s *Server) Tend(ctx context.Context) error {
+	return errors.Join(s.signing.Tend(ctx), s.usage.write(ctx, s.store, s.now()))
+}
 
 // Run does what goes on beside the requests, until ctx ends: it follows the
 // version row, rotates the signing keys and sweeps away what nothing needs any
@@ -286,7 +294,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ticker.C:
 			s.sweep(ctx)
 			if err := s.Tend(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				slog.ErrorContext(ctx, "the signing keys could not be looked after; it is tried again", "error", err.Error())
+				slog.ErrorContext(ctx, "the signing keys or the use of clients could not be looked after; it is tried again", "error", err.Error())
 			}
 		}
 	}
@@ -306,6 +314,7 @@ func (s *Server) sweep(ctx context.Context) {
 	for {
 		began := time.Now()
 		removed, err := s.store.Sweep(ctx, s.now(), registration.UnusedLifetime, sweepBatch)
+		s.metrics.swept.Add(float64(removed))
 		if err != nil && !errors.Is(err, context.Canceled) {
 			logSweepError(ctx, err)
 		}

@@ -81,6 +81,7 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newUserCommand(environ),
 		newGroupCommand(environ),
 		newGrantCommand(environ),
+		newTokenCommand(environ),
 		newRegistrationCommand(environ),
 		newKeyCommand(environ),
 		newAuditCommand(environ),

@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"grantd/api"
+	"grantd/server/leaked"
 	"grantd/server/profiles"
 	"grantd/server/web"
 	"grantd/storage"
@@ -43,6 +44,15 @@ type SigningKeys interface {
 	Revoke(ctx context.Context, rows []*storage.SigningKey, key *storage.SigningKey, event storage.AuditEvent) error
 }
 
+// Tokens knows whose a value is that leaked. storage.ErrNotFound: it is not one of
+// this server's.
+type Tokens interface {
+	InspectValue(ctx context.Context, value string) (*leaked.Value, error)
+	// RevokeValue ends the installation of the value, or the value itself where there
+	// is none. It completes the event.
+	RevokeValue(ctx context.Context, value string, event storage.AuditEvent) (*leaked.Value, error)
+}
+
 // Sealer seals text so that only this server's root keys open it.
 type Sealer interface {
 	Seal(purpose string, plaintext []byte) string
@@ -68,6 +78,7 @@ type Config struct {
 	// all.
 	CheckURL    func(url string) error
 	SigningKeys SigningKeys
+	Tokens      Tokens
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
@@ -81,7 +92,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		signingKeys: cfg.SigningKeys, tokens: cfg.Tokens, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -111,6 +122,7 @@ type handlers struct {
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
 	signingKeys  SigningKeys
+	tokens       Tokens
 	sealer       Sealer
 	profiles     profiles.Set
 	clock        func() time.Time

@@ -35,7 +35,7 @@ func (t accessTokens) sign(client *storage.Client, s *tokenSession) (string, err
 	return t.Signing.Sign(claims{
 		Issuer: t.Issuer.String(), Subject: s.subject, Audience: s.resource.URI, ClientID: client.ClientID,
 		IssuedAt: s.now.Unix(), Expiry: s.now.Add(s.resource.AccessTokenLifetime).Unix(),
-		TokenID: storage.NewID(storage.PrefixToken), Scope: strings.Join(s.scopes, " "), FamilyID: s.familyID,
+		TokenID: newTokenID(s.now, client.ID, s.familyID), Scope: strings.Join(s.scopes, " "), FamilyID: s.familyID,
 	})
 }
 
