@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"grantd/storage"
 )
 
 // metrics are what /metrics on the admin listener tells. Labels are the mounted
@@ -46,6 +48,32 @@ func newMetrics() *metrics {
 	return m
 }
 
+// watch adds what others count: the database's connections, and what is answered
+// from memory. They ask nobody.
+func (m *metrics) watch(pool func() storage.Pool, catalog, verified func() (hits, misses int64)) {
+	for _, gauge := range []struct {
+		name, help string
+		of         func(storage.Pool) int
+	}{
+		{"grantd_database_connections_max", "Connections to the database there may be.", func(p storage.Pool) int { return p.Max }},
+		{"grantd_database_connections_open", "Connections to the database there are.", func(p storage.Pool) int { return p.Open }},
+		{"grantd_database_connections_in_use", "Connections to the database in use.", func(p storage.Pool) int { return p.InUse }},
+		{"grantd_database_calls", "Database calls under way, those that wait for a connection included.", func(p storage.Pool) int { return p.Calls }},
+	} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: gauge.name, Help: gauge.help}, func() float64 { return float64(gauge.of(pool())) }))
+	}
+	count := func(name, help string, labels prometheus.Labels, of func() int64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(of()) }))
+	}
+	count("grantd_database_waits_total", "Database calls that found no free connection.", nil, func() int64 { return pool().Waits })
+	count("grantd_database_refusals_total", "Database calls that were turned away because too many waited.", nil, func() int64 { return pool().Refused })
+	for name, read := range map[string]func() (hits, misses int64){"catalog": catalog, "tokens": verified} {
+		const metric, help = "grantd_cache_lookups_total", "Lookups in memory, by cache and whether it was there."
+		count(metric, help, prometheus.Labels{"cache": name, "result": "hit"}, func() int64 { hits, _ := read(); return hits })
+		count(metric, help, prometheus.Labels{"cache": name, "result": "miss"}, func() int64 { _, misses := read(); return misses })
+	}
+}
+
 // measure counts and times the requests to one mounted path.
 func (m *metrics) measure(path string, next http.Handler) http.Handler {
 	duration := m.duration.WithLabelValues(path)
@@ -61,6 +89,9 @@ func (m *metrics) measure(path string, next http.Handler) http.Handler {
 				counter, _ = counters.LoadOrStore(o, m.requests.WithLabelValues(path, o.method, strconv.Itoa(o.status)))
 			}
 			counter.(prometheus.Counter).Inc()
+			if recorder.reason != "" {
+				m.refused.WithLabelValues(path, recorder.reason).Inc()
+			}
 		}()
 		next.ServeHTTP(recorder, r)
 	})
@@ -76,11 +107,16 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// statusRecorder remembers the status that was answered.
+// statusRecorder remembers the status that was answered, and why a request was
+// refused.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
+	reason string
 }
+
+// Refused is told by web.Refused.
+func (w *statusRecorder) Refused(reason string) { w.reason = reason }
 
 func (w *statusRecorder) WriteHeader(status int) {
 	w.status = status

@@ -101,6 +101,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 
+	s.metrics.watch(s.store.Pool, s.catalog.Lookups, s.signing.Verified)
+
 	rooms, err := s.build(c, s.signing)
 	if err != nil {
 		return nil, err

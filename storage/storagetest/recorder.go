@@ -404,3 +404,8 @@ func (r *recorder) DeleteRegistrationRequest(ctx context.Context, id string, eve
 	r.seen.call("DeleteRegistrationRequest")
 	return r.Store.DeleteRegistrationRequest(ctx, id, event)
 }
+
+func (r *recorder) Pool() storage.Pool {
+	r.seen.call("Pool")
+	return r.Store.Pool()
+}
