@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"grantd/server/tracing"
 	"grantd/storage"
 )
 
@@ -22,10 +23,12 @@ type metrics struct {
 	issued   *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	swept    prometheus.Counter
+	tracer   *tracing.Tracer // nil: no traces
 }
 
-func newMetrics() *metrics {
+func newMetrics(tracer *tracing.Tracer) *metrics {
 	m := &metrics{
+		tracer:   tracer,
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "grantd_http_requests_total", Help: "Requests to the public listener, by mounted path, method and status.",
@@ -81,7 +84,9 @@ func (m *metrics) measure(path string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		r, end := m.tracer.Start(r, path, knownMethod(r.Method))
 		defer func() {
+			end(recorder.status, recorder.reason)
 			duration.Observe(time.Since(began).Seconds())
 			o := outcome{knownMethod(r.Method), recorder.status}
 			counter, ok := counters.Load(o)
@@ -93,6 +98,19 @@ func (m *metrics) measure(path string, next http.Handler) http.Handler {
 				m.refused.WithLabelValues(path, recorder.reason).Inc()
 			}
 		}()
+		next.ServeHTTP(recorder, r)
+	})
+}
+
+// traced traces the requests to a room without counting them.
+func (m *metrics) traced(path string, next http.Handler) http.Handler {
+	if m.tracer == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		r, end := m.tracer.Start(r, path, knownMethod(r.Method))
+		defer func() { end(recorder.status, recorder.reason) }()
 		next.ServeHTTP(recorder, r)
 	})
 }
@@ -129,7 +147,7 @@ func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 // knownMethod keeps made-up methods from becoming labels.
 func knownMethod(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodOptions:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 		return method
 	}
 	return "other"

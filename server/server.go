@@ -26,6 +26,7 @@ import (
 	"grantd/server/profiles"
 	"grantd/server/registration"
 	"grantd/server/session"
+	"grantd/server/tracing"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/templates"
@@ -58,6 +59,8 @@ type Config struct {
 	OutboundProxy *url.URL
 	// OutboundResolver finds the addresses of documents' hosts; nil: the system's.
 	OutboundResolver outbound.Resolver
+	// Tracer traces requests; nil: nobody does.
+	Tracer *tracing.Tracer
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -90,7 +93,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		now = clock.Now
 	}
 	// Both databases keep microseconds: what is compared is never finer.
-	s := &Server{metrics: newMetrics(), now: func() time.Time { return now().UTC().Truncate(time.Microsecond) }}
+	s := &Server{metrics: newMetrics(c.Tracer), now: func() time.Time { return now().UTC().Truncate(time.Microsecond) }}
 	s.catalog = catalog.New(c.Store, clock)
 	s.store = s.catalog.Writes(c.Store)
 	if err := s.catalog.Beat(ctx); err != nil {
