@@ -160,7 +160,10 @@ type Client struct {
 	ID      string          `json:"id"`
 	JWKS    json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI string          `json:"jwks_uri,omitempty"`
-	LogoURI string          `json:"logo_uri,omitempty"`
+
+	// LastUsedAt When it last got a token, to about an hour. Absent until it has.
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
+	LogoURI    string     `json:"logo_uri,omitempty"`
 
 	// ManagedBy Absent when it belongs to no set of files.
 	ManagedBy    string   `json:"managed_by,omitempty"`
@@ -395,6 +398,20 @@ type GrantList struct {
 
 	// NextCursor Send it as `cursor` for the next page. Absent on the last page.
 	NextCursor NextCursor `json:"next_cursor,omitempty"`
+}
+
+// GrantSelection At least one of the filters.
+type GrantSelection struct {
+	// ClientID The client's `id` or its `client_id`.
+	ClientID   string `json:"client_id,omitempty"`
+	ResourceID string `json:"resource_id,omitempty"`
+
+	// Since Approved, or approved again, at this time or later.
+	Since *time.Time `json:"since,omitempty"`
+
+	// Until Last approved before this time.
+	Until  *time.Time `json:"until,omitempty"`
+	UserID string     `json:"user_id,omitempty"`
 }
 
 // Group defines model for Group.
@@ -749,6 +766,15 @@ type ResourcePatch struct {
 	URI *string `json:"uri,omitempty"`
 }
 
+// RevokedGrants defines model for RevokedGrants.
+type RevokedGrants struct {
+	// More There are more; send the same again.
+	More bool `json:"more"`
+
+	// Revoked Their ids.
+	Revoked []string `json:"revoked"`
+}
+
 // Scope defines model for Scope.
 type Scope struct {
 	// Description The sentence people see when they are asked to approve.
@@ -779,6 +805,12 @@ type ScopeExplanation struct {
 
 	// SkipConsentPolicy The name of the policy that approves it in advance; absent if none does.
 	SkipConsentPolicy string `json:"skip_consent_policy,omitempty"`
+}
+
+// SecretRotation defines model for SecretRotation.
+type SecretRotation struct {
+	// Overlap How long the other secrets go on working, in seconds.
+	Overlap *int `json:"overlap,omitempty"`
 }
 
 // Server defines model for Server.
@@ -818,6 +850,55 @@ type SigningKeyList struct {
 
 	// NextCursor Send it as `cursor` for the next page. Absent on the last page.
 	NextCursor NextCursor `json:"next_cursor,omitempty"`
+}
+
+// TokenInspection defines model for TokenInspection.
+type TokenInspection struct {
+	// ClientID The client's `id`, as in paths; its `client_id` when it is gone.
+	ClientID string `json:"client_id,omitempty"`
+
+	// ExpiresAt Of a `token_id` at the latest.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// FamilyID The installation.
+	FamilyID string `json:"family_id,omitempty"`
+
+	// FamilyLive The installation can get tokens.
+	FamilyLive *bool      `json:"family_live,omitempty"`
+	IssuedAt   *time.Time `json:"issued_at,omitempty"`
+
+	// Kind `token_id` is the `jti` of an access token.
+	Kind string `json:"kind"`
+
+	// LastUsedAt When the installation last refreshed, or the client of a secret last got a token.
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
+
+	// Live Whoever has it can use it. A `token_id` counts as live until the longest life of an access token is over.
+	Live bool `json:"live"`
+
+	// Reason Why it is not live. `spent` (a refresh token with a successor), `redeemed` (a code) and `expired` say nothing of
+	// the installation, see `family_live`. `ended`: the installation was ended, or its grant or user is gone or
+	// disabled; of a `token_id` also that there may never have been one. `not_accepted`: a secret of a client that
+	// proves itself in another way.
+	Reason string `json:"reason,omitempty"`
+
+	// Resource The URI of the resource.
+	Resource string `json:"resource,omitempty"`
+
+	// Scopes Of the value, or of its installation.
+	Scopes   []string `json:"scopes,omitempty"`
+	SecretID string   `json:"secret_id,omitempty"`
+
+	// TokenID The `jti`.
+	TokenID string `json:"token_id,omitempty"`
+
+	// UserID Absent for a machine.
+	UserID string `json:"user_id,omitempty"`
+}
+
+// TokenValue defines model for TokenValue.
+type TokenValue struct {
+	Value string `json:"value"`
 }
 
 // User defines model for User.
@@ -1015,6 +1096,12 @@ type CreateClientSecretParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// RotateClientSecretParams defines parameters for RotateClientSecret.
+type RotateClientSecretParams struct {
+	// IdempotencyKey Makes it safe to repeat the request; see above.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListGrantsParams defines parameters for ListGrants.
 type ListGrantsParams struct {
 	// UserID Only what this user has approved.
@@ -1025,6 +1112,12 @@ type ListGrantsParams struct {
 
 	// ResourceID Only what was approved at this resource.
 	ResourceID string `form:"resource_id,omitempty" json:"resource_id,omitempty"`
+
+	// Since Only what was approved, or approved again, at this time or later.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only what was last approved before this time.
+	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
 
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
@@ -1207,6 +1300,12 @@ type UpdateClientApplicationMergePatchPlusJSONRequestBody = ClientPatch
 // CreateClientSecretJSONRequestBody defines body for CreateClientSecret for application/json ContentType.
 type CreateClientSecretJSONRequestBody = ClientSecretFields
 
+// RotateClientSecretJSONRequestBody defines body for RotateClientSecret for application/json ContentType.
+type RotateClientSecretJSONRequestBody = SecretRotation
+
+// RevokeGrantsJSONRequestBody defines body for RevokeGrants for application/json ContentType.
+type RevokeGrantsJSONRequestBody = GrantSelection
+
 // CreateGroupJSONRequestBody defines body for CreateGroup for application/json ContentType.
 type CreateGroupJSONRequestBody = GroupFields
 
@@ -1248,6 +1347,12 @@ type UpdateResourceJSONRequestBody = ResourcePatch
 
 // UpdateResourceApplicationMergePatchPlusJSONRequestBody defines body for UpdateResource for application/merge-patch+json ContentType.
 type UpdateResourceApplicationMergePatchPlusJSONRequestBody = ResourcePatch
+
+// InspectTokenJSONRequestBody defines body for InspectToken for application/json ContentType.
+type InspectTokenJSONRequestBody = TokenValue
+
+// RevokeTokenJSONRequestBody defines body for RevokeToken for application/json ContentType.
+type RevokeTokenJSONRequestBody = TokenValue
 
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = UserFields
@@ -1296,12 +1401,18 @@ type ServerInterface interface {
 	// CreateClientSecret Make a new secret
 	// (POST /admin/v1/clients/{id}/secrets)
 	CreateClientSecret(w http.ResponseWriter, r *http.Request, id ClientID, params CreateClientSecretParams)
+	// RotateClientSecret Rotate the secret
+	// (POST /admin/v1/clients/{id}/secrets/rotate)
+	RotateClientSecret(w http.ResponseWriter, r *http.Request, id ClientID, params RotateClientSecretParams)
 	// DeleteClientSecret Delete a secret
 	// (DELETE /admin/v1/clients/{id}/secrets/{secret_id})
 	DeleteClientSecret(w http.ResponseWriter, r *http.Request, id ClientID, secretID string)
 	// ListGrants List grants
 	// (GET /admin/v1/grants)
 	ListGrants(w http.ResponseWriter, r *http.Request, params ListGrantsParams)
+	// RevokeGrants Revoke many grants
+	// (POST /admin/v1/grants/revoke)
+	RevokeGrants(w http.ResponseWriter, r *http.Request)
 	// RevokeGrant Revoke a grant
 	// (DELETE /admin/v1/grants/{id})
 	RevokeGrant(w http.ResponseWriter, r *http.Request, id string)
@@ -1398,6 +1509,12 @@ type ServerInterface interface {
 	// GetServer Get what this server calls itself
 	// (GET /admin/v1/server)
 	GetServer(w http.ResponseWriter, r *http.Request)
+	// InspectToken Find out whose a leaked value is
+	// (POST /admin/v1/tokens/inspect)
+	InspectToken(w http.ResponseWriter, r *http.Request)
+	// RevokeToken End the installation of a leaked value
+	// (POST /admin/v1/tokens/revoke)
+	RevokeToken(w http.ResponseWriter, r *http.Request)
 	// ListUsers List users
 	// (GET /admin/v1/users)
 	ListUsers(w http.ResponseWriter, r *http.Request, params ListUsersParams)
@@ -2059,6 +2176,56 @@ func (siw *ServerInterfaceWrapper) CreateClientSecret(w http.ResponseWriter, r *
 	handler.ServeHTTP(w, r)
 }
 
+// RotateClientSecret operation middleware
+func (siw *ServerInterfaceWrapper) RotateClientSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ClientID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RotateClientSecretParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RotateClientSecret(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // DeleteClientSecret operation middleware
 func (siw *ServerInterfaceWrapper) DeleteClientSecret(w http.ResponseWriter, r *http.Request) {
 
@@ -2142,6 +2309,32 @@ func (siw *ServerInterfaceWrapper) ListGrants(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "cursor" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2170,6 +2363,20 @@ func (siw *ServerInterfaceWrapper) ListGrants(w http.ResponseWriter, r *http.Req
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListGrants(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeGrants operation middleware
+func (siw *ServerInterfaceWrapper) RevokeGrants(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeGrants(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3382,6 +3589,34 @@ func (siw *ServerInterfaceWrapper) GetServer(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// InspectToken operation middleware
+func (siw *ServerInterfaceWrapper) InspectToken(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.InspectToken(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeToken operation middleware
+func (siw *ServerInterfaceWrapper) RevokeToken(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeToken(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListUsers operation middleware
 func (siw *ServerInterfaceWrapper) ListUsers(w http.ResponseWriter, r *http.Request) {
 
@@ -3750,6 +3985,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/clients/{id}/secrets", wrapper.CreateClientSecret).Methods(http.MethodPost)
 
+	r.HandleFunc(options.BaseURL+"/admin/v1/clients/{id}/secrets/rotate", wrapper.RotateClientSecret).Methods(http.MethodPost)
+
 	r.HandleFunc(options.BaseURL+"/admin/v1/clients/{id}/secrets/{secret_id}", wrapper.DeleteClientSecret).Methods(http.MethodDelete)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/resources", wrapper.ListResources).Methods(http.MethodGet)
@@ -3802,7 +4039,13 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/grants", wrapper.ListGrants).Methods(http.MethodGet)
 
+	r.HandleFunc(options.BaseURL+"/admin/v1/grants/revoke", wrapper.RevokeGrants).Methods(http.MethodPost)
+
 	r.HandleFunc(options.BaseURL+"/admin/v1/grants/{id}", wrapper.RevokeGrant).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/tokens/inspect", wrapper.InspectToken).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/tokens/revoke", wrapper.RevokeToken).Methods(http.MethodPost)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/registration-policy", wrapper.GetRegistrationPolicy).Methods(http.MethodGet)
 
@@ -4817,6 +5060,122 @@ func (response CreateClientSecretdefaultApplicationProblemPlusJSONResponse) Visi
 	return err
 }
 
+type RotateClientSecretRequestObject struct {
+	ID     ClientID `json:"id"`
+	Params RotateClientSecretParams
+	Body   *RotateClientSecretJSONRequestBody
+}
+
+type RotateClientSecretResponseObject interface {
+	VisitRotateClientSecretResponse(w http.ResponseWriter) error
+}
+
+type RotateClientSecret201ResponseHeaders struct {
+	IdempotentReplayed bool
+	Location           string
+}
+
+type RotateClientSecret201JSONResponse struct {
+	Body    NewClientSecret
+	Headers RotateClientSecret201ResponseHeaders
+}
+
+func (response RotateClientSecret201JSONResponse) VisitRotateClientSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Idempotent-Replayed", fmt.Sprint(response.Headers.IdempotentReplayed))
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateClientSecret400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response RotateClientSecret400ApplicationProblemPlusJSONResponse) VisitRotateClientSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateClientSecret401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RotateClientSecret401ApplicationProblemPlusJSONResponse) VisitRotateClientSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateClientSecret404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RotateClientSecret404ApplicationProblemPlusJSONResponse) VisitRotateClientSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateClientSecret409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response RotateClientSecret409ApplicationProblemPlusJSONResponse) VisitRotateClientSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateClientSecretdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RotateClientSecretdefaultApplicationProblemPlusJSONResponse) VisitRotateClientSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteClientSecretRequestObject struct {
 	ID       ClientID `json:"id"`
 	SecretID string   `json:"secret_id"`
@@ -4945,6 +5304,78 @@ type ListGrantsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListGrantsdefaultApplicationProblemPlusJSONResponse) VisitListGrantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeGrantsRequestObject struct {
+	Body *RevokeGrantsJSONRequestBody
+}
+
+type RevokeGrantsResponseObject interface {
+	VisitRevokeGrantsResponse(w http.ResponseWriter) error
+}
+
+type RevokeGrants200JSONResponse RevokedGrants
+
+func (response RevokeGrants200JSONResponse) VisitRevokeGrantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeGrants400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeGrants400ApplicationProblemPlusJSONResponse) VisitRevokeGrantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeGrants401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeGrants401ApplicationProblemPlusJSONResponse) VisitRevokeGrantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeGrantsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RevokeGrantsdefaultApplicationProblemPlusJSONResponse) VisitRevokeGrantsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7560,6 +7991,182 @@ func (response GetServerdefaultApplicationProblemPlusJSONResponse) VisitGetServe
 	return err
 }
 
+type InspectTokenRequestObject struct {
+	Body *InspectTokenJSONRequestBody
+}
+
+type InspectTokenResponseObject interface {
+	VisitInspectTokenResponse(w http.ResponseWriter) error
+}
+
+type InspectToken200JSONResponse TokenInspection
+
+func (response InspectToken200JSONResponse) VisitInspectTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InspectToken400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response InspectToken400ApplicationProblemPlusJSONResponse) VisitInspectTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InspectToken401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response InspectToken401ApplicationProblemPlusJSONResponse) VisitInspectTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InspectToken404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response InspectToken404ApplicationProblemPlusJSONResponse) VisitInspectTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type InspectTokendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response InspectTokendefaultApplicationProblemPlusJSONResponse) VisitInspectTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeTokenRequestObject struct {
+	Body *RevokeTokenJSONRequestBody
+}
+
+type RevokeTokenResponseObject interface {
+	VisitRevokeTokenResponse(w http.ResponseWriter) error
+}
+
+type RevokeToken200JSONResponse TokenInspection
+
+func (response RevokeToken200JSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeToken400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeToken400ApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeToken401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeToken401ApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeToken404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response RevokeToken404ApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeTokendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListUsersRequestObject struct {
 	Params ListUsersParams
 }
@@ -8104,12 +8711,18 @@ type StrictServerInterface interface {
 	// CreateClientSecret Make a new secret
 	// (POST /admin/v1/clients/{id}/secrets)
 	CreateClientSecret(ctx context.Context, request CreateClientSecretRequestObject) (CreateClientSecretResponseObject, error)
+	// RotateClientSecret Rotate the secret
+	// (POST /admin/v1/clients/{id}/secrets/rotate)
+	RotateClientSecret(ctx context.Context, request RotateClientSecretRequestObject) (RotateClientSecretResponseObject, error)
 	// DeleteClientSecret Delete a secret
 	// (DELETE /admin/v1/clients/{id}/secrets/{secret_id})
 	DeleteClientSecret(ctx context.Context, request DeleteClientSecretRequestObject) (DeleteClientSecretResponseObject, error)
 	// ListGrants List grants
 	// (GET /admin/v1/grants)
 	ListGrants(ctx context.Context, request ListGrantsRequestObject) (ListGrantsResponseObject, error)
+	// RevokeGrants Revoke many grants
+	// (POST /admin/v1/grants/revoke)
+	RevokeGrants(ctx context.Context, request RevokeGrantsRequestObject) (RevokeGrantsResponseObject, error)
 	// RevokeGrant Revoke a grant
 	// (DELETE /admin/v1/grants/{id})
 	RevokeGrant(ctx context.Context, request RevokeGrantRequestObject) (RevokeGrantResponseObject, error)
@@ -8206,6 +8819,12 @@ type StrictServerInterface interface {
 	// GetServer Get what this server calls itself
 	// (GET /admin/v1/server)
 	GetServer(ctx context.Context, request GetServerRequestObject) (GetServerResponseObject, error)
+	// InspectToken Find out whose a leaked value is
+	// (POST /admin/v1/tokens/inspect)
+	InspectToken(ctx context.Context, request InspectTokenRequestObject) (InspectTokenResponseObject, error)
+	// RevokeToken End the installation of a leaked value
+	// (POST /admin/v1/tokens/revoke)
+	RevokeToken(ctx context.Context, request RevokeTokenRequestObject) (RevokeTokenResponseObject, error)
 	// ListUsers List users
 	// (GET /admin/v1/users)
 	ListUsers(ctx context.Context, request ListUsersRequestObject) (ListUsersResponseObject, error)
@@ -8614,6 +9233,40 @@ func (sh *strictHandler) CreateClientSecret(w http.ResponseWriter, r *http.Reque
 	}
 }
 
+// RotateClientSecret operation middleware
+func (sh *strictHandler) RotateClientSecret(w http.ResponseWriter, r *http.Request, id ClientID, params RotateClientSecretParams) {
+	var request RotateClientSecretRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body RotateClientSecretJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RotateClientSecret(ctx, request.(RotateClientSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RotateClientSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RotateClientSecretResponseObject); ok {
+		if err := validResponse.VisitRotateClientSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // DeleteClientSecret operation middleware
 func (sh *strictHandler) DeleteClientSecret(w http.ResponseWriter, r *http.Request, id ClientID, secretID string) {
 	var request DeleteClientSecretRequestObject
@@ -8660,6 +9313,37 @@ func (sh *strictHandler) ListGrants(w http.ResponseWriter, r *http.Request, para
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListGrantsResponseObject); ok {
 		if err := validResponse.VisitListGrantsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeGrants operation middleware
+func (sh *strictHandler) RevokeGrants(w http.ResponseWriter, r *http.Request) {
+	var request RevokeGrantsRequestObject
+
+	var body RevokeGrantsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeGrants(ctx, request.(RevokeGrantsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeGrants")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RevokeGrantsResponseObject); ok {
+		if err := validResponse.VisitRevokeGrantsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -9610,6 +10294,68 @@ func (sh *strictHandler) GetServer(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetServerResponseObject); ok {
 		if err := validResponse.VisitGetServerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// InspectToken operation middleware
+func (sh *strictHandler) InspectToken(w http.ResponseWriter, r *http.Request) {
+	var request InspectTokenRequestObject
+
+	var body InspectTokenJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.InspectToken(ctx, request.(InspectTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "InspectToken")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(InspectTokenResponseObject); ok {
+		if err := validResponse.VisitInspectTokenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeToken operation middleware
+func (sh *strictHandler) RevokeToken(w http.ResponseWriter, r *http.Request) {
+	var request RevokeTokenRequestObject
+
+	var body RevokeTokenJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeToken(ctx, request.(RevokeTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeToken")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RevokeTokenResponseObject); ok {
+		if err := validResponse.VisitRevokeTokenResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

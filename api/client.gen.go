@@ -253,6 +253,26 @@ type ClientInterface interface {
 	// Corresponds with POST /admin/v1/clients/{id}/secrets (the `CreateClientSecret` operationId).
 	CreateClientSecret(ctx context.Context, id ClientID, params *CreateClientSecretParams, body CreateClientSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RotateClientSecretWithBody Rotate the secret
+	//
+	// Makes a new secret and lets every other one expire `overlap` seconds from now, unless it expires sooner. Those that
+	// have expired are deleted. With `overlap` 0 only the new secret works from now on.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /admin/v1/clients/{id}/secrets/rotate (the `RotateClientSecret` operationId).
+	RotateClientSecretWithBody(ctx context.Context, id ClientID, params *RotateClientSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateClientSecret Rotate the secret
+	//
+	// Makes a new secret and lets every other one expire `overlap` seconds from now, unless it expires sooner. Those that
+	// have expired are deleted. With `overlap` 0 only the new secret works from now on.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /admin/v1/clients/{id}/secrets/rotate (the `RotateClientSecret` operationId).
+	RotateClientSecret(ctx context.Context, id ClientID, params *RotateClientSecretParams, body RotateClientSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// DeleteClientSecret Delete a secret
 	//
 	// It stops working within a second. Deleting the last one locks a confidential client out.
@@ -266,6 +286,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /admin/v1/grants (the `ListGrants` operationId).
 	ListGrants(ctx context.Context, params *ListGrantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeGrantsWithBody Revoke many grants
+	//
+	// Revokes what the filters leave together, as `DELETE` does each: at least one filter is needed. At most 200 at a
+	// time, oldest first; while `more` is true, send the same again. Each is audited. What is revoked before a failure
+	// stays revoked.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /admin/v1/grants/revoke (the `RevokeGrants` operationId).
+	RevokeGrantsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeGrants Revoke many grants
+	//
+	// Revokes what the filters leave together, as `DELETE` does each: at least one filter is needed. At most 200 at a
+	// time, oldest first; while `more` is true, send the same again. Each is audited. What is revoked before a failure
+	// stays revoked.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /admin/v1/grants/revoke (the `RevokeGrants` operationId).
+	RevokeGrants(ctx context.Context, body RevokeGrantsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeGrant Revoke a grant
 	//
@@ -654,6 +696,54 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
 	GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// InspectTokenWithBody Find out whose a leaked value is
+	//
+	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
+	// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+	// checked, it only names its installation. Values are never logged.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /admin/v1/tokens/inspect (the `InspectToken` operationId).
+	InspectTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// InspectToken Find out whose a leaked value is
+	//
+	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
+	// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+	// checked, it only names its installation. Values are never logged.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /admin/v1/tokens/inspect (the `InspectToken` operationId).
+	InspectToken(ctx context.Context, body InspectTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeTokenWithBody End the installation of a leaked value
+	//
+	// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
+	// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
+	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
+	// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+	// token until it expires. Repeating it is no error.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /admin/v1/tokens/revoke (the `RevokeToken` operationId).
+	RevokeTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeToken End the installation of a leaked value
+	//
+	// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
+	// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
+	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
+	// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+	// token until it expires. Repeating it is no error.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /admin/v1/tokens/revoke (the `RevokeToken` operationId).
+	RevokeToken(ctx context.Context, body RevokeTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUsers List users
 	//
@@ -1055,6 +1145,46 @@ func (c *Caller) CreateClientSecret(ctx context.Context, id ClientID, params *Cr
 	return c.Client.Do(req)
 }
 
+// RotateClientSecretWithBody Rotate the secret
+//
+// Makes a new secret and lets every other one expire `overlap` seconds from now, unless it expires sooner. Those that
+// have expired are deleted. With `overlap` 0 only the new secret works from now on.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /admin/v1/clients/{id}/secrets/rotate (the `RotateClientSecret` operationId).
+func (c *Caller) RotateClientSecretWithBody(ctx context.Context, id ClientID, params *RotateClientSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateClientSecretRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateClientSecret Rotate the secret
+//
+// Makes a new secret and lets every other one expire `overlap` seconds from now, unless it expires sooner. Those that
+// have expired are deleted. With `overlap` 0 only the new secret works from now on.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /admin/v1/clients/{id}/secrets/rotate (the `RotateClientSecret` operationId).
+func (c *Caller) RotateClientSecret(ctx context.Context, id ClientID, params *RotateClientSecretParams, body RotateClientSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateClientSecretRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // DeleteClientSecret Delete a secret
 //
 // It stops working within a second. Deleting the last one locks a confidential client out.
@@ -1079,6 +1209,48 @@ func (c *Caller) DeleteClientSecret(ctx context.Context, id ClientID, secretID s
 // Corresponds with GET /admin/v1/grants (the `ListGrants` operationId).
 func (c *Caller) ListGrants(ctx context.Context, params *ListGrantsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListGrantsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeGrantsWithBody Revoke many grants
+//
+// Revokes what the filters leave together, as `DELETE` does each: at least one filter is needed. At most 200 at a
+// time, oldest first; while `more` is true, send the same again. Each is audited. What is revoked before a failure
+// stays revoked.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /admin/v1/grants/revoke (the `RevokeGrants` operationId).
+func (c *Caller) RevokeGrantsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeGrantsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeGrants Revoke many grants
+//
+// Revokes what the filters leave together, as `DELETE` does each: at least one filter is needed. At most 200 at a
+// time, oldest first; while `more` is true, send the same again. Each is audited. What is revoked before a failure
+// stays revoked.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /admin/v1/grants/revoke (the `RevokeGrants` operationId).
+func (c *Caller) RevokeGrants(ctx context.Context, body RevokeGrantsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeGrantsRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1927,6 +2099,94 @@ func (c *Caller) UpdateResourceWithApplicationMergePatchPlusJSONBody(ctx context
 // Corresponds with GET /admin/v1/server (the `GetServer` operationId).
 func (c *Caller) GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetServerRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// InspectTokenWithBody Find out whose a leaked value is
+//
+// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
+// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+// checked, it only names its installation. Values are never logged.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /admin/v1/tokens/inspect (the `InspectToken` operationId).
+func (c *Caller) InspectTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewInspectTokenRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// InspectToken Find out whose a leaked value is
+//
+// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
+// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+// checked, it only names its installation. Values are never logged.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /admin/v1/tokens/inspect (the `InspectToken` operationId).
+func (c *Caller) InspectToken(ctx context.Context, body InspectTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewInspectTokenRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeTokenWithBody End the installation of a leaked value
+//
+// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
+// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
+// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
+// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+// token until it expires. Repeating it is no error.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /admin/v1/tokens/revoke (the `RevokeToken` operationId).
+func (c *Caller) RevokeTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeTokenRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeToken End the installation of a leaked value
+//
+// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
+// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
+// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
+// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+// token until it expires. Repeating it is no error.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /admin/v1/tokens/revoke (the `RevokeToken` operationId).
+func (c *Caller) RevokeToken(ctx context.Context, body RevokeTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeTokenRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2864,6 +3124,66 @@ func NewCreateClientSecretRequestWithBody(server string, id ClientID, params *Cr
 	return req, nil
 }
 
+// NewRotateClientSecretRequest calls the generic RotateClientSecret builder with application/json body
+func NewRotateClientSecretRequest(server string, id ClientID, params *RotateClientSecretParams, body RotateClientSecretJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRotateClientSecretRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewRotateClientSecretRequestWithBody constructs an http.Request for the RotateClientSecret method, with any body, and a specified content type
+func NewRotateClientSecretRequestWithBody(server string, id ClientID, params *RotateClientSecretParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/clients/%s/secrets/rotate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewDeleteClientSecretRequest constructs an http.Request for the DeleteClientSecret method
 func NewDeleteClientSecretRequest(server string, id ClientID, secretID string) (*http.Request, error) {
 	var err error
@@ -2957,6 +3277,30 @@ func NewListGrantsRequest(server string, params *ListGrantsParams) (*http.Reques
 			}
 		}
 
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Until != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
@@ -2987,6 +3331,46 @@ func NewListGrantsRequest(server string, params *ListGrantsParams) (*http.Reques
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewRevokeGrantsRequest calls the generic RevokeGrants builder with application/json body
+func NewRevokeGrantsRequest(server string, body RevokeGrantsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRevokeGrantsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRevokeGrantsRequestWithBody constructs an http.Request for the RevokeGrants method, with any body, and a specified content type
+func NewRevokeGrantsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/grants/revoke")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -4667,6 +5051,86 @@ func NewGetServerRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewInspectTokenRequest calls the generic InspectToken builder with application/json body
+func NewInspectTokenRequest(server string, body InspectTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewInspectTokenRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewInspectTokenRequestWithBody constructs an http.Request for the InspectToken method, with any body, and a specified content type
+func NewInspectTokenRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/tokens/inspect")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRevokeTokenRequest calls the generic RevokeToken builder with application/json body
+func NewRevokeTokenRequest(server string, body RevokeTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRevokeTokenRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRevokeTokenRequestWithBody constructs an http.Request for the RevokeToken method, with any body, and a specified content type
+func NewRevokeTokenRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/tokens/revoke")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListUsersRequest constructs an http.Request for the ListUsers method
 func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request, error) {
 	var err error
@@ -5196,6 +5660,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /admin/v1/clients/{id}/secrets (the `CreateClientSecret` operationId).
 	CreateClientSecretWithResponse(ctx context.Context, id ClientID, params *CreateClientSecretParams, body CreateClientSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClientSecretResponse, error)
 
+	// RotateClientSecretWithBodyWithResponse Rotate the secret
+	//
+	// Makes a new secret and lets every other one expire `overlap` seconds from now, unless it expires sooner. Those that
+	// have expired are deleted. With `overlap` 0 only the new secret works from now on.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/clients/{id}/secrets/rotate (the `RotateClientSecret` operationId).
+	RotateClientSecretWithBodyWithResponse(ctx context.Context, id ClientID, params *RotateClientSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RotateClientSecretResponse, error)
+
+	// RotateClientSecretWithResponse Rotate the secret
+	//
+	// Makes a new secret and lets every other one expire `overlap` seconds from now, unless it expires sooner. Those that
+	// have expired are deleted. With `overlap` 0 only the new secret works from now on.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/clients/{id}/secrets/rotate (the `RotateClientSecret` operationId).
+	RotateClientSecretWithResponse(ctx context.Context, id ClientID, params *RotateClientSecretParams, body RotateClientSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateClientSecretResponse, error)
+
 	// DeleteClientSecretWithResponse Delete a secret
 	//
 	// It stops working within a second. Deleting the last one locks a confidential client out.
@@ -5213,6 +5697,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /admin/v1/grants (the `ListGrants` operationId).
 	ListGrantsWithResponse(ctx context.Context, params *ListGrantsParams, reqEditors ...RequestEditorFn) (*ListGrantsResponse, error)
+
+	// RevokeGrantsWithBodyWithResponse Revoke many grants
+	//
+	// Revokes what the filters leave together, as `DELETE` does each: at least one filter is needed. At most 200 at a
+	// time, oldest first; while `more` is true, send the same again. Each is audited. What is revoked before a failure
+	// stays revoked.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/grants/revoke (the `RevokeGrants` operationId).
+	RevokeGrantsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RevokeGrantsResponse, error)
+
+	// RevokeGrantsWithResponse Revoke many grants
+	//
+	// Revokes what the filters leave together, as `DELETE` does each: at least one filter is needed. At most 200 at a
+	// time, oldest first; while `more` is true, send the same again. Each is audited. What is revoked before a failure
+	// stays revoked.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/grants/revoke (the `RevokeGrants` operationId).
+	RevokeGrantsWithResponse(ctx context.Context, body RevokeGrantsJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeGrantsResponse, error)
 
 	// RevokeGrantWithResponse Revoke a grant
 	//
@@ -5645,6 +6151,54 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
 	GetServerWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetServerResponse, error)
+
+	// InspectTokenWithBodyWithResponse Find out whose a leaked value is
+	//
+	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
+	// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+	// checked, it only names its installation. Values are never logged.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/tokens/inspect (the `InspectToken` operationId).
+	InspectTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InspectTokenResponse, error)
+
+	// InspectTokenWithResponse Find out whose a leaked value is
+	//
+	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
+	// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+	// checked, it only names its installation. Values are never logged.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/tokens/inspect (the `InspectToken` operationId).
+	InspectTokenWithResponse(ctx context.Context, body InspectTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*InspectTokenResponse, error)
+
+	// RevokeTokenWithBodyWithResponse End the installation of a leaked value
+	//
+	// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
+	// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
+	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
+	// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+	// token until it expires. Repeating it is no error.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/tokens/revoke (the `RevokeToken` operationId).
+	RevokeTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
+
+	// RevokeTokenWithResponse End the installation of a leaked value
+	//
+	// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
+	// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
+	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
+	// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+	// token until it expires. Repeating it is no error.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/tokens/revoke (the `RevokeToken` operationId).
+	RevokeTokenWithResponse(ctx context.Context, body RevokeTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
 
 	// ListUsersWithResponse List users
 	//
@@ -6604,6 +7158,97 @@ func (r CreateClientSecretResponse) ContentType() string {
 	return ""
 }
 
+// RotateClientSecretResponse201Headers the declared response headers of an HTTP 201 response for RotateClientSecret
+type RotateClientSecretResponse201Headers struct {
+	IdempotentReplayed bool
+	Location           string
+}
+
+// RotateClientSecretResponse401Headers the declared response headers of an HTTP 401 response for RotateClientSecret
+type RotateClientSecretResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type RotateClientSecretResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *NewClientSecret
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *RotateClientSecretResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *RotateClientSecretResponse401Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RotateClientSecretResponse) GetJSON201() *NewClientSecret {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RotateClientSecretResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RotateClientSecretResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r RotateClientSecretResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r RotateClientSecretResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RotateClientSecretResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RotateClientSecretResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RotateClientSecretResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RotateClientSecretResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RotateClientSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // DeleteClientSecretResponse401Headers the declared response headers of an HTTP 401 response for DeleteClientSecret
 type DeleteClientSecretResponse401Headers struct {
 	WWWAuthenticate string
@@ -6729,6 +7374,75 @@ func (r ListGrantsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListGrantsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RevokeGrantsResponse401Headers the declared response headers of an HTTP 401 response for RevokeGrants
+type RevokeGrantsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type RevokeGrantsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RevokedGrants
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *RevokeGrantsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RevokeGrantsResponse) GetJSON200() *RevokedGrants {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RevokeGrantsResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RevokeGrantsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeGrantsResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeGrantsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeGrantsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeGrantsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeGrantsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9054,6 +9768,158 @@ func (r GetServerResponse) ContentType() string {
 	return ""
 }
 
+// InspectTokenResponse401Headers the declared response headers of an HTTP 401 response for InspectToken
+type InspectTokenResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type InspectTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TokenInspection
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *InspectTokenResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r InspectTokenResponse) GetJSON200() *TokenInspection {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r InspectTokenResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r InspectTokenResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r InspectTokenResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r InspectTokenResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r InspectTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r InspectTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r InspectTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r InspectTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RevokeTokenResponse401Headers the declared response headers of an HTTP 401 response for RevokeToken
+type RevokeTokenResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type RevokeTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TokenInspection
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *RevokeTokenResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RevokeTokenResponse) GetJSON200() *TokenInspection {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RevokeTokenResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RevokeTokenResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r RevokeTokenResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeTokenResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListUsersResponse401Headers the declared response headers of an HTTP 401 response for ListUsers
 type ListUsersResponse401Headers struct {
 	WWWAuthenticate string
@@ -9782,6 +10648,38 @@ func (c *ClientWithResponses) CreateClientSecretWithResponse(ctx context.Context
 	return ParseCreateClientSecretResponse(rsp)
 }
 
+// RotateClientSecretWithBodyWithResponse Rotate the secret
+//
+// Makes a new secret and lets every other one expire `overlap` seconds from now, unless it expires sooner. Those that
+// have expired are deleted. With `overlap` 0 only the new secret works from now on.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/clients/{id}/secrets/rotate (the `RotateClientSecret` operationId).
+func (c *ClientWithResponses) RotateClientSecretWithBodyWithResponse(ctx context.Context, id ClientID, params *RotateClientSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RotateClientSecretResponse, error) {
+	rsp, err := c.RotateClientSecretWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRotateClientSecretResponse(rsp)
+}
+
+// RotateClientSecretWithResponse Rotate the secret
+//
+// Makes a new secret and lets every other one expire `overlap` seconds from now, unless it expires sooner. Those that
+// have expired are deleted. With `overlap` 0 only the new secret works from now on.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/clients/{id}/secrets/rotate (the `RotateClientSecret` operationId).
+func (c *ClientWithResponses) RotateClientSecretWithResponse(ctx context.Context, id ClientID, params *RotateClientSecretParams, body RotateClientSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateClientSecretResponse, error) {
+	rsp, err := c.RotateClientSecret(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRotateClientSecretResponse(rsp)
+}
+
 // DeleteClientSecretWithResponse Delete a secret
 //
 // It stops working within a second. Deleting the last one locks a confidential client out.
@@ -9810,6 +10708,40 @@ func (c *ClientWithResponses) ListGrantsWithResponse(ctx context.Context, params
 		return nil, err
 	}
 	return ParseListGrantsResponse(rsp)
+}
+
+// RevokeGrantsWithBodyWithResponse Revoke many grants
+//
+// Revokes what the filters leave together, as `DELETE` does each: at least one filter is needed. At most 200 at a
+// time, oldest first; while `more` is true, send the same again. Each is audited. What is revoked before a failure
+// stays revoked.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/grants/revoke (the `RevokeGrants` operationId).
+func (c *ClientWithResponses) RevokeGrantsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RevokeGrantsResponse, error) {
+	rsp, err := c.RevokeGrantsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeGrantsResponse(rsp)
+}
+
+// RevokeGrantsWithResponse Revoke many grants
+//
+// Revokes what the filters leave together, as `DELETE` does each: at least one filter is needed. At most 200 at a
+// time, oldest first; while `more` is true, send the same again. Each is audited. What is revoked before a failure
+// stays revoked.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/grants/revoke (the `RevokeGrants` operationId).
+func (c *ClientWithResponses) RevokeGrantsWithResponse(ctx context.Context, body RevokeGrantsJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeGrantsResponse, error) {
+	rsp, err := c.RevokeGrants(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeGrantsResponse(rsp)
 }
 
 // RevokeGrantWithResponse Revoke a grant
@@ -10518,6 +11450,78 @@ func (c *ClientWithResponses) GetServerWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseGetServerResponse(rsp)
+}
+
+// InspectTokenWithBodyWithResponse Find out whose a leaked value is
+//
+// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
+// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+// checked, it only names its installation. Values are never logged.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/tokens/inspect (the `InspectToken` operationId).
+func (c *ClientWithResponses) InspectTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*InspectTokenResponse, error) {
+	rsp, err := c.InspectTokenWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseInspectTokenResponse(rsp)
+}
+
+// InspectTokenWithResponse Find out whose a leaked value is
+//
+// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
+// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+// checked, it only names its installation. Values are never logged.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/tokens/inspect (the `InspectToken` operationId).
+func (c *ClientWithResponses) InspectTokenWithResponse(ctx context.Context, body InspectTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*InspectTokenResponse, error) {
+	rsp, err := c.InspectToken(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseInspectTokenResponse(rsp)
+}
+
+// RevokeTokenWithBodyWithResponse End the installation of a leaked value
+//
+// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
+// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
+// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
+// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+// token until it expires. Repeating it is no error.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/tokens/revoke (the `RevokeToken` operationId).
+func (c *ClientWithResponses) RevokeTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error) {
+	rsp, err := c.RevokeTokenWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeTokenResponse(rsp)
+}
+
+// RevokeTokenWithResponse End the installation of a leaked value
+//
+// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
+// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
+// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
+// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+// token until it expires. Repeating it is no error.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/tokens/revoke (the `RevokeToken` operationId).
+func (c *ClientWithResponses) RevokeTokenWithResponse(ctx context.Context, body RevokeTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error) {
+	rsp, err := c.RevokeToken(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeTokenResponse(rsp)
 }
 
 // ListUsersWithResponse List users
@@ -11459,6 +12463,97 @@ func ParseCreateClientSecretResponse(rsp *http.Response) (*CreateClientSecretRes
 	return response, nil
 }
 
+// ParseRotateClientSecretResponse parses an HTTP response from a RotateClientSecretWithResponse call
+func ParseRotateClientSecretResponse(rsp *http.Response) (*RotateClientSecretResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RotateClientSecretResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest NewClientSecret
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers RotateClientSecretResponse201Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value bool
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers RotateClientSecretResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseDeleteClientSecretResponse parses an HTTP response from a DeleteClientSecretWithResponse call
 func ParseDeleteClientSecretResponse(rsp *http.Response) (*DeleteClientSecretResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11562,6 +12657,66 @@ func ParseListGrantsResponse(rsp *http.Response) (*ListGrantsResponse, error) {
 	switch {
 	case rsp.StatusCode == 401:
 		var headers ListGrantsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeGrantsResponse parses an HTTP response from a RevokeGrantsWithResponse call
+func ParseRevokeGrantsResponse(rsp *http.Response) (*RevokeGrantsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeGrantsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RevokedGrants
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers RevokeGrantsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -13695,6 +14850,140 @@ func ParseGetServerResponse(rsp *http.Response) (*GetServerResponse, error) {
 	switch {
 	case rsp.StatusCode == 401:
 		var headers GetServerResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseInspectTokenResponse parses an HTTP response from a InspectTokenWithResponse call
+func ParseInspectTokenResponse(rsp *http.Response) (*InspectTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &InspectTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TokenInspection
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers InspectTokenResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeTokenResponse parses an HTTP response from a RevokeTokenWithResponse call
+func ParseRevokeTokenResponse(rsp *http.Response) (*RevokeTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TokenInspection
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers RevokeTokenResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

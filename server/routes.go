@@ -111,7 +111,7 @@ func (s *Server) adminRoutes(c Config, r *rooms) http.Handler {
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		router.Handle(path, guarded)
 	}
-	router.PathPrefix("/").Handler(r.admin) // it guards itself
+	router.PathPrefix("/").Handler(s.metrics.traced("/admin/v1", r.admin)) // it guards itself
 	return router
 }
 

@@ -28,6 +28,7 @@ import (
 	"grantd/server/profiles"
 	"grantd/server/registration"
 	"grantd/server/session"
+	"grantd/server/tracing"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/templates"
@@ -64,6 +65,8 @@ type Config struct {
 	OutboundProxy *url.URL
 	// OutboundResolver finds the addresses of documents' hosts; nil: the system's.
 	OutboundResolver outbound.Resolver
+	// Tracer traces requests; nil: nobody does.
+	Tracer *tracing.Tracer
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -79,6 +82,7 @@ type Server struct {
 	sealEvery time.Duration
 	now       func() time.Time
 	metrics   *metrics
+	usage     usage
 	// documents finds clients that describe themselves.
 	documents *registration.Documents
 	public    http.Handler
@@ -98,7 +102,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		now = clock.Now
 	}
 	// Both databases keep microseconds: what is compared is never finer.
-	s := &Server{metrics: newMetrics(), now: func() time.Time { return now().UTC().Truncate(time.Microsecond) }}
+	s := &Server{metrics: newMetrics(c.Tracer), now: func() time.Time { return now().UTC().Truncate(time.Microsecond) }}
 	s.catalog = catalog.New(c.Store, clock)
 	s.store = s.catalog.Writes(c.Store)
 	if err := s.catalog.Beat(ctx); err != nil {
@@ -109,6 +113,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 
+	s.metrics.watch(s.store.Pool, s.catalog.Lookups, s.signing.Verified)
 	s.audit = &audit.Chain{Store: s.store, Root: c.Root, Retention: c.AuditRetention, Now: s.now}
 	if s.sealEvery = c.SealEvery; s.sealEvery <= 0 {
 		s.sealEvery = audit.SealInterval
@@ -194,6 +199,10 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	})
 	engine := oauth.New(oauth.Config{
 		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Clients: s.documents, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
+		Issued: func(client *storage.Client, grantType string) {
+			s.usage.note(client.ID, s.now())
+			s.metrics.issued.WithLabelValues(grantType).Inc()
+		},
 		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now}, Admission: trust,
 		Pushes: &web.FailureLimit{Failures: pushesPerMinute, Window: time.Minute, Now: s.now},
 		ClientAuth: &clientauth.Authenticator{
@@ -229,7 +238,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		account: &account.Handler{Pages: pages, Sessions: sessions},
 		admin: admin.New(admin.Config{
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
-			SigningKeys: signing, Trust: trust, Chain: s.audit, Sealer: c.Root, Profiles: known, Now: s.now,
+			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Sealer: c.Root, Profiles: known, Now: s.now,
 		}),
 	}
 	r.registration = &registration.Registration{
@@ -282,8 +291,11 @@ const (
 // replica has changed is known here when it returns.
 func (s *Server) Beat(ctx context.Context) error { return s.catalog.Beat(ctx) }
 
-// Tend looks after the signing keys once, as Run does each minute.
-func (s *Server) Tend(ctx context.Context) error { return s.signing.Tend(ctx) }
+// Tend looks after the signing keys and writes which clients were used, as Run does
+// each minute.
+func (s *Server) Tend(ctx context.Context) error {
+	return errors.Join(s.signing.Tend(ctx), s.usage.write(ctx, s.store, s.now()))
+}
 
 // Seal seals the audit events that no seal covers yet, as Run does every few
 // seconds.
@@ -317,7 +329,7 @@ func (s *Server) Run(ctx context.Context) error {
 				logSweepError(ctx, err)
 			}
 			if err := s.Tend(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				slog.ErrorContext(ctx, "the signing keys could not be looked after; it is tried again", "error", err.Error())
+				slog.ErrorContext(ctx, "the signing keys or the use of clients could not be looked after; it is tried again", "error", err.Error())
 			}
 		}
 	}
@@ -337,6 +349,7 @@ func (s *Server) sweep(ctx context.Context) {
 	for {
 		began := time.Now()
 		removed, err := s.store.Sweep(ctx, s.now(), registration.UnusedLifetime, sweepBatch)
+		s.metrics.swept.Add(float64(removed))
 		if err != nil && !errors.Is(err, context.Canceled) {
 			logSweepError(ctx, err)
 		}

@@ -54,6 +54,9 @@ type AuthorizationCodeStore interface {
 	// ErrConsumed: it was redeemed, failed too often, expired by f.CreatedAt, its
 	// Grant is gone, or no scope is left.
 	RedeemCode(ctx context.Context, codeID string, f *Family) error
+	// RevokeCode makes a code that was not redeemed worthless; its Grant stays.
+	// ErrConsumed: it was redeemed; ErrNotFound: it is gone, or worthless already.
+	RevokeCode(ctx context.Context, codeID string, event AuditEvent) error
 	// FailCode counts a wrong proof by the code's own client. ErrNotFound: the code
 	// is gone, redeemed or dead, and there is nothing to count.
 	FailCode(ctx context.Context, codeID string) error

@@ -63,11 +63,14 @@ type Approval struct {
 	DocumentEvent AuditEvent
 }
 
-// GrantFilter selects Grants by opaque ids; empty fields select all.
+// GrantFilter selects Grants by opaque ids and by when they were last approved;
+// empty fields select all.
 type GrantFilter struct {
 	UserID     string
 	ClientID   string
 	ResourceID string
+	Since      time.Time // inclusive
+	Until      time.Time // exclusive
 }
 
 // GrantStore keeps Grants.

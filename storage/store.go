@@ -55,6 +55,8 @@ type Store interface {
 	// waited for RequestLifetime or whose dynamic Client is gone. It returns how many
 	// rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
+	// Pool tells how busy the Store is. It asks the database nothing.
+	Pool() Pool
 	// Close releases the database.
 	Close() error
 }

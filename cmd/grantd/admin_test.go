@@ -258,6 +258,39 @@ func TestGrantCommands(t *testing.T) {
 	o.do(3, "grant", "revoke", "grt_06h0q8zexdy6358154akesjgvc", "--yes")
 	o.do(2, "grant", "revoke")
 	o.do(2, "grant", "revoke", "grt_06h0q8zexdy6358154akesjgvc", "--user", "alice", "--yes")
+	o.do(2, "grant", "revoke", "--since", "yesterday", "--yes")
+	o.do(3, "grant", "revoke", "--since", "2026-01-01", "--until", "2026-01-02T08:00:00Z", "--yes")
+	o.do(3, "grant", "revoke", "--since", "7d")
+}
+
+func TestTokenCommands(t *testing.T) {
+	o := newOffice(t)
+	made := o.object("client", "add", "--name", "Import", "--grant-type", "client_credentials")
+	secret, clientID := made["client_secret"].(string), made["client_id"].(string)
+	wantText(t, "token inspect", o.do(0, "token", "inspect", secret).stdout, "client secret", clientID, "live", "yes")
+	if got := o.object("token", "inspect", secret); got["kind"] != "client_secret" || got["live"] != true {
+		t.Errorf("token inspect --json printed %v", got)
+	}
+	for _, value := range []string{"cs_unknown", "rt_x", "tok_x"} {
+		wantText(t, value, o.do(3, "token", "inspect", value).stderr, "not a token")
+		o.do(3, "token", "revoke", value, "--yes")
+	}
+	o.do(2, "token", "inspect")
+	o.do(2, "token", "revoke", secret) // nobody is there to confirm
+
+	rotated := o.object("client", "rotate-secret", clientID, "--overlap", "2d")
+	if next := rotated["client_secret"]; next == secret || next == nil {
+		t.Errorf("rotate-secret printed %v", rotated)
+	}
+	secrets := o.items("client", "secret", "list", clientID)
+	if len(secrets) != 2 || secrets[0].(map[string]any)["expires_at"] == nil || secrets[1].(map[string]any)["expires_at"] != nil {
+		t.Errorf("the secrets are %v", secrets)
+	}
+	o.do(2, "client", "rotate-secret", clientID, "--overlap", "soon")
+	wantText(t, "token revoke", o.do(0, "token", "revoke", secret, "--yes").stderr, "worthless")
+	if left := o.items("client", "secret", "list", clientID); len(left) != 1 {
+		t.Errorf("left are %v", left)
+	}
 }
 
 // The SQLite file has one user at a time: people have asked before the server starts

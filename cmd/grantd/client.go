@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -41,6 +42,12 @@ var clients = &noun[api.Client]{
 		{"AUTH", func(c api.Client) string { return c.TokenEndpointAuthMethod }, short},
 		{"DISABLED", func(c api.Client) string { return yes(c.Disabled) }, short},
 		{"CREATED", func(c api.Client) string { return minute(c.CreatedAt) }, short},
+		{"LAST USED", func(c api.Client) string {
+			if c.LastUsedAt == nil {
+				return ""
+			}
+			return c.LastUsedAt.UTC().Format(time.DateOnly)
+		}, short},
 	},
 	list: func(ctx context.Context, a *admin, cursor string) ([]api.Client, string, error) {
 		got, err := a.api.ListClientsWithResponse(ctx, &api.ListClientsParams{Cursor: cursor, Limit: page(pageSize)})
@@ -106,6 +113,7 @@ var clients = &noun[api.Client]{
 			{"managed_by", c.ManagedBy},
 			{"created_at", second(&c.CreatedAt)},
 			{"updated_at", second(&c.UpdatedAt)},
+			{"last_used_at", second(c.LastUsedAt)},
 		}
 	},
 	added: func(a *admin, made api.Client) {
@@ -123,8 +131,47 @@ func newClientCommand(environ []string) *cobra.Command {
 	commands := append(clients.commands(environ),
 		clients.disableCommand(environ, true, "Stop a client: everything it was granted ends now", "Everything it was granted ends now, and stays ended."),
 		clients.disableCommand(environ, false, "Let a disabled client work again; people must approve it anew", ""),
+		newRotateSecretCommand(environ),
 		newClientSecretCommand(environ))
 	return adminGroup("client", "Manage clients: the programs that ask for tokens", commands...)
+}
+
+func newRotateSecretCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rotate-secret",
+		Short: "Make a new secret; the old ones go on working for a while",
+		Long: `Make a new secret, shown this once. The client's other secrets go on working for --overlap
+and then expire by themselves. If one was stolen, --overlap 0 ends them within a second.
+
+` + exitCodes,
+		Example: `  grantd client rotate-secret cl_06h0q8zexdy39fwxc4qda8n39g --overlap 24h`,
+	}
+	overlap := cmd.Flags().String("overlap", "24h", "how long the other secrets go on working, as 36h or 7d; 0: not at all")
+	return clients.one(environ, cmd, func(ctx context.Context, a *admin, c *api.Client, _ string) error {
+		until, err := parseDays(*overlap)
+		if err != nil || until < 0 {
+			return wrongUsage("--overlap %s is no time; write it as 36h, 7d or 0", printable(*overlap))
+		}
+		seconds := int(until / time.Second)
+		got, err := a.api.RotateClientSecretWithResponse(ctx, c.ID, &api.RotateClientSecretParams{IdempotencyKey: uuid.NewString()},
+			api.SecretRotation{Overlap: &seconds})
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		err = printSecret(a, got.JSON201)
+		a.say("\nThe secret is shown this once: keep it now. The others expire after %s.", *overlap)
+		return err
+	})
+}
+
+// printSecret shows a secret that was just made.
+func printSecret(a *admin, made *api.NewClientSecret) error {
+	if a.json {
+		return printObject(a, made)
+	}
+	return writeProperties(a.cmd.OutOrStdout(), []property{
+		{"id", made.ID}, {"client_secret", made.ClientSecret}, {"fingerprint", made.Fingerprint}, {"created_at", second(&made.CreatedAt)},
+	})
 }
 
 func newClientSecretCommand(environ []string) *cobra.Command {
@@ -153,14 +200,8 @@ func newClientSecretCommand(environ []string) *cobra.Command {
 			if err := a.check(got, err); err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(got.Body)
-			}
-			made := got.JSON201
-			err = writeProperties(a.cmd.OutOrStdout(), []property{
-				{"id", made.ID}, {"client_secret", made.ClientSecret}, {"fingerprint", made.Fingerprint}, {"created_at", second(&made.CreatedAt)},
-			})
-			if made.ClientSecret != "" {
+			err = printSecret(a, got.JSON201)
+			if got.JSON201.ClientSecret != "" {
 				a.say("\nThe secret is shown this once: keep it now.")
 			}
 			a.say("\nWhen the client uses it, delete the old one:\n"+

@@ -83,6 +83,7 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newGroupCommand(environ),
 		newPolicyCommand(environ),
 		newGrantCommand(environ),
+		newTokenCommand(environ),
 		newRegistrationCommand(environ),
 		newApplyCommand(environ),
 		newExportCommand(environ),

@@ -140,6 +140,11 @@ func (n *noun[T]) print(a *admin, thing T) error {
 	if !a.json {
 		return writeProperties(a.cmd.OutOrStdout(), n.show(thing))
 	}
+	return printObject(a, thing)
+}
+
+// printObject prints one thing as JSON.
+func printObject(a *admin, thing any) error {
 	body, err := json.Marshal(thing)
 	if err != nil {
 		return err

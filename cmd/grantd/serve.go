@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grantd/server"
+	"grantd/server/tracing"
 	"grantd/storage"
 )
 
@@ -31,6 +32,8 @@ const (
 	maxHeaderBytes    = 32 << 10
 	// shutdownTimeout is how long requests under way may take to finish.
 	shutdownTimeout = 10 * time.Second
+	// tracesTimeout is how long sending the last traces may take after that.
+	tracesTimeout = 2 * time.Second
 )
 
 func newServeCommand(environ []string) *cobra.Command {
@@ -66,6 +69,7 @@ type running struct {
 
 	servers        []*http.Server
 	store          storage.Store
+	tracer         *tracing.Tracer // nil: none
 	stopBackground context.CancelFunc
 	tasks          sync.WaitGroup
 	failed         chan error // the first failure of a listener or the background work
@@ -99,7 +103,10 @@ func startServer(ctx context.Context, c Config) (_ *running, err error) {
 	if err != nil {
 		return nil, err
 	}
-	srv, err := server.New(ctx, c.server(store))
+	if c.OTLPEndpoint != nil {
+		r.tracer = tracing.New(c.OTLPEndpoint, version())
+	}
+	srv, err := server.New(ctx, c.server(store, r.tracer))
 	if err != nil {
 		return nil, errors.Join(err, closeAll(public, admin))
 	}
@@ -149,9 +156,18 @@ func (r *running) Close() error {
 		stopping.Wait()
 		r.stopBackground()
 		r.tasks.Wait()
+		r.sendTraces()
 		r.closeErr = errors.Join(append(errs, r.store.Close())...)
 	})
 	return r.closeErr
+}
+
+// sendTraces sends what is left. A collector that does not answer keeps nobody from
+// stopping; the log has been told.
+func (r *running) sendTraces() {
+	ctx, cancel := context.WithTimeout(context.Background(), tracesTimeout)
+	defer cancel()
+	_ = r.tracer.Shutdown(ctx)
 }
 
 // serve answers on one listener. The listener belongs to the http.Server, which
@@ -224,7 +240,7 @@ func (c Config) adminOnNetwork() bool {
 }
 
 // server is the part of the configuration that the server itself needs.
-func (c Config) server(store storage.Store) server.Config {
+func (c Config) server(store storage.Store, tracer *tracing.Tracer) server.Config {
 	keys := make([]string, len(c.AdminKeys))
 	for i, key := range c.AdminKeys {
 		keys[i] = key.Reveal()
@@ -243,6 +259,7 @@ func (c Config) server(store storage.Store) server.Config {
 		OutboundAllow:    c.OutboundAllow,
 		OutboundRoots:    c.OutboundRoots,
 		OutboundProxy:    c.OutboundProxy,
+		Tracer:           tracer,
 	}
 }
 

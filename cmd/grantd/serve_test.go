@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"net/http"
@@ -257,6 +259,27 @@ func TestServeRefusesOldSchema(t *testing.T) {
 	}
 	s, _ := serve(t, args...)
 	s.end(t)
+}
+
+// A schema of a later release is refused whether it may be migrated or not.
+func TestServeRefusesNewerSchema(t *testing.T) {
+	inFolder(t)
+	made, _ := serve(t, anyPort...)
+	made.end(t)
+	db, err := sql.Open("sqlite", "grantd.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), `UPDATE schema_migrations SET version = 9999`)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, migrate := range []string{"--migrate=off", "--migrate=on"} {
+		r := run(t, nil, append([]string{"serve", migrate}, anyPort...)...)
+		if r.code != 1 || !strings.Contains(r.stderr, "grantd migrate down") {
+			t.Errorf("%s: code %d, want 1 and the command: %s", migrate, r.code, r.stderr)
+		}
+	}
 }
 
 func TestMigrate(t *testing.T) {

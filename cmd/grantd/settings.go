@@ -79,6 +79,10 @@ var settings = []setting{
 		name: "migrate", bare: "on",
 		usage: "bring the database schema up to date at start: on or off (default: on for SQLite, off for Postgres)",
 	},
+	{
+		name:  "otlp-endpoint",
+		usage: "OpenTelemetry collector to send traces to, by OTLP over HTTP, as http://127.0.0.1:4318",
+	},
 	{name: "log-level", fallback: "info", usage: "debug, info, warn or error"},
 	{
 		name: "admin-url", calling: true,

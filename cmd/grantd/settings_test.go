@@ -309,6 +309,19 @@ func TestCombinations(t *testing.T) {
 	}
 }
 
+func TestOTLPEndpoint(t *testing.T) {
+	for _, good := range []string{"http://127.0.0.1:4318", "https://collector.example.com/otlp"} {
+		if shown, r := config(t, nil, "--otlp-endpoint="+good); r.code != 0 || len(shown.Faults) != 0 {
+			t.Errorf("%s: %+v", good, shown.Faults)
+		}
+	}
+	for _, bad := range []string{"127.0.0.1:4318", "collector", "grpc://127.0.0.1:4317", "http://", "http://user:pass@127.0.0.1", "http://127.0.0.1/?key=1"} {
+		if shown, _ := config(t, []string{"GRANTD_OTLP_ENDPOINT=" + bad}); len(shown.Faults) != 1 || shown.Faults[0].Where != "GRANTD_OTLP_ENDPOINT" {
+			t.Errorf("%s: %+v", bad, shown.Faults)
+		}
+	}
+}
+
 func TestUnsafeConfigFile(t *testing.T) {
 	for _, tt := range []struct {
 		name, content string

@@ -42,6 +42,7 @@ type Config struct {
 	OutboundAllow    []outbound.Allowed
 	OutboundRoots    *x509.CertPool // nil: the system's
 	OutboundProxy    *url.URL       // nil: none
+	OTLPEndpoint     *url.URL       // nil: no traces
 	Migrate          bool
 	LogLevel         slog.Level
 
@@ -80,6 +81,7 @@ func (s *Settings) Config() (Config, error) {
 	c.AuditRetention = s.auditRetention()
 	c.Migrate = s.migrate(c.Database)
 	c.LogLevel = s.logLevel()
+	c.OTLPEndpoint = s.otlpEndpoint()
 	if len(s.faults) > 0 {
 		return Config{}, s.faults
 	}
@@ -423,4 +425,17 @@ func (s *Settings) logLevel() slog.Level {
 	}
 	s.fault(from.name, "is "+strconv.Quote(given), "choose debug, info, warn or error")
 	return slog.LevelInfo
+}
+
+func (s *Settings) otlpEndpoint() *url.URL {
+	raw, from := s.get("otlp-endpoint")
+	if raw == "" {
+		return nil
+	}
+	endpoint, err := url.Parse(raw)
+	if err != nil || endpoint.Host == "" || endpoint.Scheme != "http" && endpoint.Scheme != "https" || endpoint.User != nil || endpoint.RawQuery != "" || endpoint.Fragment != "" {
+		s.fault(from.name, "is not the URL of a collector", "write http://HOST:4318 or https://HOST, without /v1/traces")
+		return nil
+	}
+	return endpoint
 }

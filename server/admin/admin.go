@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"grantd/api"
+	"grantd/server/leaked"
 	"grantd/server/profiles"
 	"grantd/server/web"
 	"grantd/storage"
@@ -52,6 +53,15 @@ type Trust interface {
 	Level(ctx context.Context, c *storage.Client) (storage.ClientTrust, error)
 }
 
+// Tokens knows whose a value is that leaked. storage.ErrNotFound: it is not one of
+// this server's.
+type Tokens interface {
+	InspectValue(ctx context.Context, value string) (*leaked.Value, error)
+	// RevokeValue ends the installation of the value, or the value itself where there
+	// is none. It completes the event.
+	RevokeValue(ctx context.Context, value string, event storage.AuditEvent) (*leaked.Value, error)
+}
+
 // Sealer seals text so that only this server's root keys open it.
 type Sealer interface {
 	Seal(purpose string, plaintext []byte) string
@@ -81,6 +91,7 @@ type Config struct {
 	SigningKeys SigningKeys
 	Trust       Trust
 	Chain       Chain
+	Tokens      Tokens
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
@@ -94,7 +105,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, issuer: cfg.Issuer, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, signingKeys: cfg.SigningKeys,
-		trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		tokens: cfg.Tokens, trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -127,6 +138,7 @@ type handlers struct {
 	signingKeys  SigningKeys
 	trust        Trust
 	chain        Chain
+	tokens       Tokens
 	sealer       Sealer
 	profiles     profiles.Set
 	clock        func() time.Time

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/mux"
@@ -36,6 +37,11 @@ var bodies = map[string]reflect.Type{
 	"POST /admin/v1/groups":          reflect.TypeFor[api.GroupFields](),
 	"PATCH /admin/v1/groups/{id}":    reflect.TypeFor[api.GroupPatch](),
 	"POST /admin/v1/keys/rotate":     reflect.TypeFor[api.KeyRotation](),
+	"POST /admin/v1/grants/revoke":   reflect.TypeFor[api.GrantSelection](),
+	"POST /admin/v1/tokens/inspect":  reflect.TypeFor[api.TokenValue](),
+	"POST /admin/v1/tokens/revoke":   reflect.TypeFor[api.TokenValue](),
+
+	"POST /admin/v1/clients/{id}/secrets/rotate": reflect.TypeFor[api.SecretRotation](),
 
 	"POST /admin/v1/clients/{id}/secrets":                reflect.TypeFor[api.ClientSecretFields](),
 	"POST /admin/v1/registration-tokens":                 reflect.TypeFor[api.RegistrationTokenFields](),
@@ -143,6 +149,13 @@ func checkValue(f *faults, raw json.RawMessage, t reflect.Type, pointer string) 
 	if t == reflect.TypeFor[json.RawMessage]() || t.Kind() == reflect.Map { // a JSON object that has rules of its own
 		if raw[0] != '{' {
 			f.add(pointer, "must be an object")
+		}
+		return
+	}
+	if t == reflect.TypeFor[time.Time]() {
+		var at time.Time
+		if json.Unmarshal(raw, &at) != nil {
+			f.add(pointer, "must be a time as in 2026-11-23T09:30:00Z")
 		}
 		return
 	}

@@ -258,6 +258,7 @@ func showClient(c *storage.Client) api.Client {
 		Disabled:                c.Disabled,
 		CreatedAt:               c.CreatedAt.UTC(),
 		UpdatedAt:               c.UpdatedAt.UTC(),
+		LastUsedAt:              optionalTime(c.LastUsedAt),
 
 		TokenEndpointAuthSigningAlg:        c.TokenEndpointAuthSigningAlg,
 		RequirePushedAuthorizationRequests: c.RequirePushedAuthorizationRequests,

@@ -24,6 +24,7 @@ import (
 	"grantd/server/audit"
 	"grantd/server/catalog"
 	"grantd/server/keys"
+	"grantd/server/leaked"
 	"grantd/server/profiles"
 	"grantd/server/registration"
 	"grantd/storage"
@@ -90,7 +91,7 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	}
 	s.chain = &audit.Chain{Store: store, Root: root, Now: now}
 	s.handler = admin.New(admin.Config{
-		Store: inner, Issuer: issuer, SigningKeys: s.signing, Sealer: root, Chain: s.chain,
+		Store: inner, Issuer: issuer, SigningKeys: s.signing, Tokens: exampleTokens{}, Sealer: root, Chain: s.chain,
 		Trust: &registration.Trust{Policies: catalog.New(store, nil), Profiles: known},
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
@@ -282,4 +283,21 @@ func hasNull(document []byte) bool {
 			return true
 		}
 	}
+}
+
+// exampleTokens knows the value of the examples only; what the values of a real
+// server are is tried in package server.
+type exampleTokens struct{}
+
+const exampleToken = "tok_06h0q8zexdy5gvb48r2e2n0v5r_fam_06h0q8zexdy6k3e1a7w9c2m4tc"
+
+func (exampleTokens) InspectValue(_ context.Context, value string) (*leaked.Value, error) {
+	if value != exampleToken {
+		return nil, storage.ErrNotFound
+	}
+	return &leaked.Value{Kind: leaked.TokenID, TokenID: value, FamilyID: value[31:], FamilyLive: true, IssuedAt: start}, nil
+}
+
+func (t exampleTokens) RevokeValue(ctx context.Context, value string, _ storage.AuditEvent) (*leaked.Value, error) {
+	return t.InspectValue(ctx, value)
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -63,7 +64,13 @@ type Catalog struct {
 	policy   *storage.RegistrationPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
 	fetching singleflight.Group
+
+	hits, misses atomic.Int64 // lookups of Clients and Resources
 }
+
+// Lookups returns how many lookups of Clients and Resources were answered from
+// memory, and how many were not.
+func (c *Catalog) Lookups() (hits, misses int64) { return c.hits.Load(), c.misses.Load() }
 
 // New returns a catalog that remembers nothing until Beat or Run has read the
 // version row. clock may be nil.
@@ -167,8 +174,10 @@ func (c *Catalog) client(ctx context.Context, key string, remembered func() *sto
 	client, fresh, epoch := remembered(), c.fresh(), c.epoch
 	c.mu.RUnlock()
 	if client != nil && fresh {
+		c.hits.Add(1)
 		return client, nil
 	}
+	c.misses.Add(1)
 	found, err := c.once(ctx, fmt.Sprint(epoch, " client ", key), func(ctx context.Context) (any, error) { return read(ctx) })
 	if err != nil {
 		return nil, err
@@ -210,8 +219,10 @@ func whole[T any](ctx context.Context, c *Catalog, name string, cached *list[T],
 	all, usable, epoch := cached.items, cached.known && c.fresh(), c.epoch
 	c.mu.RUnlock()
 	if usable {
+		c.hits.Add(1)
 		return all, nil
 	}
+	c.misses.Add(1)
 	found, err := c.once(ctx, fmt.Sprint(epoch, " ", name), func(ctx context.Context) (any, error) {
 		var all []T
 		for page := (storage.Page{Limit: listPage}); ; page.After = id(all[len(all)-1]) {

@@ -64,6 +64,10 @@ func (w *writes) AddClientSecret(ctx context.Context, id string, secret storage.
 	return w.then(w.Store.AddClientSecret(ctx, id, secret, event))
 }
 
+func (w *writes) RotateClientSecret(ctx context.Context, id string, secret storage.ClientSecret, until time.Time, event storage.AuditEvent) error {
+	return w.then(w.Store.RotateClientSecret(ctx, id, secret, until, event))
+}
+
 func (w *writes) DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error {
 	return w.then(w.Store.DeleteClientSecret(ctx, id, secretID, event))
 }

@@ -128,6 +128,7 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case refused != nil:
+		web.Refused(w, refused.reason())
 		if refused.retryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(refused.retryAfter))
 		}

@@ -32,7 +32,7 @@ type accessTokens struct{ *OAuth }
 
 // sign returns the access token that a token request has earned.
 func (t accessTokens) sign(client *storage.Client, s *tokenSession) (string, error) {
-	s.tokenID = storage.NewID(storage.PrefixToken)
+	s.tokenID = newTokenID(s.now, client.ID, s.familyID)
 	return t.Signing.Sign(claims{
 		Issuer: t.Issuer.String(), Subject: s.subject, Audience: s.resource.URI, ClientID: client.ClientID,
 		IssuedAt: s.now.Unix(), Expiry: s.now.Add(s.resource.AccessTokenLifetime).Unix(),

@@ -281,6 +281,7 @@ func (o *OAuth) deny(w http.ResponseWriter, r *http.Request, request *authorizat
 	} else if err != nil {
 		return err
 	}
+	web.Refused(w, "access_denied")
 	target := o.redirectTarget(request, errorValues(web.NewOAuthError("access_denied", "The person denied the request.")))
 	if !request.client.SelfAsserted() {
 		respond(w, target)
@@ -349,6 +350,7 @@ func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authoriz
 		return err
 	}
 	e := web.OAuthErrorOf(err)
+	web.Refused(w, e.Code)
 	target := o.redirectTarget(request, errorValues(e))
 	automatic := !request.client.SelfAsserted()
 	if !automatic {

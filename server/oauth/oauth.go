@@ -22,6 +22,8 @@ type Store interface {
 	storage.DeviceAuthorizationStore
 	storage.AccessTokenStore
 	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
+	ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error)
+	DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
 	AskRegistration(ctx context.Context, r *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
@@ -64,7 +66,9 @@ type Config struct {
 	Pushes     *web.FailureLimit // pushed requests of strangers, per address
 	Signing    *keys.Signing
 	Root       *keys.Root
-	Now        func() time.Time
+	// Issued is told of every access token that is handed out.
+	Issued func(client *storage.Client, grantType string)
+	Now    func() time.Time
 }
 
 // OAuth serves the protocol's endpoints.

@@ -20,6 +20,7 @@ import (
 	"grantd/server"
 	"grantd/server/keys"
 	"grantd/server/outbound"
+	"grantd/server/tracing"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/storage/postgres"
@@ -67,6 +68,7 @@ type options struct {
 	host      string
 	issuer    string
 	tls       bool
+	tracer    *tracing.Tracer
 }
 
 // Option chooses something about a test server.
@@ -123,6 +125,9 @@ func WithHost(host string) Option { return func(o *options) { o.host = host } }
 func ReplicaOf(s *Server) Option {
 	return func(o *options) { o.issuer, o.clock = s.issuer.String(), s.Clock }
 }
+
+// WithTracer traces the requests.
+func WithTracer(t *tracing.Tracer) Option { return func(o *options) { o.tracer = t } }
 
 // WithTLS gives it an https issuer and a certificate that its own clients trust.
 func WithTLS() Option { return func(o *options) { o.tls = true } }
@@ -183,6 +188,7 @@ func New(t testing.TB, opts ...Option) *Server {
 		Now:         o.clock.Now,
 		KeyRotation: o.rotation, AuditRetention: o.retention,
 		SealEvery: 24 * time.Hour, // when a test says so
+		Tracer:    o.tracer,
 	})
 	if err != nil {
 		t.Fatal(err)

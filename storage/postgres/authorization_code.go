@@ -105,6 +105,28 @@ func (s *Store) redeem(ctx context.Context, doing string, f *storage.Family, sql
 	return nil
 }
 
+// RevokeCode implements storage.AuthorizationCodeStore. Without a Grant it cannot be
+// redeemed.
+func (s *Store) RevokeCode(ctx context.Context, codeID string, event storage.AuditEvent) error {
+	const (
+		doing = "revoke a code"
+		sql   = `
+WITH code AS (
+	SELECT id, redeemed_at FROM authorization_codes WHERE id = $7 AND grant_id IS NOT NULL FOR UPDATE
+), revoked AS (
+	UPDATE authorization_codes c SET grant_id = NULL FROM code WHERE c.id = code.id AND code.redeemed_at IS NULL
+	RETURNING c.id
+), recorded AS (` + recordEvent + `revoked)
+SELECT redeemed_at IS NOT NULL FROM code`
+	)
+	var redeemed bool
+	err := s.row(ctx, doing, sql, withEvent(event, codeID), &redeemed)
+	if err == nil && redeemed {
+		return fmt.Errorf("%s: %w", doing, storage.ErrConsumed)
+	}
+	return err
+}
+
 // FailCode implements storage.AuthorizationCodeStore.
 func (s *Store) FailCode(ctx context.Context, codeID string) error {
 	const sql = `

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype/zeronull"
@@ -18,7 +19,7 @@ SELECT c.id, c.client_id, c.source, c.version, c.client_name, c.redirect_uris, c
 	c.token_endpoint_auth_method, c.application_type, c.scope, c.resources, c.client_uri, c.logo_uri, c.tos_uri,
 	c.policy_uri, c.contacts, c.software_id, c.software_version, c.jwks, c.jwks_uri, c.token_endpoint_auth_signing_alg,
 	c.disabled, c.created_at, c.updated_at, c.require_pushed_authorization_requests, c.registration_access_token_hash, c.document_fetched_at, c.vouched, c.managed_by,
-	s.id, s.hash, s.created_at, s.expires_at
+	c.last_used_at, s.id, s.hash, s.created_at, s.expires_at
 FROM `
 	withSecrets = ` c
 LEFT JOIN client_secrets s ON s.client_id = c.id
@@ -35,6 +36,12 @@ func (s *Store) Client(ctx context.Context, id string) (*storage.Client, error) 
 func (s *Store) ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error) {
 	const sql = selectClients + `(SELECT * FROM clients WHERE client_id = $1)` + withSecrets
 	return only(rows(ctx, s, "read a client", scanClients, sql, clientID))
+}
+
+// ClientBySecret implements storage.ClientStore.
+func (s *Store) ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error) {
+	const sql = selectClients + `(SELECT * FROM clients WHERE id = (SELECT client_id FROM client_secrets WHERE hash = $1 LIMIT 1))` + withSecrets
+	return only(rows(ctx, s, "find the client of a secret", scanClients, sql, octets(hash)))
 }
 
 // Clients implements storage.ClientStore.
@@ -73,9 +80,9 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 
 // afterClient writes what belongs to a client that was just inserted.
 func afterClient(ctx context.Context, tx pgx.Tx, c *storage.Client, event storage.AuditEvent) error {
-	const insertSecret = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`
+	const sql = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`
 	for _, secret := range c.Secrets {
-		_, err := tx.Exec(ctx, insertSecret, secret.ID, c.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))
+		_, err := tx.Exec(ctx, sql, secret.ID, c.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))
 		if err != nil {
 			return err
 		}
@@ -132,20 +139,55 @@ func (s *Store) DeleteClient(ctx context.Context, id string, event storage.Audit
 	return s.deleteFromCatalog(ctx, "delete a client", sql, id, event)
 }
 
-// AddClientSecret implements storage.ClientStore.
-func (s *Store) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
-	const sql = `
+// What adds a secret, in parameters 7 to 11; what happens to the others stands
+// between the two parts.
+const (
+	touchOwner = `
 WITH owner AS (
 	UPDATE clients SET version = version + 1 WHERE id = $7 RETURNING id
-), added AS (
+)`
+	insertSecret = `, added AS (
 	INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT $8::text, id, $9::bytea, $10::timestamptz, $11::timestamptz FROM owner
 	RETURNING id
 ), recorded AS (` + recordEvent + `added
 ), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM added))
 SELECT id FROM added`
-	return s.act(ctx, "add a client secret", storage.ErrNotFound, sql,
-		withEvent(event, id, secret.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))...)
+)
+
+func secretArgs(id string, secret storage.ClientSecret, event storage.AuditEvent) []any {
+	return withEvent(event, id, secret.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))
+}
+
+// AddClientSecret implements storage.ClientStore.
+func (s *Store) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
+	return s.act(ctx, "add a client secret", storage.ErrNotFound, touchOwner+insertSecret, secretArgs(id, secret, event)...)
+}
+
+// RotateClientSecret implements storage.ClientStore. The new secret is not yet
+// there for the parts that change the others.
+func (s *Store) RotateClientSecret(ctx context.Context, id string, secret storage.ClientSecret, until time.Time, event storage.AuditEvent) error {
+	const others = `, gone AS (
+	DELETE FROM client_secrets USING owner WHERE client_id = owner.id AND expires_at <= $10
+), ending AS (
+	UPDATE client_secrets SET expires_at = $12 FROM owner
+	WHERE client_id = owner.id AND (expires_at IS NULL OR expires_at > $12 AND expires_at > $10)
+)`
+	return s.act(ctx, "rotate a client secret", storage.ErrNotFound, touchOwner+others+insertSecret, append(secretArgs(id, secret, event), until)...)
+}
+
+// NoteClientsUsed implements storage.ClientStore. A row that is held is left for
+// the next time.
+func (s *Store) NoteClientsUsed(ctx context.Context, ids []string, at time.Time) error {
+	const sql = `
+WITH used AS (
+	SELECT id FROM clients
+	WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at <= $3)
+	FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE clients SET last_used_at = $2 FROM used WHERE clients.id = used.id`
+	_, err := s.exec(ctx, "note the use of clients", sql, list(ids), at, at.Add(-storage.ClientUse))
+	return err
 }
 
 // DeleteClientSecret implements storage.ClientStore.
@@ -178,7 +220,7 @@ func scanClients(rows pgx.Rows) ([]*storage.Client, error) {
 			&c.LogoURI, &c.TosURI, &c.PolicyURI, &c.Contacts, &c.SoftwareID, &c.SoftwareVersion,
 			&c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled,
 			&c.CreatedAt, &c.UpdatedAt, &c.RequirePushedAuthorizationRequests, &c.RegistrationAccessTokenHash,
-			(*zeronull.Timestamptz)(&c.DocumentFetchedAt), &c.Vouched, &c.ManagedBy,
+			(*zeronull.Timestamptz)(&c.DocumentFetchedAt), &c.Vouched, &c.ManagedBy, (*zeronull.Timestamptz)(&c.LastUsedAt),
 			(*zeronull.Text)(&secret.ID), &secret.Hash, (*zeronull.Timestamptz)(&secret.CreatedAt),
 			(*zeronull.Timestamptz)(&secret.ExpiresAt))
 		if err != nil {

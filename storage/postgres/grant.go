@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -112,6 +113,15 @@ FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
 		if by.id != "" {
 			args = append(args, by.id)
 			fmt.Fprintf(&conditions, "AND %s = $%d ", by.column, len(args))
+		}
+	}
+	for _, by := range []struct {
+		comparison string
+		at         time.Time
+	}{{">=", filter.Since}, {"<", filter.Until}} {
+		if !by.at.IsZero() {
+			args = append(args, by.at)
+			fmt.Fprintf(&conditions, "AND updated_at %s $%d ", by.comparison, len(args))
 		}
 	}
 	return rows(ctx, s, "list grants", each(scanGrant), fmt.Sprintf(sql, conditions.String()), args...)

@@ -108,6 +108,16 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Pool implements storage.Store.
+func (s *Store) Pool() storage.Pool {
+	at := s.pool.Stat()
+	calls, refused := s.queue.Load()
+	return storage.Pool{
+		Max: int(at.MaxConns()), Open: int(at.TotalConns()), InUse: int(at.AcquiredConns()),
+		Calls: calls, Waits: at.EmptyAcquireCount(), Refused: refused,
+	}
+}
+
 // Heartbeat implements storage.Store. However many wait, it waits with them: caches
 // that nobody vouches for would make yet more work.
 func (s *Store) Heartbeat(ctx context.Context) (int64, time.Time, error) {

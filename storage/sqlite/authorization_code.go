@@ -114,6 +114,29 @@ func (s *Store) redeem(ctx context.Context, f *storage.Family, query string, arg
 	return err
 }
 
+const (
+	selectCodeRedeemed = `SELECT redeemed_at IS NOT NULL FROM authorization_codes WHERE id = ? AND grant_id IS NOT NULL`
+	revokeCode         = `UPDATE authorization_codes SET grant_id = NULL WHERE id = ?`
+)
+
+// RevokeCode implements storage.AuthorizationCodeStore. Without a Grant it cannot be
+// redeemed.
+func (s *Store) RevokeCode(ctx context.Context, codeID string, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		var redeemed bool
+		if err := tx.row(selectCodeRedeemed, []any{codeID}, &redeemed); err != nil {
+			return err
+		}
+		if redeemed {
+			return storage.ErrConsumed
+		}
+		if err := tx.mustExec(revokeCode, codeID); err != nil {
+			return err
+		}
+		return tx.record(event)
+	})
+}
+
 const failCode = `UPDATE authorization_codes SET failed_proofs = failed_proofs + 1
 	WHERE id = ? AND redeemed_at IS NULL AND failed_proofs < ?`
 

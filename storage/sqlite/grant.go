@@ -96,6 +96,14 @@ func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page sto
 			args = append(args, condition.id)
 		}
 	}
+	if !filter.Since.IsZero() {
+		query.WriteString(" AND updated_at >= ?")
+		args = append(args, micros(filter.Since))
+	}
+	if !filter.Until.IsZero() {
+		query.WriteString(" AND updated_at < ?")
+		args = append(args, micros(filter.Until))
+	}
 	query.WriteString(" ORDER BY id LIMIT ?")
 	return readRows(ctx, s, query.String(), append(args, page.Limit), scanGrant)
 }

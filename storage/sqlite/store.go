@@ -95,6 +95,16 @@ func Open(ctx context.Context, path string, options ...Option) (*Store, error) {
 // Close implements storage.Store. A second call does nothing.
 func (s *Store) Close() error { return s.close() }
 
+// Pool implements storage.Store.
+func (s *Store) Pool() storage.Pool {
+	writer, readers := s.writer.db.Stats(), s.readers.db.Stats()
+	calls, refused := s.queue.Load()
+	return storage.Pool{
+		Max: writer.MaxOpenConnections + readers.MaxOpenConnections, Open: writer.OpenConnections + readers.OpenConnections,
+		InUse: writer.InUse + readers.InUse, Calls: calls, Waits: writer.WaitCount + readers.WaitCount, Refused: refused,
+	}
+}
+
 const selectCatalogVersion = `SELECT version FROM catalog_version`
 
 // Heartbeat implements storage.Store. It never counts as one too many: caches that

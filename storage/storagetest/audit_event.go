@@ -51,7 +51,8 @@ type act struct {
 func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
 	client, resource, user, group, session := NewClient(), NewResource(), NewUser(), NewGroup(), NewSession(f.User.ID)
-	secret, key, token := NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
+	secret, rotated, key, token := NewClientSecret(), NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
+	leaked := f.Approve(t, "files:read")
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	policy, err := s.RegistrationPolicy(ctx)
 	want(t, err, nil)
@@ -62,7 +63,11 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, client, e) }},
 		{"UpdateDynamicClient", func(e storage.AuditEvent) error { return s.UpdateDynamicClient(ctx, client, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, client.ID, secret, e) }},
+		{"RotateClientSecret", func(e storage.AuditEvent) error {
+			return s.RotateClientSecret(ctx, client.ID, rotated, Now.Add(step), e)
+		}},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, client.ID, secret.ID, e) }},
+		{"RevokeCode", func(e storage.AuditEvent) error { return s.RevokeCode(ctx, leaked.ID, e) }},
 		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, client.ID, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, resource, e) }},
@@ -113,9 +118,10 @@ func acts(t testing.TB, f *Fixture) []act {
 func auditEventOfActs(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	f.Redeem(t, f.Code)
+	all := acts(t, f)
 	before := len(events(t, s))
 	var expected []*storage.AuditEvent
-	for _, act := range acts(t, f) {
+	for _, act := range all {
 		event := Event("test."+act.name, act.name).With("name", act.name)
 		if err := act.do(event); err != nil {
 			t.Fatalf("%s: %v", act.name, err)
@@ -162,7 +168,9 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, &stale, e) }},
 		{"UpdateDynamicClient", func(e storage.AuditEvent) error { return s.UpdateDynamicClient(ctx, &stale, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, unknown, NewClientSecret(), e) }},
+		{"RotateClientSecret", func(e storage.AuditEvent) error { return s.RotateClientSecret(ctx, unknown, NewClientSecret(), Now, e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, unknown, e) }},
+		{"RevokeCode", func(e storage.AuditEvent) error { return s.RevokeCode(ctx, unknown, e) }},
 		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, unknown, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, f.Resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, &staleResource, e) }},
@@ -216,7 +224,7 @@ func auditEventFails(t *testing.T, s storage.Store) {
 	for _, act := range acts(t, f) {
 		switch act.name {
 		// These act on what another of them would have had to make first.
-		case "UpdateClient", "AddClientSecret", "DeleteClientSecret", "DeleteClient",
+		case "UpdateClient", "AddClientSecret", "RotateClientSecret", "DeleteClientSecret", "DeleteClient",
 			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession",
 			"UpdateGroup", "DeleteGroup", "AddGroupMember", "RemoveGroupMember",
 			"DecideRegistration", "DeleteRegistrationRequest", "UpdatePolicy", "DeletePolicy":
@@ -230,12 +238,13 @@ func auditEventFails(t *testing.T, s storage.Store) {
 	client := *f.Client
 	client.ClientName = "Changed"
 	for name, err := range map[string]error{
-		"UpdateClient":    s.UpdateClient(t.Context(), &client, *taken),
-		"AddClientSecret": s.AddClientSecret(t.Context(), f.Client.ID, NewClientSecret(), *taken),
-		"DeleteClient":    s.DeleteClient(t.Context(), f.Client.ID, *taken),
-		"DeleteResource":  s.DeleteResource(t.Context(), f.Resource.ID, *taken),
-		"DeleteUser":      s.DeleteUser(t.Context(), f.User.ID, *taken),
-		"DeleteSession":   s.DeleteSession(t.Context(), f.Session.ID, *taken),
+		"UpdateClient":       s.UpdateClient(t.Context(), &client, *taken),
+		"AddClientSecret":    s.AddClientSecret(t.Context(), f.Client.ID, NewClientSecret(), *taken),
+		"RotateClientSecret": s.RotateClientSecret(t.Context(), f.Client.ID, NewClientSecret(), Now, *taken),
+		"DeleteClient":       s.DeleteClient(t.Context(), f.Client.ID, *taken),
+		"DeleteResource":     s.DeleteResource(t.Context(), f.Resource.ID, *taken),
+		"DeleteUser":         s.DeleteUser(t.Context(), f.User.ID, *taken),
+		"DeleteSession":      s.DeleteSession(t.Context(), f.Session.ID, *taken),
 	} {
 		if err == nil {
 			t.Errorf("%s succeeded without its event", name)

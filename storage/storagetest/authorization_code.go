@@ -19,6 +19,7 @@ var authorizationCodeContracts = []contract{
 	{"a code is redeemed once and makes a family", codeRedeemed},
 	{"a code expires", codeExpires},
 	{"a code dies of wrong proofs", codeFailed},
+	{"a code is revoked unless it was redeemed", codeRevoked},
 	{"a scope removed since the code was read is not redeemed", codeRedeemedAfterRemoval},
 }
 
@@ -217,4 +218,22 @@ func codeFailed(t *testing.T, s storage.Store) {
 	}
 	codeDead(t, s, f.Code)
 	f.Redeem(t, other)
+}
+
+func codeRevoked(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	revoke := func(id string) error {
+		return s.RevokeCode(t.Context(), id, Event("authorization_code.revoked", id))
+	}
+	other := f.Approve(t, "files:read")
+	want(t, revoke(f.Code.ID), nil)
+	codeDead(t, s, f.Code)
+	want(t, revoke(f.Code.ID), storage.ErrNotFound)
+	want(t, revoke("cod_none"), storage.ErrNotFound)
+	if grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID) == nil {
+		t.Error("the grant is gone")
+	}
+	family := f.Redeem(t, other)
+	want(t, revoke(other.ID), storage.ErrConsumed)
+	wantFamily(t, s, family)
 }

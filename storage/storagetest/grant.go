@@ -189,6 +189,7 @@ func grantFilters(t *testing.T, s storage.Store) {
 	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
 	b := f.NewApproval()
 	b.Code.ResourceID = other.Resource.ID
+	b.Code.CreatedAt = Now.Add(time.Hour)
 	want(t, s.Approve(t.Context(), b, Event("grant.approved", "")), nil)
 
 	own, others, byClient, byResource := f.Grant.ID, other.Grant.ID, a.Code.GrantID, b.Code.GrantID
@@ -207,7 +208,12 @@ func grantFilters(t *testing.T, s storage.Store) {
 			storage.GrantFilter{UserID: f.User.ID, ClientID: f.Client.ID, ResourceID: other.Resource.ID},
 			[]string{byResource},
 		},
-		"nobody's": {storage.GrantFilter{UserID: "usr_none"}, nil},
+		"nobody's":         {storage.GrantFilter{UserID: "usr_none"}, nil},
+		"since":            {storage.GrantFilter{Since: Now.Add(step)}, []string{byResource}},
+		"since, inclusive": {storage.GrantFilter{Since: Now, ClientID: other.Client.ID}, []string{others, byClient}},
+		"until":            {storage.GrantFilter{Until: Now.Add(time.Hour), UserID: f.User.ID}, []string{own, byClient}},
+		"until, exclusive": {storage.GrantFilter{Until: Now}, nil},
+		"a while":          {storage.GrantFilter{Since: Now.Add(time.Hour), Until: Now.Add(time.Hour + step)}, []string{byResource}},
 	} {
 		grants, err := s.Grants(t.Context(), test.filter, storage.Page{Limit: 100})
 		want(t, err, nil)

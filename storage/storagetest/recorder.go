@@ -85,6 +85,26 @@ func (r *recorder) DeleteClient(ctx context.Context, id string, event storage.Au
 	return r.Store.DeleteClient(ctx, id, event)
 }
 
+func (r *recorder) ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error) {
+	r.seen.call("ClientBySecret")
+	return r.Store.ClientBySecret(ctx, hash)
+}
+
+func (r *recorder) RotateClientSecret(ctx context.Context, id string, secret storage.ClientSecret, until time.Time, event storage.AuditEvent) error {
+	r.seen.call("RotateClientSecret")
+	return r.Store.RotateClientSecret(ctx, id, secret, until, event)
+}
+
+func (r *recorder) NoteClientsUsed(ctx context.Context, ids []string, at time.Time) error {
+	r.seen.call("NoteClientsUsed")
+	return r.Store.NoteClientsUsed(ctx, ids, at)
+}
+
+func (r *recorder) RevokeCode(ctx context.Context, codeID string, event storage.AuditEvent) error {
+	r.seen.call("RevokeCode")
+	return r.Store.RevokeCode(ctx, codeID, event)
+}
+
 func (r *recorder) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
 	r.seen.call("AddClientSecret")
 	return r.Store.AddClientSecret(ctx, id, secret, event)
@@ -508,4 +528,9 @@ func (r *recorder) EndAfterRestore(ctx context.Context, all bool, event storage.
 func (r *recorder) WithdrawSigningKeys(ctx context.Context, event storage.AuditEvent) error {
 	r.seen.call("WithdrawSigningKeys")
 	return r.Store.WithdrawSigningKeys(ctx, event)
+}
+
+func (r *recorder) Pool() storage.Pool {
+	r.seen.call("Pool")
+	return r.Store.Pool()
 }

@@ -11,6 +11,7 @@ import (
 )
 
 var storeContracts = []contract{
+	{"the pool tells how busy it is", storePool},
 	{"the version moves with what is cached", heartbeatMoves},
 	{"the version stays with everything else", heartbeatStays},
 	{"the sweep deletes what is past its time and nothing live", sweepBoundaries},
@@ -392,5 +393,13 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func storePool(t *testing.T, s storage.Store) {
+	NewFixture(t, s)
+	pool := s.Pool()
+	if pool.Max < 1 || pool.Open < 1 || pool.Open > pool.Max || pool.InUse != 0 || pool.Calls != 0 || pool.Refused != 0 {
+		t.Errorf("at rest the pool is %+v", pool)
 	}
 }
