@@ -23,6 +23,7 @@ const (
 	PrefixToken         = "tok_"
 	PrefixAuditEvent    = "evt_"
 	PrefixDevice        = "dev_"
+	PrefixUserLink      = "lnk_" // not that of the token
 	// PrefixInitialAccessToken is not that of the token, which is a secret.
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"

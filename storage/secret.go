@@ -12,6 +12,7 @@ const (
 	SecretPrefixClient             = "cs_"
 	SecretPrefixInitialAccess      = "iat_"
 	SecretPrefixRegistrationAccess = "rat_"
+	SecretPrefixUserLink           = "ult_"
 )
 
 // NewSecret returns prefix followed by 256 random bits, and the hash that is kept of
