@@ -55,7 +55,8 @@ var rooms = map[string][]string{
 	"grantd/server/password":     {},
 	"grantd/server/session":      {"grantd/storage", "grantd/server/web"},
 	"grantd/server/login":        {"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/server/password", "grantd/templates"},
-	"grantd/server/account":      {"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/templates"},
+	"grantd/server/account":      {"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/server/password", "grantd/templates"},
+	"grantd/server/mail":         {"grantd/storage"},
 	"grantd/server/consent":      {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/templates"},
 	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/api"},
 	"grantd/server/oauth": {

@@ -51,6 +51,9 @@ folder and can be reached from this machine only.`,
 				return err
 			}
 			defer runtime.KeepAlive(settleMemory(os.Getenv))
+			if err := running.inviteFirstAdmin(cmd.Context(), cmd.OutOrStdout()); err != nil {
+				return errors.Join(err, running.Close())
+			}
 			return running.wait(cmd.Context())
 		},
 	}
@@ -64,6 +67,7 @@ type running struct {
 	// there is no admin API.
 	Public, Admin net.Addr
 
+	server         *server.Server
 	servers        []*http.Server
 	store          storage.Store
 	stopBackground context.CancelFunc
@@ -103,7 +107,7 @@ func startServer(ctx context.Context, c Config) (_ *running, err error) {
 	if err != nil {
 		return nil, errors.Join(err, closeAll(public, admin))
 	}
-	r.Public = public.Addr()
+	r.server, r.Public = srv, public.Addr()
 	r.serve(public, srv.Public(), log)
 	if admin != nil {
 		r.Admin = admin.Addr()
@@ -118,6 +122,17 @@ func startServer(ctx context.Context, c Config) (_ *running, err error) {
 	})
 	c.announce(log, r)
 	return r, nil
+}
+
+// inviteFirstAdmin prints the link of the first administrator when there is no user.
+// It is no line of the log, which others read.
+func (r *running) inviteFirstAdmin(ctx context.Context, stdout io.Writer) error {
+	link, err := r.server.FirstAdminLink(ctx)
+	if err != nil || link == "" {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "\nThere is no user yet. This link makes the first administrator; it works once, for 24 hours:\n\n  %s\n\n", link)
+	return err
 }
 
 // wait serves until ctx ends or something fails, then closes.
@@ -242,6 +257,7 @@ func (c Config) server(store storage.Store) server.Config {
 		OutboundAllow:    c.OutboundAllow,
 		OutboundRoots:    c.OutboundRoots,
 		OutboundProxy:    c.OutboundProxy,
+		Mail:             c.Mail,
 	}
 }
 

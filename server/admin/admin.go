@@ -20,6 +20,8 @@ type Store interface {
 	storage.ClientStore
 	storage.ResourceStore
 	storage.UserStore
+	CreateUserLink(ctx context.Context, l *storage.UserLink, event storage.AuditEvent) error
+	DeleteUserLink(ctx context.Context, userID string, event storage.AuditEvent) error
 	storage.InitialAccessTokenStore
 	storage.GroupStore
 	storage.IdempotencyKeyStore
@@ -29,6 +31,7 @@ type Store interface {
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
 	DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
+	Grant(ctx context.Context, id string) (*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
 	AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error)
@@ -53,7 +56,8 @@ type Sealer interface {
 // shorter one.
 const MinKeyLength = 32
 
-// Config is what New needs. All fields but Hosts, CheckURL and Profiles are required.
+// Config is what New needs. All fields but Hosts, CheckURL, Profiles and Mail are
+// required.
 type Config struct {
 	Store Store
 	// HashPassword turns a password into what storage.User.PasswordHash holds.
@@ -73,7 +77,11 @@ type Config struct {
 	Sealer Sealer
 	// Profiles are the client profiles, whether they are on or off.
 	Profiles profiles.Set
-	Now      func() time.Time
+	// LinkURL is the link with that token.
+	LinkURL func(token string) string
+	// Mail sends a link to a User; nil: there is no mail server.
+	Mail func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error
+	Now  func() time.Time
 }
 
 // New returns the handler for everything under /admin/v1. It wraps itself in
@@ -81,7 +89,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, linkURL: cfg.LinkURL, mail: cfg.Mail, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -113,6 +121,8 @@ type handlers struct {
 	signingKeys  SigningKeys
 	sealer       Sealer
 	profiles     profiles.Set
+	linkURL      func(token string) string
+	mail         func(context.Context, *storage.User, *storage.UserLink, string) error
 	clock        func() time.Time
 }
 

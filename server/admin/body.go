@@ -24,13 +24,14 @@ const maxBody = 1 << 20
 // bodies are the types of the request bodies, by method and path template. An
 // operation that is not here takes none.
 var bodies = map[string]reflect.Type{
-	"POST /admin/v1/clients":         reflect.TypeFor[api.ClientFields](),
-	"PATCH /admin/v1/clients/{id}":   reflect.TypeFor[api.ClientPatch](),
-	"POST /admin/v1/resources":       reflect.TypeFor[api.ResourceFields](),
-	"PATCH /admin/v1/resources/{id}": reflect.TypeFor[api.ResourcePatch](),
-	"POST /admin/v1/users":           reflect.TypeFor[api.UserFields](),
-	"PATCH /admin/v1/users/{id}":     reflect.TypeFor[api.UserPatch](),
-	"POST /admin/v1/keys/rotate":     reflect.TypeFor[api.KeyRotation](),
+	"POST /admin/v1/clients":          reflect.TypeFor[api.ClientFields](),
+	"PATCH /admin/v1/clients/{id}":    reflect.TypeFor[api.ClientPatch](),
+	"POST /admin/v1/resources":        reflect.TypeFor[api.ResourceFields](),
+	"PATCH /admin/v1/resources/{id}":  reflect.TypeFor[api.ResourcePatch](),
+	"POST /admin/v1/users":            reflect.TypeFor[api.UserFields](),
+	"PATCH /admin/v1/users/{id}":      reflect.TypeFor[api.UserPatch](),
+	"POST /admin/v1/users/{id}/links": reflect.TypeFor[api.UserLinkFields](),
+	"POST /admin/v1/keys/rotate":      reflect.TypeFor[api.KeyRotation](),
 
 	"POST /admin/v1/registration-tokens":                 reflect.TypeFor[api.RegistrationTokenFields](),
 	"PATCH /admin/v1/registration-policy":                reflect.TypeFor[api.RegistrationPolicyPatch](),
