@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -188,6 +189,9 @@ func TestHostileStrings(t *testing.T) {
 
 // fill sets every string but URLs and paths, which have tests of their own.
 func fill(v reflect.Value) {
+	if _, isTime := v.Interface().(time.Time); isTime {
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {

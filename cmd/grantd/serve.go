@@ -128,7 +128,10 @@ func startServer(ctx context.Context, c Config) (_ *running, err error) {
 // It is no line of the log, which others read.
 func (r *running) inviteFirstAdmin(ctx context.Context, stdout io.Writer) error {
 	link, err := r.server.FirstAdminLink(ctx)
-	if err != nil || link == "" {
+	switch {
+	case ctx.Err() != nil: // it is to stop already
+		return nil
+	case err != nil || link == "":
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "\nThere is no user yet. This link makes the first administrator; it works once, for 24 hours:\n\n  %s\n\n", link)
