@@ -43,6 +43,7 @@ type Sender struct {
 	From   mail.Address
 	server *url.URL
 	tls    *tls.Config // nil: as the system trusts
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	now    func() time.Time
 }
 
@@ -61,7 +62,7 @@ func New(serverURL, from string, now func() time.Time) (*Sender, error) {
 	if err != nil || !plain(address.Address) {
 		return nil, ErrFrom
 	}
-	return &Sender{From: *address, server: u, now: now}, nil
+	return &Sender{From: *address, server: u, dial: new(net.Dialer).DialContext, now: now}, nil
 }
 
 // plain reports whether an address can stand in an SMTP command as it is.
@@ -117,7 +118,7 @@ func (s *Sender) connect(ctx context.Context) (*smtp.Client, error) {
 	if s.tls != nil {
 		security = s.tls
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.server.Host)
+	conn, err := s.dial(ctx, "tcp", s.server.Host)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the mail server: %w", err)
 	}
