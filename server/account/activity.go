@@ -52,7 +52,6 @@ var (
 		"user.password_changed":        "You changed your password.",
 		"user.created":                 "Your account was made.",
 		"user.updated":                 "An administrator changed your account.",
-		"user.sign_in_failed":          "Somebody tried to sign in as you with a wrong password.",
 		"user.sign_in_blocked":         "Sign-ins as you were slowed down after many wrong passwords.",
 		"user_code.guessing_blocked":   "Too many wrong device codes were entered.",
 		"user_link.used":               "A password was set with a link.",
