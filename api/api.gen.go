@@ -937,6 +937,33 @@ type UserFields struct {
 	Username string `json:"username"`
 }
 
+// UserLink defines model for UserLink.
+type UserLink struct {
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// MailedTo The address it was mailed to.
+	MailedTo string `json:"mailed_to,omitempty"`
+	Purpose  string `json:"purpose"`
+
+	// URL The link, this once; absent when it was mailed.
+	URL    string `json:"url,omitempty"`
+	UserID string `json:"user_id"`
+}
+
+// UserLinkFields defines model for UserLinkFields.
+type UserLinkFields struct {
+	// ExpiresIn How long it is good for, in seconds; 7 days for an invitation, 24 hours for a reset.
+	ExpiresIn *int `json:"expires_in,omitempty"`
+
+	// Mail Mail it to the user's address, and show it to nobody else. Needs `--smtp-url`.
+	Mail bool `json:"mail,omitempty"`
+
+	// Purpose What the page says, and how long the link is good for unless `expires_in` tells.
+	Purpose string `json:"purpose"`
+}
+
 // UserList defines model for UserList.
 type UserList struct {
 	Items []User `json:"items"`
@@ -1363,6 +1390,9 @@ type UpdateUserJSONRequestBody = UserPatch
 // UpdateUserApplicationMergePatchPlusJSONRequestBody defines body for UpdateUser for application/merge-patch+json ContentType.
 type UpdateUserApplicationMergePatchPlusJSONRequestBody = UserPatch
 
+// CreateUserLinkJSONRequestBody defines body for CreateUserLink for application/json ContentType.
+type CreateUserLinkJSONRequestBody = UserLinkFields
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// ListAuditAccess Tell who had which access at a time
@@ -1533,6 +1563,12 @@ type ServerInterface interface {
 	// EraseUser Delete a user and erase their data from the audit
 	// (POST /admin/v1/users/{id}/erase)
 	EraseUser(w http.ResponseWriter, r *http.Request, id string)
+	// DeleteUserLinks End the user's link
+	// (DELETE /admin/v1/users/{id}/links)
+	DeleteUserLinks(w http.ResponseWriter, r *http.Request, id string)
+	// CreateUserLink Make a link to set a password
+	// (POST /admin/v1/users/{id}/links)
+	CreateUserLink(w http.ResponseWriter, r *http.Request, id string)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -3858,6 +3894,58 @@ func (siw *ServerInterfaceWrapper) EraseUser(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// DeleteUserLinks operation middleware
+func (siw *ServerInterfaceWrapper) DeleteUserLinks(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteUserLinks(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateUserLink operation middleware
+func (siw *ServerInterfaceWrapper) CreateUserLink(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateUserLink(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -4010,6 +4098,10 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}", wrapper.UpdateUser).Methods(http.MethodPatch)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/erase", wrapper.EraseUser).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/links", wrapper.DeleteUserLinks).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/links", wrapper.CreateUserLink).Methods(http.MethodPost)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/groups", wrapper.ListGroups).Methods(http.MethodGet)
 
@@ -8673,6 +8765,169 @@ func (response EraseUserdefaultApplicationProblemPlusJSONResponse) VisitEraseUse
 	return err
 }
 
+type DeleteUserLinksRequestObject struct {
+	ID string `json:"id"`
+}
+
+type DeleteUserLinksResponseObject interface {
+	VisitDeleteUserLinksResponse(w http.ResponseWriter) error
+}
+
+type DeleteUserLinks204Response struct {
+}
+
+func (response DeleteUserLinks204Response) VisitDeleteUserLinksResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteUserLinks401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteUserLinks401ApplicationProblemPlusJSONResponse) VisitDeleteUserLinksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteUserLinks404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteUserLinks404ApplicationProblemPlusJSONResponse) VisitDeleteUserLinksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteUserLinksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteUserLinksdefaultApplicationProblemPlusJSONResponse) VisitDeleteUserLinksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateUserLinkRequestObject struct {
+	ID   string `json:"id"`
+	Body *CreateUserLinkJSONRequestBody
+}
+
+type CreateUserLinkResponseObject interface {
+	VisitCreateUserLinkResponse(w http.ResponseWriter) error
+}
+
+type CreateUserLink201ResponseHeaders struct {
+	Location string
+}
+
+type CreateUserLink201JSONResponse struct {
+	Body    UserLink
+	Headers CreateUserLink201ResponseHeaders
+}
+
+func (response CreateUserLink201JSONResponse) VisitCreateUserLinkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateUserLink400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response CreateUserLink400ApplicationProblemPlusJSONResponse) VisitCreateUserLinkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateUserLink401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateUserLink401ApplicationProblemPlusJSONResponse) VisitCreateUserLinkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateUserLink404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CreateUserLink404ApplicationProblemPlusJSONResponse) VisitCreateUserLinkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateUserLinkdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateUserLinkdefaultApplicationProblemPlusJSONResponse) VisitCreateUserLinkResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAuditAccess Tell who had which access at a time
@@ -8843,6 +9098,12 @@ type StrictServerInterface interface {
 	// EraseUser Delete a user and erase their data from the audit
 	// (POST /admin/v1/users/{id}/erase)
 	EraseUser(ctx context.Context, request EraseUserRequestObject) (EraseUserResponseObject, error)
+	// DeleteUserLinks End the user's link
+	// (DELETE /admin/v1/users/{id}/links)
+	DeleteUserLinks(ctx context.Context, request DeleteUserLinksRequestObject) (DeleteUserLinksResponseObject, error)
+	// CreateUserLink Make a link to set a password
+	// (POST /admin/v1/users/{id}/links)
+	CreateUserLink(ctx context.Context, request CreateUserLinkRequestObject) (CreateUserLinkResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -10540,6 +10801,65 @@ func (sh *strictHandler) EraseUser(w http.ResponseWriter, r *http.Request, id st
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(EraseUserResponseObject); ok {
 		if err := validResponse.VisitEraseUserResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteUserLinks operation middleware
+func (sh *strictHandler) DeleteUserLinks(w http.ResponseWriter, r *http.Request, id string) {
+	var request DeleteUserLinksRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteUserLinks(ctx, request.(DeleteUserLinksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteUserLinks")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteUserLinksResponseObject); ok {
+		if err := validResponse.VisitDeleteUserLinksResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateUserLink operation middleware
+func (sh *strictHandler) CreateUserLink(w http.ResponseWriter, r *http.Request, id string) {
+	var request CreateUserLinkRequestObject
+
+	request.ID = id
+
+	var body CreateUserLinkJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateUserLink(ctx, request.(CreateUserLinkRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateUserLink")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateUserLinkResponseObject); ok {
+		if err := validResponse.VisitCreateUserLinkResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

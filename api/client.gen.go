@@ -820,6 +820,33 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /admin/v1/users/{id}/erase (the `EraseUser` operationId).
 	EraseUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteUserLinks End the user's link
+	//
+	// Corresponds with DELETE /admin/v1/users/{id}/links (the `DeleteUserLinks` operationId).
+	DeleteUserLinks(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateUserLinkWithBody Make a link to set a password
+	//
+	// Whoever has the link sets the user's password, once. A user has at most one link: a new one ends the one
+	// before, and so do a new password and being disabled. Using it ends the user's sessions and signs their
+	// applications out; what they have approved stays. The answer holds the link, this once, unless it is mailed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
+	CreateUserLinkWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateUserLink Make a link to set a password
+	//
+	// Whoever has the link sets the user's password, once. A user has at most one link: a new one ends the one
+	// before, and so do a new password and being disabled. Using it ends the user's sessions and signs their
+	// applications out; what they have approved stays. The answer holds the link, this once, unless it is mailed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
+	CreateUserLink(ctx context.Context, id string, body CreateUserLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAuditAccess Tell who had which access at a time
@@ -2353,6 +2380,63 @@ func (c *Caller) UpdateUserWithApplicationMergePatchPlusJSONBody(ctx context.Con
 // Corresponds with POST /admin/v1/users/{id}/erase (the `EraseUser` operationId).
 func (c *Caller) EraseUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEraseUserRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteUserLinks End the user's link
+//
+// Corresponds with DELETE /admin/v1/users/{id}/links (the `DeleteUserLinks` operationId).
+func (c *Caller) DeleteUserLinks(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteUserLinksRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateUserLinkWithBody Make a link to set a password
+//
+// Whoever has the link sets the user's password, once. A user has at most one link: a new one ends the one
+// before, and so do a new password and being disabled. Using it ends the user's sessions and signs their
+// applications out; what they have approved stays. The answer holds the link, this once, unless it is mailed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
+func (c *Caller) CreateUserLinkWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateUserLinkRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateUserLink Make a link to set a password
+//
+// Whoever has the link sets the user's password, once. A user has at most one link: a new one ends the one
+// before, and so do a new password and being disabled. Using it ends the user's sessions and signs their
+// applications out; what they have approved stays. The answer holds the link, this once, unless it is mailed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
+func (c *Caller) CreateUserLink(ctx context.Context, id string, body CreateUserLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateUserLinkRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5435,6 +5519,87 @@ func NewEraseUserRequest(server string, id string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewDeleteUserLinksRequest constructs an http.Request for the DeleteUserLinks method
+func NewDeleteUserLinksRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/users/%s/links", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateUserLinkRequest calls the generic CreateUserLink builder with application/json body
+func NewCreateUserLinkRequest(server string, id string, body CreateUserLinkJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateUserLinkRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewCreateUserLinkRequestWithBody constructs an http.Request for the CreateUserLink method, with any body, and a specified content type
+func NewCreateUserLinkRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/users/%s/links", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 func (c *Caller) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -6283,6 +6448,35 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /admin/v1/users/{id}/erase (the `EraseUser` operationId).
 	EraseUserWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*EraseUserResponse, error)
+
+	// DeleteUserLinksWithResponse End the user's link
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /admin/v1/users/{id}/links (the `DeleteUserLinks` operationId).
+	DeleteUserLinksWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteUserLinksResponse, error)
+
+	// CreateUserLinkWithBodyWithResponse Make a link to set a password
+	//
+	// Whoever has the link sets the user's password, once. A user has at most one link: a new one ends the one
+	// before, and so do a new password and being disabled. Using it ends the user's sessions and signs their
+	// applications out; what they have approved stays. The answer holds the link, this once, unless it is mailed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
+	CreateUserLinkWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateUserLinkResponse, error)
+
+	// CreateUserLinkWithResponse Make a link to set a password
+	//
+	// Whoever has the link sets the user's password, once. A user has at most one link: a new one ends the one
+	// before, and so do a new password and being disabled. Using it ends the user's sessions and signs their
+	// applications out; what they have approved stays. The answer holds the link, this once, unless it is mailed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
+	CreateUserLinkWithResponse(ctx context.Context, id string, body CreateUserLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUserLinkResponse, error)
 }
 
 // ListAuditAccessResponse401Headers the declared response headers of an HTTP 401 response for ListAuditAccess
@@ -10371,6 +10565,151 @@ func (r EraseUserResponse) ContentType() string {
 	return ""
 }
 
+// DeleteUserLinksResponse401Headers the declared response headers of an HTTP 401 response for DeleteUserLinks
+type DeleteUserLinksResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type DeleteUserLinksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteUserLinksResponse401Headers
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteUserLinksResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteUserLinksResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteUserLinksResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteUserLinksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteUserLinksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteUserLinksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteUserLinksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateUserLinkResponse201Headers the declared response headers of an HTTP 201 response for CreateUserLink
+type CreateUserLinkResponse201Headers struct {
+	Location string
+}
+
+// CreateUserLinkResponse401Headers the declared response headers of an HTTP 401 response for CreateUserLink
+type CreateUserLinkResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type CreateUserLinkResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *UserLink
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateUserLinkResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateUserLinkResponse401Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateUserLinkResponse) GetJSON201() *UserLink {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateUserLinkResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateUserLinkResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateUserLinkResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateUserLinkResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateUserLinkResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateUserLinkResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateUserLinkResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateUserLinkResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListAuditAccessWithResponse Tell who had which access at a time
 //
 // Works out from the audit events what people had approved at that time and had not lost again, and which rules
@@ -11660,6 +11999,53 @@ func (c *ClientWithResponses) EraseUserWithResponse(ctx context.Context, id stri
 		return nil, err
 	}
 	return ParseEraseUserResponse(rsp)
+}
+
+// DeleteUserLinksWithResponse End the user's link
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /admin/v1/users/{id}/links (the `DeleteUserLinks` operationId).
+func (c *ClientWithResponses) DeleteUserLinksWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteUserLinksResponse, error) {
+	rsp, err := c.DeleteUserLinks(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteUserLinksResponse(rsp)
+}
+
+// CreateUserLinkWithBodyWithResponse Make a link to set a password
+//
+// Whoever has the link sets the user's password, once. A user has at most one link: a new one ends the one
+// before, and so do a new password and being disabled. Using it ends the user's sessions and signs their
+// applications out; what they have approved stays. The answer holds the link, this once, unless it is mailed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
+func (c *ClientWithResponses) CreateUserLinkWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateUserLinkResponse, error) {
+	rsp, err := c.CreateUserLinkWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateUserLinkResponse(rsp)
+}
+
+// CreateUserLinkWithResponse Make a link to set a password
+//
+// Whoever has the link sets the user's password, once. A user has at most one link: a new one ends the one
+// before, and so do a new password and being disabled. Using it ends the user's sessions and signs their
+// applications out; what they have approved stays. The answer holds the link, this once, unless it is mailed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
+func (c *ClientWithResponses) CreateUserLinkWithResponse(ctx context.Context, id string, body CreateUserLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUserLinkResponse, error) {
+	rsp, err := c.CreateUserLink(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateUserLinkResponse(rsp)
 }
 
 // ParseListAuditAccessResponse parses an HTTP response from a ListAuditAccessWithResponse call
@@ -15405,6 +15791,139 @@ func ParseEraseUserResponse(rsp *http.Response) (*EraseUserResponse, error) {
 	switch {
 	case rsp.StatusCode == 401:
 		var headers EraseUserResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteUserLinksResponse parses an HTTP response from a DeleteUserLinksWithResponse call
+func ParseDeleteUserLinksResponse(rsp *http.Response) (*DeleteUserLinksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteUserLinksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteUserLinksResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateUserLinkResponse parses an HTTP response from a CreateUserLinkWithResponse call
+func ParseCreateUserLinkResponse(rsp *http.Response) (*CreateUserLinkResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateUserLinkResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest UserLink
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateUserLinkResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateUserLinkResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

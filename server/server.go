@@ -21,6 +21,7 @@ import (
 	"grantd/server/consent"
 	"grantd/server/keys"
 	"grantd/server/login"
+	"grantd/server/mail"
 	"grantd/server/metadata"
 	"grantd/server/oauth"
 	"grantd/server/outbound"
@@ -67,6 +68,8 @@ type Config struct {
 	OutboundResolver outbound.Resolver
 	// Tracer traces requests; nil: nobody does.
 	Tracer *tracing.Tracer
+	// Mail sends links to people. Nil: they are only shown.
+	Mail *mail.Sender
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -83,6 +86,7 @@ type Server struct {
 	now       func() time.Time
 	metrics   *metrics
 	usage     usage
+	issuer    web.Issuer
 	// documents finds clients that describe themselves.
 	documents *registration.Documents
 	public    http.Handler
@@ -102,7 +106,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		now = clock.Now
 	}
 	// Both databases keep microseconds: what is compared is never finer.
-	s := &Server{metrics: newMetrics(c.Tracer), now: func() time.Time { return now().UTC().Truncate(time.Microsecond) }}
+	s := &Server{issuer: c.Issuer, metrics: newMetrics(c.Tracer), now: func() time.Time { return now().UTC().Truncate(time.Microsecond) }}
 	s.catalog = catalog.New(c.Store, clock)
 	s.store = s.catalog.Writes(c.Store)
 	if err := s.catalog.Beat(ctx); err != nil {
@@ -235,10 +239,13 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				return purpose
 			},
 		}),
-		account: &account.Handler{Pages: pages, Sessions: sessions},
+		account: account.New(account.Config{
+			Pages: pages, Store: s.store, Catalog: s.catalog, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now, Describe: consent.Describe,
+		}),
 		admin: admin.New(admin.Config{
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
 			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Sealer: c.Root, Profiles: known, Now: s.now,
+			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c),
 		}),
 	}
 	r.registration = &registration.Registration{

@@ -17,6 +17,10 @@ type AuditEvent struct {
 	Seal   EventSeal         // its place in the chain; zero until it is sealed
 }
 
+// DetailUser is the detail that names the User an event is about when neither actor
+// nor target does.
+const DetailUser = "user_id"
+
 // NewAuditEvent returns an event with a fresh id.
 func NewAuditEvent(at time.Time, actor, action, target string) AuditEvent {
 	return AuditEvent{ID: NewID(PrefixAuditEvent), At: at, Actor: actor, Action: action, Target: target}
@@ -53,4 +57,9 @@ type AuditEventStore interface {
 	RecordAuditEvent(ctx context.Context, event AuditEvent) error
 	// AuditEvents lists by ID.
 	AuditEvents(ctx context.Context, filter AuditFilter, page Page) ([]*AuditEvent, error)
+	// UserAuditEvents lists the events that are about a User, newest first: whose
+	// Target they are, or else whom the detail DetailUser names, or else who did it.
+	// before is the id of an event, which is older than the list goes; empty: from
+	// the newest.
+	UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*AuditEvent, error)
 }

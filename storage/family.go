@@ -65,6 +65,8 @@ type FamilyStore interface {
 	// Family returns the family with what stands behind it now, if its User is
 	// enabled; expired or not. ErrNotFound.
 	Family(ctx context.Context, id string) (family *Family, standing Standing, err error)
+	// UserFamilies lists the User's live families by ID.
+	UserFamilies(ctx context.Context, userID string, now time.Time, page Page) ([]*Family, error)
 	// RotateFamily makes Presented+1 the current generation, in place, if the row
 	// stands at Presented or behind it (a restored database). If the row stands at
 	// Presented+1 already, within RefreshGrace and for the same Request, it

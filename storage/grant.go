@@ -83,6 +83,8 @@ type GrantStore interface {
 	// ErrConsumed: this page (Code.ID) was approved before; ErrNotFound: one of
 	// the four is gone or disabled.
 	Approve(ctx context.Context, a *Approval, event AuditEvent) error
+	// Grant returns the grant with this id. ErrNotFound.
+	Grant(ctx context.Context, id string) (*Grant, error)
 	// Grants lists by ID.
 	Grants(ctx context.Context, filter GrantFilter, page Page) ([]*Grant, error)
 	// DeleteGrant revokes: the Grant, its Families and its unredeemed codes are

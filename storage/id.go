@@ -28,6 +28,7 @@ const (
 	PrefixDevice        = "dev_"
 	PrefixGroup         = "grp_"
 	PrefixPolicy        = "pol_"
+	PrefixUserLink      = "lnk_" // not that of the token
 	// PrefixInitialAccessToken is not that of the token, which is a secret.
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"

@@ -14,6 +14,7 @@ const (
 	SecretPrefixClient             = "cs_"
 	SecretPrefixInitialAccess      = "iat_"
 	SecretPrefixRegistrationAccess = "rat_"
+	SecretPrefixUserLink           = "ult_"
 )
 
 // secretBytes is how many random bytes a secret has.

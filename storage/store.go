@@ -19,6 +19,7 @@ type Store interface {
 	ResourceStore
 	UserStore
 	SessionStore
+	UserLinkStore
 	GrantStore
 	AuthorizationCodeStore
 	PushedRequestStore
@@ -46,7 +47,7 @@ type Store interface {
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
 	// codes past CodeRetention, pushed requests past PushedRequestGrace, expired
 	// DeviceAuthorizations (redeemed ones past DeviceRetention), Families, Sessions,
-	// revoked access tokens and IdempotencyKeys, and enabled Clients without a Grant
+	// UserLinks, revoked access tokens and IdempotencyKeys, and enabled Clients without a Grant
 	// that described themselves: dynamic ones that never had one once they are older
 	// than unusedClientLifetime, counted from their last registration, those that
 	// had one also not before ClientIdle, none for which a RegistrationRequest waits

@@ -173,15 +173,3 @@ type LogoutPage struct {
 // Logout writes the sign-out page. It returns ErrUnsafeURL when Action leaves
 // this server.
 func (s *Set) Logout(w io.Writer, p LogoutPage) error { return s.render(w, "logout.html", p) }
-
-// An AccountPage says who is signed in and offers to sign out.
-type AccountPage struct {
-	Base
-	Account      Account
-	LogoutAction string // relative URL that takes a POST
-	Notice       string // what has just happened, "" for none
-}
-
-// Account writes the account page. It returns ErrUnsafeURL when LogoutAction
-// leaves this server.
-func (s *Set) Account(w io.Writer, p AccountPage) error { return s.render(w, "account.html", p) }

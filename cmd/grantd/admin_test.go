@@ -531,3 +531,21 @@ func TestCompletion(t *testing.T) {
 		t.Errorf("without a server: code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 }
+
+func TestUserLinkCommands(t *testing.T) {
+	o := newOffice(t)
+	o.do(0, "user", "add", "alice", "--email", "alice@example.com", "--no-password")
+	invited := o.do(0, "user", "invite", "alice")
+	wantText(t, "user invite", invited.stdout, "alice", "/account/link?token=ult_", "expires_at")
+	wantText(t, "user invite", invited.stderr, "shown this once")
+	made := o.object("user", "reset-password", "alice", "--expires-in", "1h")
+	if link, _ := made["url"].(string); made["purpose"] != "password_reset" || !strings.Contains(link, "?token=ult_") {
+		t.Errorf("made %v", made)
+	}
+	wantText(t, "mail without a mail server", o.do(1, "user", "invite", "alice", "--mail").stderr, "--mail", "--smtp-url")
+	o.do(2, "user", "invite", "alice", "--expires-in", "soon")
+	wantText(t, "too long", o.do(1, "user", "invite", "alice", "--expires-in", "31d").stderr, "--expires-in")
+	o.do(3, "user", "invite", "nobody")
+	o.do(0, "user", "disable", "alice", "--yes")
+	wantText(t, "a disabled user", o.do(4, "user", "reset-password", "alice").stderr, "disabled")
+}

@@ -54,6 +54,9 @@ folder and can be reached from this machine only.`,
 				return err
 			}
 			defer runtime.KeepAlive(settleMemory(os.Getenv))
+			if err := running.inviteFirstAdmin(cmd.Context(), cmd.OutOrStdout()); err != nil {
+				return errors.Join(err, running.Close())
+			}
 			return running.wait(cmd.Context())
 		},
 	}
@@ -67,6 +70,7 @@ type running struct {
 	// there is no admin API.
 	Public, Admin net.Addr
 
+	server         *server.Server
 	servers        []*http.Server
 	store          storage.Store
 	tracer         *tracing.Tracer // nil: none
@@ -110,7 +114,7 @@ func startServer(ctx context.Context, c Config) (_ *running, err error) {
 	if err != nil {
 		return nil, errors.Join(err, closeAll(public, admin))
 	}
-	r.Public = public.Addr()
+	r.server, r.Public = srv, public.Addr()
 	r.serve(public, srv.Public(), log)
 	if admin != nil {
 		r.Admin = admin.Addr()
@@ -125,6 +129,20 @@ func startServer(ctx context.Context, c Config) (_ *running, err error) {
 	})
 	c.announce(log, r)
 	return r, nil
+}
+
+// inviteFirstAdmin prints the link of the first administrator when there is no user.
+// It is no line of the log, which others read.
+func (r *running) inviteFirstAdmin(ctx context.Context, stdout io.Writer) error {
+	link, err := r.server.FirstAdminLink(ctx)
+	switch {
+	case ctx.Err() != nil: // it is to stop already
+		return nil
+	case err != nil || link == "":
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "\nThere is no user yet. This link makes the first administrator; it works once, for 24 hours:\n\n  %s\n\n", link)
+	return err
 }
 
 // wait serves until ctx ends or something fails, then closes.
@@ -260,6 +278,7 @@ func (c Config) server(store storage.Store, tracer *tracing.Tracer) server.Confi
 		OutboundRoots:    c.OutboundRoots,
 		OutboundProxy:    c.OutboundProxy,
 		Tracer:           tracer,
+		Mail:             c.Mail,
 	}
 }
 

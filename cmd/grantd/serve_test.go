@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -15,10 +16,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	grantd "grantd/cmd/grantd"
 	"grantd/internal/pgtest"
 )
 
@@ -389,4 +392,40 @@ func selfSigned(t *testing.T, dir string) (cert, key string) {
 	write(t, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})))
 	return cert, key
+}
+
+// The first start prints a link for the first administrator, where the log is not.
+func TestServePrintsTheFirstAdminsLink(t *testing.T) {
+	inFolder(t)
+	start := func() (stdout, stderr string) {
+		t.Helper()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var log bytes.Buffer
+		out := &printed{stop: stop}
+		if code := grantd.Run(ctx, []string{"serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, nil, out, &log); code != 0 {
+			t.Fatalf("code %d: %s", code, log.String())
+		}
+		return out.text.String(), log.String()
+	}
+	first, log := start()
+	second, _ := start()
+	link := regexp.MustCompile(`http://127\.0\.0\.1:8080/account/link\?token=ult_[A-Za-z0-9_-]{43}\n`)
+	if !link.MatchString(first) || !link.MatchString(second) || link.FindString(first) == link.FindString(second) {
+		t.Errorf("printed %q and then %q", first, second)
+	}
+	if strings.Contains(log, "ult_") {
+		t.Errorf("it is in the log: %s", log)
+	}
+}
+
+// printed stops the server once it has printed something.
+type printed struct {
+	text bytes.Buffer
+	stop func()
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	defer p.stop()
+	return p.text.Write(b)
 }

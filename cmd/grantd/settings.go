@@ -76,6 +76,11 @@ var settings = []setting{
 		usage: "egress proxy (http://HOST:PORT) for fetching those documents; which addresses may be reached is then its to judge",
 	},
 	{
+		name: "smtp-url", secret: true,
+		usage: "mail server for invitations and resets: smtp://USER:PASSWORD@HOST:PORT with STARTTLS, or smtps:// (default: none, links are only shown)",
+	},
+	{name: "mail-from", usage: "address that mail comes from; needed with --smtp-url"},
+	{
 		name: "migrate", bare: "on",
 		usage: "bring the database schema up to date at start: on or off (default: on for SQLite, off for Postgres)",
 	},

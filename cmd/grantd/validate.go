@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"grantd/server/keys"
+	"grantd/server/mail"
 	"grantd/server/outbound"
 	"grantd/server/web"
 	"grantd/storage"
@@ -43,6 +45,7 @@ type Config struct {
 	OutboundRoots    *x509.CertPool // nil: the system's
 	OutboundProxy    *url.URL       // nil: none
 	OTLPEndpoint     *url.URL       // nil: no traces
+	Mail             *mail.Sender   // nil: no mail server
 	Migrate          bool
 	LogLevel         slog.Level
 
@@ -76,6 +79,7 @@ func (s *Settings) Config() (Config, error) {
 	c.OutboundAllow = s.outboundAllow()
 	c.OutboundRoots = s.outboundRoots()
 	c.OutboundProxy = s.outboundProxy(c.OutboundAllow)
+	c.Mail = s.mail()
 	c.SigningAlgorithm = s.signingAlgorithm()
 	c.KeyRotation = s.keyRotation()
 	c.AuditRetention = s.auditRetention()
@@ -337,6 +341,29 @@ func (s *Settings) outboundProxy(allowed []outbound.Allowed) *url.URL {
 		}
 	}
 	return proxy
+}
+
+// mail reads the mail server and the sender's address, which need each other.
+func (s *Settings) mail() *mail.Sender {
+	server, serverFrom := s.get("smtp-url")
+	from, fromFrom := s.get("mail-from")
+	switch {
+	case server == "" && from == "":
+		return nil
+	case server == "":
+		s.fault(fromFrom.name, "is given without a mail server", "give --smtp-url-file too")
+		return nil
+	case from == "":
+		s.fault(serverFrom.name, "is given without the address that mail comes from", "give --mail-from too, as grantd@example.com")
+		return nil
+	}
+	sender, err := mail.New(server, from, time.Now)
+	if errors.Is(err, mail.ErrFrom) {
+		s.fault(fromFrom.name, err.Error(), "write an address of a domain that the mail server sends for")
+	} else if err != nil {
+		s.fault(serverFrom.name, err.Error(), "write it as smtp://USER:PASSWORD@mail.example.com:587, and keep it in a file named by --smtp-url-file")
+	}
+	return sender
 }
 
 // parsePrefix reads a network; a single address is a network of one.

@@ -13,4 +13,4 @@ CREATE UNIQUE INDEX groups_id ON groups (id);
 
 -- A secret that somebody has chosen is added once.
 DROP INDEX client_secrets_client_id;
-CREATE UNIQUE INDEX client_secrets_hash ON client_secrets (client_id, hash);
+CREATE UNIQUE INDEX client_secrets_once ON client_secrets (client_id, hash);

@@ -1,4 +1,4 @@
-DROP INDEX client_secrets_hash;
+DROP INDEX client_secrets_once;
 CREATE INDEX client_secrets_client_id ON client_secrets (client_id);
 DROP TRIGGER group_id;
 DROP INDEX groups_id;

@@ -21,6 +21,8 @@ type Store interface {
 	storage.ClientStore
 	storage.ResourceStore
 	storage.UserStore
+	CreateUserLink(ctx context.Context, l *storage.UserLink, event storage.AuditEvent) error
+	DeleteUserLink(ctx context.Context, userID string, event storage.AuditEvent) error
 	storage.InitialAccessTokenStore
 	storage.GroupStore
 	storage.IdempotencyKeyStore
@@ -31,6 +33,7 @@ type Store interface {
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
 	DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
+	Grant(ctx context.Context, id string) (*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
 	storage.AuditEventStore
@@ -72,7 +75,8 @@ type Sealer interface {
 // shorter one.
 const MinKeyLength = 32
 
-// Config is what New needs. All fields but Hosts, CheckURL and Profiles are required.
+// Config is what New needs. All fields but Hosts, CheckURL, Profiles and Mail are
+// required.
 type Config struct {
 	Store Store
 	// Issuer is what the server calls itself in tokens and metadata.
@@ -97,7 +101,11 @@ type Config struct {
 	Sealer Sealer
 	// Profiles are the client profiles, whether they are on or off.
 	Profiles profiles.Set
-	Now      func() time.Time
+	// LinkURL is the link with that token.
+	LinkURL func(token string) string
+	// Mail sends a link to a User; nil: there is no mail server.
+	Mail func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error
+	Now  func() time.Time
 }
 
 // New returns the handler for everything under /admin/v1. It wraps itself in
@@ -105,7 +113,8 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, issuer: cfg.Issuer, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, signingKeys: cfg.SigningKeys,
-		tokens: cfg.Tokens, trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		tokens: cfg.Tokens, trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles,
+		linkURL: cfg.LinkURL, mail: cfg.Mail, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -141,6 +150,8 @@ type handlers struct {
 	tokens       Tokens
 	sealer       Sealer
 	profiles     profiles.Set
+	linkURL      func(token string) string
+	mail         func(context.Context, *storage.User, *storage.UserLink, string) error
 	clock        func() time.Time
 }
 

@@ -70,7 +70,9 @@ func TestAudit(t *testing.T) {
 		{"PATCH", user, `{"password":"hunter2hunter2"}`, 200, "user.updated", f.User.ID, map[string]string{"changed": "password"}},
 		{"PATCH", user, `{"password":null,"disabled":false}`, 200, "user.updated", f.User.ID, map[string]string{"changed": "password"}},
 		{"PATCH", user, `{"password":null}`, 200, "", "", nil},
-		{"DELETE", "/admin/v1/grants/" + f.Grant.ID, "", 204, "grant.revoked", f.Grant.ID, map[string]string{"user_id": f.User.ID, "client_id": f.Client.ID, "resource_id": f.Resource.ID}},
+		{"DELETE", "/admin/v1/grants/" + f.Grant.ID, "", 204, "grant.revoked", f.Grant.ID, map[string]string{
+			"user_id": f.User.ID, "client_id": f.Client.ID, "resource_id": f.Resource.ID,
+		}},
 		{"DELETE", "/admin/v1/grants/" + f.Grant.ID, "", 404, "", "", nil},
 		{"DELETE", client, "", 204, "client.deleted", f.Client.ID, map[string]string{}},
 		{"DELETE", resource, "", 204, "resource.deleted", f.Resource.ID, map[string]string{}},

@@ -246,7 +246,12 @@ func (b *broken) Clients(context.Context, storage.Page) ([]*storage.Client, erro
 func (b *broken) CreateUser(context.Context, *storage.User, storage.AuditEvent) error {
 	return b.err()
 }
-func (b *broken) DeleteGrant(context.Context, string, storage.AuditEvent) error { return b.err() }
+func (b *broken) Grant(context.Context, string) (*storage.Grant, error) { return nil, b.err() }
+
+func (b *broken) CreateUserLink(context.Context, *storage.UserLink, storage.AuditEvent) error {
+	return b.err()
+}
+
 func (b *broken) ClientByClientID(context.Context, string) (*storage.Client, error) {
 	return nil, b.err()
 }
@@ -257,6 +262,7 @@ func TestOutage(t *testing.T) {
 	store := &broken{}
 	s := newServer(t, func(inner admin.Store) admin.Store { store.Store = inner; return store })
 	id := create[api.Client](s, clientsPath, `{"grant_types":["client_credentials"]}`).ID
+	user := storagetest.NewFixture(t, s.store).User.ID
 	store.fail = true
 	for _, request := range [][3]string{
 		{http.MethodGet, clientsPath},
@@ -265,6 +271,7 @@ func TestOutage(t *testing.T) {
 		{http.MethodGet, clientsPath + "/" + id + "/secrets"},
 		{http.MethodPost, clientsPath + "/" + id + "/secrets"},
 		{http.MethodPost, "/admin/v1/users", `{"username":"alice"}`},
+		{http.MethodPost, "/admin/v1/users/" + user + "/links", `{"purpose":"invitation"}`},
 		{http.MethodPost, resourcesPath, `{"uri":"https://a.example/mcp","name":"A","introspection_clients":["` + id + `"]}`},
 		{http.MethodGet, "/admin/v1/grants?client_id=https://app.example/client.json"},
 		{http.MethodDelete, "/admin/v1/grants/" + storage.NewID(storage.PrefixGrant)},

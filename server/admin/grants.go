@@ -82,7 +82,12 @@ func (h *handlers) RevokeGrant(ctx context.Context, request api.RevokeGrantReque
 	if err := checkID(storage.PrefixGrant, request.ID); err != nil {
 		return nil, err
 	}
-	if err := h.store.DeleteGrant(ctx, request.ID, h.event(ctx, "grant.revoked", request.ID)); err != nil {
+	g, err := h.store.Grant(ctx, request.ID)
+	if err != nil {
+		return nil, err
+	}
+	event := h.event(ctx, "grant.revoked", g.ID).With(storage.DetailUser, g.UserID).With("client_id", g.ClientID).With("resource_id", g.ResourceID)
+	if err := h.store.DeleteGrant(ctx, g.ID, event); err != nil {
 		return nil, err
 	}
 	return api.RevokeGrant204Response{}, nil

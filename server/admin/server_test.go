@@ -48,9 +48,11 @@ type server struct {
 	signing *keys.Signing // has no keys before makeKeys
 	chain   *audit.Chain
 
-	mu     sync.Mutex
-	now    time.Time
-	hashed []string // the passwords that were given to HashPassword
+	mu        sync.Mutex
+	now       time.Time
+	mailed    []string // addresses and links
+	mailFails error
+	hashed    []string // the passwords that were given to HashPassword
 }
 
 // newServer starts a server. wrap may put something between it and the database.
@@ -102,7 +104,14 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 		Keys:     []string{key, otherKey, "short"},
 		Hosts:    []string{"127.0.0.1", "localhost"},
 		Profiles: known,
-		Now:      now,
+		LinkURL:  func(token string) string { return "https://auth.example.com/account/link?token=" + token },
+		Mail: func(_ context.Context, to *storage.User, _ *storage.UserLink, url string) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.mailed = append(s.mailed, to.Email+" "+url)
+			return s.mailFails
+		},
+		Now: now,
 	})
 	return s
 }

@@ -151,13 +151,12 @@ func (c *Consent) Judge(q Question, form web.Parameters) (Decision, error) {
 // page is everything the person sees of a question.
 func (c *Consent) page(q Question) templates.ConsentPage {
 	root := c.Pages.Issuer.Root()
+	client := Describe(q.Client, q.RedirectURI)
+	client.Trusted, client.Known = q.Trust == storage.TrustTrusted, q.Known
 	page := templates.ConsentPage{
-		Base:   c.Pages.Base(),
-		Action: root + "/authorize?" + q.Query + q.Step,
-		Client: templates.ConsentClient{
-			Name: q.Client.ClientName, Host: ClientHost(q.Client), RedirectHost: RedirectHost(q.RedirectURI),
-			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Trusted: q.Trust == storage.TrustTrusted, Known: q.Known, Source: string(q.Client.Source),
-		},
+		Base:             c.Pages.Base(),
+		Action:           root + "/authorize?" + q.Query + q.Step,
+		Client:           client,
 		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
 		SwitchAccountURL: root + "/login?" + q.Query + q.Step,
@@ -168,9 +167,7 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		page.SwitchAccountURL = root + "/login?user_code=" + url.QueryEscape(q.UserCode)
 		page.Client.RedirectHost, page.Client.Loopback, page.Client.Device = "", false, true
 	}
-	if page.Client.Name == "" {
-		page.Client.Name = q.Client.ClientID
-	}
+	page.Client.Known = q.Known
 	if q.Client.MayUse(storage.GrantTypeRefreshToken) {
 		page.RefreshLifetimeDays = int(storage.FamilyLifetime / (24 * time.Hour))
 	}
@@ -218,6 +215,21 @@ func authority(uri string) string {
 		return ""
 	}
 	return u.Host
+}
+
+// Describe says who a client is, and where access goes when redirectURI is not
+// empty. Which profile knows it is not part of it.
+func Describe(client *storage.Client, redirectURI string) templates.ConsentClient {
+	described := templates.ConsentClient{
+		Name: client.ClientName, Host: ClientHost(client), Verified: !client.SelfAsserted(), Source: string(client.Source),
+	}
+	if redirectURI != "" {
+		described.RedirectHost, described.Loopback = RedirectHost(redirectURI), storage.LoopbackRedirect(redirectURI)
+	}
+	if described.Name == "" {
+		described.Name = client.ClientID
+	}
+	return described
 }
 
 // ClientHost is the host of the client's document, or "" if it has none.

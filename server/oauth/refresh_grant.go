@@ -164,7 +164,8 @@ func (g *refreshGrant) narrow(ctx context.Context, session *tokenSession, client
 // reused ends the family of a token that was used before: somebody has a copy
 // (OAuth 2.1 §4.3.1).
 func (g *refreshGrant) reused(ctx context.Context, family *storage.Family, client *storage.Client, session *tokenSession) error {
-	event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.ended", family.ID).With("reason", "refresh token reused")
+	event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.ended", family.ID).
+		With("reason", "refresh token reused").With(storage.DetailUser, family.UserID)
 	if err := g.Store.EndFamily(ctx, family.ID, event); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}

@@ -221,6 +221,16 @@ func (s *Server) Beat() {
 	}
 }
 
+// FirstAdminLink makes the first administrator's link, "" when there is a user.
+func (s *Server) FirstAdminLink() string {
+	s.t.Helper()
+	link, err := s.server.FirstAdminLink(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return link
+}
+
 // Tend has the server look after its signing keys, as it does each minute.
 func (s *Server) Tend() error { return s.server.Tend(s.t.Context()) }
 

@@ -90,6 +90,18 @@ func (s *Store) AuditEvents(ctx context.Context, filter storage.AuditFilter, pag
 	return rows(ctx, s, "list audit events", each(scanAuditEvent), sql.String(), args...)
 }
 
+// UserAuditEvents implements storage.AuditEventStore. The condition is the indexed
+// expression, word for word.
+func (s *Store) UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*storage.AuditEvent, error) {
+	const sql = `
+SELECT id, at, actor, action, target, detail
+FROM audit_events
+WHERE coalesce(CASE WHEN substr(target, 1, 4) = 'usr_' THEN target END, detail ->> 'user_id', CASE WHEN substr(actor, 1, 5) = 'user:' THEN substr(actor, 6) END) = $1
+	AND (id < $2 OR $2 = '')
+ORDER BY id DESC LIMIT $3`
+	return rows(ctx, s, "list the audit events about a user", each(scanAuditEvent), sql, userID, before, limit)
+}
+
 func scanAuditEvent(row pgx.CollectableRow) (*storage.AuditEvent, error) {
 	var e storage.AuditEvent
 	err := row.Scan(intoAuditEvent(&e)...)

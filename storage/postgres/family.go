@@ -3,6 +3,9 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"grantd/storage"
 )
@@ -28,6 +31,24 @@ WHERE f.id = $1 AND NOT u.disabled`
 		return nil, storage.Standing{}, err
 	}
 	return &f, standing, nil
+}
+
+// UserFamilies implements storage.FamilyStore.
+func (s *Store) UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error) {
+	const sql = `
+SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
+	f.rotated_at, f.created_at, f.expires_at
+FROM grants g
+JOIN families f ON f.grant_id = g.id
+WHERE g.user_id = $1 AND f.id > $2 AND f.expires_at > $4 AND f.rotated_at > $5 ORDER BY f.id LIMIT $3`
+	return rows(ctx, s, "list a user's families", each(scanFamily), sql, userID, page.After, page.Limit, now, now.Add(-storage.FamilyIdle))
+}
+
+func scanFamily(row pgx.CollectableRow) (*storage.Family, error) {
+	var f storage.Family
+	err := row.Scan(&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt)
+	return &f, err
 }
 
 // RotateFamily implements storage.FamilyStore. The row is locked whatever it

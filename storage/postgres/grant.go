@@ -99,6 +99,14 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	return err
 }
 
+// Grant implements storage.GrantStore.
+func (s *Store) Grant(ctx context.Context, id string) (*storage.Grant, error) {
+	const sql = `
+SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at
+FROM grants WHERE id = $1`
+	return only(rows(ctx, s, "read a grant", each(scanGrant), sql, id))
+}
+
 // Grants implements storage.GrantStore. Only the conditions that are asked for
 // are in the statement, so that each has its index.
 func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {

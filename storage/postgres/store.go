@@ -12,7 +12,7 @@
 //   - A statement that creates a child locks the parents it checked, and an end
 //     (disable, delete) locks the parent first and then removes children with
 //     fresh snapshots. So one of the two always sees the other.
-//   - Locks are taken in one order: users, clients, resources, scopes, sessions,
+//   - Locks are taken in one order: users, user_links, clients, resources, scopes, sessions,
 //     grants, authorization_codes, device_authorizations, families,
 //     registration_policy and _requests, policies, catalog_version. A pending device
 //     authorization has no Grant, so it is locked before the one that it gets.
@@ -176,6 +176,14 @@ WITH doomed AS (
 )
 DELETE FROM sessions USING doomed WHERE sessions.id = doomed.id`
 
+	sweepUserLinks = `
+WITH doomed AS (
+	SELECT id FROM user_links
+	WHERE expires_at <= $1
+	ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM user_links USING doomed WHERE user_links.id = doomed.id`
+
 	sweepRevokedAccessTokens = `
 WITH doomed AS (
 	SELECT jti FROM revoked_access_tokens
@@ -246,6 +254,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 		{"sweep device authorizations", sweepDevices, []any{now, now.Add(-storage.DeviceRetention), limit}},
 		{"sweep families", sweepFamilies, []any{now, now.Add(-storage.FamilyIdle), limit}},
 		{"sweep sessions", sweepSessions, []any{now.Add(-storage.SessionLifetime), now.Add(-storage.SessionIdle), limit}},
+		{"sweep user links", sweepUserLinks, []any{now, limit}},
 		{"sweep revoked access tokens", sweepRevokedAccessTokens, []any{now, limit}},
 		{"sweep idempotency keys", sweepIdempotencyKeys, []any{now, limit}},
 	}

@@ -68,6 +68,23 @@ func (s *Store) AuditEvents(ctx context.Context, filter storage.AuditFilter, pag
 	return readRows(ctx, s, query.String(), append(args, page.Limit), scanAuditEvent)
 }
 
+// The condition is the indexed expression, word for word.
+const selectUserAuditEvents = `SELECT id, at, actor, action, target, detail FROM audit_events
+	WHERE coalesce(CASE WHEN substr(target, 1, 4) = 'usr_' THEN target END, detail ->> 'user_id', CASE WHEN substr(actor, 1, 5) = 'user:' THEN substr(actor, 6) END) = ?`
+
+const (
+	selectNewestUserAuditEvents = selectUserAuditEvents + ` ORDER BY id DESC LIMIT ?`
+	selectOlderUserAuditEvents  = selectUserAuditEvents + ` AND id < ? ORDER BY id DESC LIMIT ?`
+)
+
+// UserAuditEvents implements storage.AuditEventStore.
+func (s *Store) UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*storage.AuditEvent, error) {
+	if before == "" {
+		return readRows(ctx, s, selectNewestUserAuditEvents, []any{userID, limit}, scanAuditEvent)
+	}
+	return readRows(ctx, s, selectOlderUserAuditEvents, []any{userID, before, limit}, scanAuditEvent)
+}
+
 func scanAuditEvent(row scanner) (*storage.AuditEvent, error) {
 	var e storage.AuditEvent
 	err := row.Scan(intoAuditEvent(&e)...)

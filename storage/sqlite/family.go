@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"time"
 
 	"grantd/storage"
 )
@@ -32,6 +33,25 @@ func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage
 
 // liveFamily is the condition on a family f that it has not ended by @now.
 const liveFamily = `f.expires_at > @now AND f.rotated_at > @now - @family_idle`
+
+const selectUserFamilies = `SELECT
+	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
+	f.rotated_at, f.created_at, f.expires_at
+	FROM grants g
+	JOIN families f ON f.grant_id = g.id
+	WHERE g.user_id = @user AND f.id > @after AND ` + liveFamily + ` ORDER BY f.id LIMIT @limit`
+
+// UserFamilies implements storage.FamilyStore.
+func (s *Store) UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error) {
+	args := []any{
+		sql.Named("user", userID), sql.Named("after", page.After), sql.Named("limit", page.Limit),
+		sql.Named("now", micros(now)), sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
+	}
+	return readRows(ctx, s, selectUserFamilies, args, func(row scanner) (*storage.Family, error) {
+		var f storage.Family
+		return &f, row.Scan(intoFamily(&f)...)
+	})
+}
 
 const rotateFamily = `UPDATE families AS f SET generation = @presented + 1, rotation_request = @request, rotated_at = @now
 	WHERE f.id = @id AND f.generation <= @presented AND ` + liveFamily

@@ -80,8 +80,17 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	return err
 }
 
-const selectGrants = `SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, in_advance, created_at, updated_at
-	FROM grants WHERE id > ?`
+const (
+	selectGrant = `SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, in_advance, created_at, updated_at
+	FROM grants WHERE id `
+	selectGrants    = selectGrant + `> ?`
+	selectGrantByID = selectGrant + `= ?`
+)
+
+// Grant implements storage.GrantStore.
+func (s *Store) Grant(ctx context.Context, id string) (*storage.Grant, error) {
+	return readOne(ctx, s, selectGrantByID, []any{id}, scanGrant)
+}
 
 // Grants implements storage.GrantStore.
 func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {

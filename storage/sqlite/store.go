@@ -140,6 +140,9 @@ var sweeps = []string{
 		SELECT id FROM sessions WHERE created_at <= @now - @session_lifetime
 			OR (created_at <= @now - @session_idle AND last_seen_at <= @now - @session_idle)
 		LIMIT @limit)`,
+	`DELETE FROM user_links WHERE id IN (
+		SELECT id FROM user_links WHERE expires_at <= @now
+		ORDER BY expires_at LIMIT @limit)`,
 	`DELETE FROM revoked_access_tokens WHERE jti IN (
 		SELECT jti FROM revoked_access_tokens WHERE expires_at <= @now
 		ORDER BY expires_at LIMIT @limit)`,

@@ -17,6 +17,14 @@ func microsOrNull(t time.Time) any {
 	return t.UnixMicro()
 }
 
+// textOrNull is how text is stored that may be absent.
+func textOrNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
 // list is how strings are stored.
 func list(items []string) string {
 	if items == nil {

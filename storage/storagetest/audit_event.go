@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 var auditEventContracts = []contract{
 	{"an event comes back as it was", auditEventRoundTrip},
 	{"lists go by id, a page at a time", auditEventPages},
+	{"the events about a user are found, newest first", auditEventsOfUser},
 	{"each act writes its event", auditEventOfActs},
 	{"an act that fails writes none", auditEventOfFailures},
 	{"an act whose event cannot be written does not happen", auditEventFails},
@@ -40,6 +42,52 @@ func auditEventPages(t *testing.T, s storage.Store) {
 		func(e *storage.AuditEvent) string { return e.ID })
 }
 
+func auditEventsOfUser(t *testing.T, s storage.Store) {
+	alice, bob := storage.NewID(storage.PrefixUser), storage.NewID(storage.PrefixUser)
+	record := func(actor, target, detail string) *storage.AuditEvent {
+		event := storage.NewAuditEvent(Now, actor, "noun.verb", target).With("a", "b")
+		if detail != "" {
+			event = event.With(storage.DetailUser, detail)
+		}
+		want(t, s.RecordAuditEvent(t.Context(), event), nil)
+		return &event
+	}
+	about := []*storage.AuditEvent{
+		record("user:"+alice, "ses_1", ""),
+		record("admin:1", alice, ""),
+		record("client:c", "fam_1", alice),
+		record("user:"+bob, alice, bob), // who it is done to comes before who did it
+		record("user:"+bob, "grt_1", alice),
+	}
+	record("user:"+bob, "ses_2", "")
+	record("user:"+alice, bob, "")
+	record("user:"+alice, "grt_2", bob)
+	record("client:"+alice, "fam_2", "")
+	record("system", "", "")
+	slices.Reverse(about)
+	read := func(before string, limit int) []*storage.AuditEvent {
+		t.Helper()
+		got, err := s.UserAuditEvents(t.Context(), alice, before, limit)
+		want(t, err, nil)
+		return got
+	}
+	for _, limit := range []int{1, 2, 5, 9} {
+		var all []*storage.AuditEvent
+		for before := ""; ; before = all[len(all)-1].ID {
+			page := read(before, limit)
+			if len(page) > limit {
+				t.Fatalf("%d events on a page of %d", len(page), limit)
+			}
+			if all = append(all, page...); len(page) == 0 {
+				break
+			}
+		}
+		if diff := cmp.Diff(about, all); diff != "" {
+			t.Errorf("pages of %d (-want +got):\n%s", limit, diff)
+		}
+	}
+}
+
 // act is a change that takes an event.
 type act struct {
 	name string
@@ -52,7 +100,7 @@ func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
 	client, resource, user, group, session := NewClient(), NewResource(), NewUser(), NewGroup(), NewSession(f.User.ID)
 	secret, rotated, key, token := NewClientSecret(), NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
-	leaked := f.Approve(t, "files:read")
+	leaked, link := f.Approve(t, "files:read"), NewUserLink(f.User.ID)
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	policy, err := s.RegistrationPolicy(ctx)
 	want(t, err, nil)
@@ -80,6 +128,8 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
 		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, group.ID, f.User.ID, e) }},
 		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, group.ID, e) }},
+		{"CreateUserLink", func(e storage.AuditEvent) error { return s.CreateUserLink(ctx, link, e) }},
+		{"DeleteUserLink", func(e storage.AuditEvent) error { return s.DeleteUserLink(ctx, f.User.ID, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, session.ID, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, f.NewApproval("files:read"), e) }},
@@ -183,6 +233,10 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
 		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, empty.ID, f.User.ID, e) }},
 		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, unknown, e) }},
+		{"CreateUserLink", func(e storage.AuditEvent) error { return s.CreateUserLink(ctx, NewUserLink(unknown), e) }},
+		{"UseUserLink", func(e storage.AuditEvent) error { return s.UseUserLink(ctx, useOf(NewUserLink(f.User.ID)), e) }},
+		{"UseFirstAdminLink", func(e storage.AuditEvent) error { return s.UseFirstAdminLink(ctx, Digest(), NewUser(), e) }},
+		{"DeleteUserLink", func(e storage.AuditEvent) error { return s.DeleteUserLink(ctx, f.User.ID, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, NewSession(unknown), e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, unknown, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, used, e) }},
@@ -225,7 +279,7 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		switch act.name {
 		// These act on what another of them would have had to make first.
 		case "UpdateClient", "AddClientSecret", "RotateClientSecret", "DeleteClientSecret", "DeleteClient",
-			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession",
+			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteUserLink", "DeleteSession",
 			"UpdateGroup", "DeleteGroup", "AddGroupMember", "RemoveGroupMember",
 			"DecideRegistration", "DeleteRegistrationRequest", "UpdatePolicy", "DeletePolicy":
 			continue

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ var familyContracts = []contract{
 	{"a token ahead of the row moves it forward", familyAhead},
 	{"a renewal rotates the usual family at once", familyRenews},
 	{"a renewal changes nothing about an unusual one", familyDoesNotRenew},
+	{"a user's live families are listed", familyList},
 	{"a family ends when idle", familyIdle},
 	{"a family ends for good after its lifetime", familyLifetime},
 	{"an ended family is gone", familyEnded},
@@ -238,6 +240,27 @@ func renew(t *testing.T, s storage.Store, r storage.Renewal) storage.Family {
 		t.Fatal("it is not renewed")
 	}
 	return *family
+}
+
+func familyList(t *testing.T, s storage.Store) {
+	f, other := NewFixture(t, s), NewFixture(t, s)
+	other.Redeem(t, other.Code)
+	redeem := func(rotated, expires time.Time) *storage.Family {
+		code := f.Approve(t, "files:read", "files:write")
+		family := NewFamily(code)
+		family.RotatedAt, family.ExpiresAt = rotated, expires
+		want(t, s.RedeemCode(t.Context(), code.ID, family), nil)
+		family.GrantID, family.UserID, family.ClientID, family.ResourceID = f.Grant.ID, f.User.ID, f.Client.ID, f.Resource.ID
+		return family
+	}
+	end := Now.Add(time.Hour)
+	stored := []*storage.Family{redeem(Now, end), redeem(Now.Add(-storage.FamilyIdle+step), end), redeem(Now, Now.Add(step))}
+	redeem(Now, Now)
+	redeem(Now.Add(-storage.FamilyIdle), end)
+	slices.SortFunc(stored, func(a, b *storage.Family) int { return strings.Compare(a.ID, b.ID) })
+	wantPages(t, stored, func(page storage.Page) ([]*storage.Family, error) {
+		return s.UserFamilies(t.Context(), f.User.ID, Now, page)
+	}, func(f *storage.Family) string { return f.ID })
 }
 
 func familyIdle(t *testing.T, s storage.Store) {

@@ -17,6 +17,7 @@ var grantContracts = []contract{
 	{"an approval needs a live session", grantNeedsLiveSession},
 	{"a resource without scopes can be approved", grantWithoutScopes},
 	{"grants are listed by user, client and resource", grantFilters},
+	{"a grant is found by its id", grantByID},
 	{"lists go by id, a page at a time", grantPages},
 	{"a revoked grant ends its families and codes", grantDeleted},
 }
@@ -225,6 +226,18 @@ func grantFilters(t *testing.T, s storage.Store) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
+}
+
+func grantByID(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	NewFixture(t, s)
+	got, err := s.Grant(t.Context(), f.Grant.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff(f.Grant, got); diff != "" {
+		t.Errorf("Grant (-listed +read):\n%s", diff)
+	}
+	_, err = s.Grant(t.Context(), storage.NewID(storage.PrefixGrant))
+	want(t, err, storage.ErrNotFound)
 }
 
 func grantPages(t *testing.T, s storage.Store) {

@@ -185,6 +185,51 @@ func (r *recorder) SignIn(ctx context.Context, tokenHash []byte, clientID, resou
 	return r.Store.SignIn(ctx, tokenHash, clientID, resourceID, now)
 }
 
+func (r *recorder) UserSessions(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Session, error) {
+	r.seen.call("UserSessions")
+	return r.Store.UserSessions(ctx, userID, now, page)
+}
+
+func (r *recorder) UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error) {
+	r.seen.call("UserFamilies")
+	return r.Store.UserFamilies(ctx, userID, now, page)
+}
+
+func (r *recorder) Grant(ctx context.Context, id string) (*storage.Grant, error) {
+	r.seen.call("Grant")
+	return r.Store.Grant(ctx, id)
+}
+
+func (r *recorder) UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*storage.AuditEvent, error) {
+	r.seen.call("UserAuditEvents")
+	return r.Store.UserAuditEvents(ctx, userID, before, limit)
+}
+
+func (r *recorder) CreateUserLink(ctx context.Context, l *storage.UserLink, event storage.AuditEvent) error {
+	r.seen.call("CreateUserLink")
+	return r.Store.CreateUserLink(ctx, l, event)
+}
+
+func (r *recorder) UserLink(ctx context.Context, tokenHash []byte, now time.Time) (*storage.UserLink, *storage.User, error) {
+	r.seen.call("UserLink")
+	return r.Store.UserLink(ctx, tokenHash, now)
+}
+
+func (r *recorder) UseUserLink(ctx context.Context, use storage.UserLinkUse, event storage.AuditEvent) error {
+	r.seen.call("UseUserLink")
+	return r.Store.UseUserLink(ctx, use, event)
+}
+
+func (r *recorder) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *storage.User, event storage.AuditEvent) error {
+	r.seen.call("UseFirstAdminLink")
+	return r.Store.UseFirstAdminLink(ctx, tokenHash, u, event)
+}
+
+func (r *recorder) DeleteUserLink(ctx context.Context, userID string, event storage.AuditEvent) error {
+	r.seen.call("DeleteUserLink")
+	return r.Store.DeleteUserLink(ctx, userID, event)
+}
+
 func (r *recorder) DeleteSession(ctx context.Context, id string, event storage.AuditEvent) error {
 	r.seen.call("DeleteSession")
 	return r.Store.DeleteSession(ctx, id, event)

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Resource", resourceContracts},
 		{"User", userContracts},
 		{"Session", sessionContracts},
+		{"UserLink", userLinkContracts},
 		{"Grant", grantContracts},
 		{"AuthorizationCode", authorizationCodeContracts},
 		{"PushedRequest", pushedRequestContracts},
