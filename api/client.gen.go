@@ -90,6 +90,43 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListAdminKeys List admin keys
+	//
+	// Expired ones included; never the keys themselves, nor those of the server's settings.
+	//
+	// Corresponds with GET /admin/v1/admin-keys (the `ListAdminKeys` operationId).
+	ListAdminKeys(ctx context.Context, params *ListAdminKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateAdminKeyWithBody Make an admin key
+	//
+	// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+	CreateAdminKeyWithBody(ctx context.Context, params *CreateAdminKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateAdminKey Make an admin key
+	//
+	// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+	CreateAdminKey(ctx context.Context, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteAdminKey Delete an admin key
+	//
+	// It stops working within a second, on every replica.
+	//
+	// Corresponds with DELETE /admin/v1/admin-keys/{id} (the `DeleteAdminKey` operationId).
+	DeleteAdminKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAdminKey Read an admin key
+	//
+	// Corresponds with GET /admin/v1/admin-keys/{id} (the `GetAdminKey` operationId).
+	GetAdminKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAuditEvents List audit events
 	//
 	// Oldest first; events are only ever added. `cursor` also takes the `id` of any event: the page begins after it.
@@ -109,7 +146,7 @@ type ClientInterface interface {
 
 	// ListClients List clients
 	//
-	// All clients, whatever their source. Secrets are never part of it.
+	// All clients, whatever their source. Secrets are never part of it. The filters narrow together.
 	//
 	// Corresponds with GET /admin/v1/clients (the `ListClients` operationId).
 	ListClients(ctx context.Context, params *ListClientsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -141,7 +178,7 @@ type ClientInterface interface {
 	// Everything people have granted it ends with it.
 	//
 	// Corresponds with DELETE /admin/v1/clients/{id} (the `DeleteClient` operationId).
-	DeleteClient(ctx context.Context, id ClientID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteClient(ctx context.Context, id ClientID, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetClient Read a client
 	//
@@ -291,7 +328,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateRegistrationPolicyWithBody(ctx context.Context, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateRegistrationPolicy Change the registration policy
 	//
@@ -301,7 +338,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicy(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateRegistrationPolicy(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody Change the registration policy
 	//
@@ -311,7 +348,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRegistrationRequests List what people have asked for
 	//
@@ -371,7 +408,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-	CreateRegistrationTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateRegistrationTokenWithBody(ctx context.Context, params *CreateRegistrationTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateRegistrationToken Make a registration token
 	//
@@ -382,7 +419,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-	CreateRegistrationToken(ctx context.Context, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateRegistrationToken(ctx context.Context, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteRegistrationToken Delete a registration token
 	//
@@ -421,7 +458,7 @@ type ClientInterface interface {
 	// Everything people have granted for it ends with it. Access tokens that are out run until they expire.
 	//
 	// Corresponds with DELETE /admin/v1/resources/{id} (the `DeleteResource` operationId).
-	DeleteResource(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteResource(ctx context.Context, id string, params *DeleteResourceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetResource Read a resource
 	//
@@ -458,6 +495,14 @@ type ClientInterface interface {
 	// Corresponds with PATCH /admin/v1/resources/{id} (the `UpdateResource` operationId).
 	UpdateResourceWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *UpdateResourceParams, body UpdateResourceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetSignIn Where people sign in for this API
+	//
+	// What `grantd login` needs to get a person a token. It is told to everybody who reaches this listener, and holds no
+	// secret.
+	//
+	// Corresponds with GET /admin/v1/sign-in (the `GetSignIn` operationId).
+	GetSignIn(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListUsers List users
 	//
 	// Corresponds with GET /admin/v1/users (the `ListUsers` operationId).
@@ -486,7 +531,7 @@ type ClientInterface interface {
 	// Signed out everywhere, and everything they have granted ends. To keep the account, disable it instead.
 	//
 	// Corresponds with DELETE /admin/v1/users/{id} (the `DeleteUser` operationId).
-	DeleteUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteUser(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetUser Read a user
 	//
@@ -525,6 +570,98 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /admin/v1/users/{id} (the `UpdateUser` operationId).
 	UpdateUserWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *UpdateUserParams, body UpdateUserApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetWhoami Whose credential this is
+	//
+	// Corresponds with GET /admin/v1/whoami (the `GetWhoami` operationId).
+	GetWhoami(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListAdminKeys List admin keys
+//
+// Expired ones included; never the keys themselves, nor those of the server's settings.
+//
+// Corresponds with GET /admin/v1/admin-keys (the `ListAdminKeys` operationId).
+func (c *Caller) ListAdminKeys(ctx context.Context, params *ListAdminKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAdminKeysRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateAdminKeyWithBody Make an admin key
+//
+// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+func (c *Caller) CreateAdminKeyWithBody(ctx context.Context, params *CreateAdminKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAdminKeyRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateAdminKey Make an admin key
+//
+// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+func (c *Caller) CreateAdminKey(ctx context.Context, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAdminKeyRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteAdminKey Delete an admin key
+//
+// It stops working within a second, on every replica.
+//
+// Corresponds with DELETE /admin/v1/admin-keys/{id} (the `DeleteAdminKey` operationId).
+func (c *Caller) DeleteAdminKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteAdminKeyRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAdminKey Read an admin key
+//
+// Corresponds with GET /admin/v1/admin-keys/{id} (the `GetAdminKey` operationId).
+func (c *Caller) GetAdminKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAdminKeyRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListAuditEvents List audit events
@@ -566,7 +703,7 @@ func (c *Caller) ListClientProfiles(ctx context.Context, params *ListClientProfi
 
 // ListClients List clients
 //
-// All clients, whatever their source. Secrets are never part of it.
+// All clients, whatever their source. Secrets are never part of it. The filters narrow together.
 //
 // Corresponds with GET /admin/v1/clients (the `ListClients` operationId).
 func (c *Caller) ListClients(ctx context.Context, params *ListClientsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -628,8 +765,8 @@ func (c *Caller) CreateClient(ctx context.Context, params *CreateClientParams, b
 // Everything people have granted it ends with it.
 //
 // Corresponds with DELETE /admin/v1/clients/{id} (the `DeleteClient` operationId).
-func (c *Caller) DeleteClient(ctx context.Context, id ClientID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteClientRequest(c.Server, id)
+func (c *Caller) DeleteClient(ctx context.Context, id ClientID, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteClientRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -938,8 +1075,8 @@ func (c *Caller) GetRegistrationPolicy(ctx context.Context, reqEditors ...Reques
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *Caller) UpdateRegistrationPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateRegistrationPolicyRequestWithBody(c.Server, contentType, body)
+func (c *Caller) UpdateRegistrationPolicyWithBody(ctx context.Context, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -958,8 +1095,8 @@ func (c *Caller) UpdateRegistrationPolicyWithBody(ctx context.Context, contentTy
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *Caller) UpdateRegistrationPolicy(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateRegistrationPolicyRequest(c.Server, body)
+func (c *Caller) UpdateRegistrationPolicy(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -978,8 +1115,8 @@ func (c *Caller) UpdateRegistrationPolicy(ctx context.Context, body UpdateRegist
 // Takes a body of the `application/merge-patch+json` content type.
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *Caller) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, body)
+func (c *Caller) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1108,8 +1245,8 @@ func (c *Caller) ListRegistrationTokens(ctx context.Context, params *ListRegistr
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-func (c *Caller) CreateRegistrationTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateRegistrationTokenRequestWithBody(c.Server, contentType, body)
+func (c *Caller) CreateRegistrationTokenWithBody(ctx context.Context, params *CreateRegistrationTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRegistrationTokenRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1129,8 +1266,8 @@ func (c *Caller) CreateRegistrationTokenWithBody(ctx context.Context, contentTyp
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-func (c *Caller) CreateRegistrationToken(ctx context.Context, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateRegistrationTokenRequest(c.Server, body)
+func (c *Caller) CreateRegistrationToken(ctx context.Context, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRegistrationTokenRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1218,8 +1355,8 @@ func (c *Caller) CreateResource(ctx context.Context, params *CreateResourceParam
 // Everything people have granted for it ends with it. Access tokens that are out run until they expire.
 //
 // Corresponds with DELETE /admin/v1/resources/{id} (the `DeleteResource` operationId).
-func (c *Caller) DeleteResource(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteResourceRequest(c.Server, id)
+func (c *Caller) DeleteResource(ctx context.Context, id string, params *DeleteResourceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteResourceRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1305,6 +1442,24 @@ func (c *Caller) UpdateResourceWithApplicationMergePatchPlusJSONBody(ctx context
 	return c.Client.Do(req)
 }
 
+// GetSignIn Where people sign in for this API
+//
+// What `grantd login` needs to get a person a token. It is told to everybody who reaches this listener, and holds no
+// secret.
+//
+// Corresponds with GET /admin/v1/sign-in (the `GetSignIn` operationId).
+func (c *Caller) GetSignIn(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSignInRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListUsers List users
 //
 // Corresponds with GET /admin/v1/users (the `ListUsers` operationId).
@@ -1363,8 +1518,8 @@ func (c *Caller) CreateUser(ctx context.Context, params *CreateUserParams, body 
 // Signed out everywhere, and everything they have granted ends. To keep the account, disable it instead.
 //
 // Corresponds with DELETE /admin/v1/users/{id} (the `DeleteUser` operationId).
-func (c *Caller) DeleteUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteUserRequest(c.Server, id)
+func (c *Caller) DeleteUser(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteUserRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1451,6 +1606,204 @@ func (c *Caller) UpdateUserWithApplicationMergePatchPlusJSONBody(ctx context.Con
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// GetWhoami Whose credential this is
+//
+// Corresponds with GET /admin/v1/whoami (the `GetWhoami` operationId).
+func (c *Caller) GetWhoami(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetWhoamiRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NewListAdminKeysRequest constructs an http.Request for the ListAdminKeys method
+func NewListAdminKeysRequest(server string, params *ListAdminKeysParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/admin-keys")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateAdminKeyRequest calls the generic CreateAdminKey builder with application/json body
+func NewCreateAdminKeyRequest(server string, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateAdminKeyRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateAdminKeyRequestWithBody constructs an http.Request for the CreateAdminKey method, with any body, and a specified content type
+func NewCreateAdminKeyRequestWithBody(server string, params *CreateAdminKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/admin-keys")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteAdminKeyRequest constructs an http.Request for the DeleteAdminKey method
+func NewDeleteAdminKeyRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/admin-keys/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAdminKeyRequest constructs an http.Request for the GetAdminKey method
+func NewGetAdminKeyRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/admin-keys/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewListAuditEventsRequest constructs an http.Request for the ListAuditEvents method
@@ -1613,6 +1966,38 @@ func NewListClientsRequest(server string, params *ListClientsParams) (*http.Requ
 			}
 		}
 
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "source", params.Source, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Disabled != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "disabled", *params.Disabled, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.AdminAccess != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "admin_access", *params.AdminAccess, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
@@ -1701,7 +2086,7 @@ func NewCreateClientRequestWithBody(server string, params *CreateClientParams, c
 }
 
 // NewDeleteClientRequest constructs an http.Request for the DeleteClient method
-func NewDeleteClientRequest(server string, id ClientID) (*http.Request, error) {
+func NewDeleteClientRequest(server string, id ClientID, params *DeleteClientParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1729,6 +2114,19 @@ func NewDeleteClientRequest(server string, id ClientID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -2307,29 +2705,29 @@ func NewGetRegistrationPolicyRequest(server string) (*http.Request, error) {
 }
 
 // NewUpdateRegistrationPolicyRequest calls the generic UpdateRegistrationPolicy builder with application/json body
-func NewUpdateRegistrationPolicyRequest(server string, body UpdateRegistrationPolicyJSONRequestBody) (*http.Request, error) {
+func NewUpdateRegistrationPolicyRequest(server string, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateRegistrationPolicyRequestWithBody(server, "application/json", bodyReader)
+	return NewUpdateRegistrationPolicyRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateRegistrationPolicy builder with application/merge-patch+json body
-func NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(server string, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+func NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(server string, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateRegistrationPolicyRequestWithBody(server, "application/merge-patch+json", bodyReader)
+	return NewUpdateRegistrationPolicyRequestWithBody(server, params, "application/merge-patch+json", bodyReader)
 }
 
 // NewUpdateRegistrationPolicyRequestWithBody constructs an http.Request for the UpdateRegistrationPolicy method, with any body, and a specified content type
-func NewUpdateRegistrationPolicyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewUpdateRegistrationPolicyRequestWithBody(server string, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -2353,6 +2751,19 @@ func NewUpdateRegistrationPolicyRequestWithBody(server string, contentType strin
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -2605,18 +3016,18 @@ func NewListRegistrationTokensRequest(server string, params *ListRegistrationTok
 }
 
 // NewCreateRegistrationTokenRequest calls the generic CreateRegistrationToken builder with application/json body
-func NewCreateRegistrationTokenRequest(server string, body CreateRegistrationTokenJSONRequestBody) (*http.Request, error) {
+func NewCreateRegistrationTokenRequest(server string, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateRegistrationTokenRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateRegistrationTokenRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewCreateRegistrationTokenRequestWithBody constructs an http.Request for the CreateRegistrationToken method, with any body, and a specified content type
-func NewCreateRegistrationTokenRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateRegistrationTokenRequestWithBody(server string, params *CreateRegistrationTokenParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -2640,6 +3051,19 @@ func NewCreateRegistrationTokenRequestWithBody(server string, contentType string
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -2802,7 +3226,7 @@ func NewCreateResourceRequestWithBody(server string, params *CreateResourceParam
 }
 
 // NewDeleteResourceRequest constructs an http.Request for the DeleteResource method
-func NewDeleteResourceRequest(server string, id string) (*http.Request, error) {
+func NewDeleteResourceRequest(server string, id string, params *DeleteResourceParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2830,6 +3254,19 @@ func NewDeleteResourceRequest(server string, id string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -2940,6 +3377,33 @@ func NewUpdateResourceRequestWithBody(server string, id string, params *UpdateRe
 	return req, nil
 }
 
+// NewGetSignInRequest constructs an http.Request for the GetSignIn method
+func NewGetSignInRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/sign-in")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListUsersRequest constructs an http.Request for the ListUsers method
 func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request, error) {
 	var err error
@@ -2982,6 +3446,18 @@ func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request,
 			for _, qp := range strings.Split(queryFrag, "&") {
 				rawQueryFragments = append(rawQueryFragments, qp)
 			}
+		}
+
+		if params.Disabled != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "disabled", *params.Disabled, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
 		}
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -3072,7 +3548,7 @@ func NewCreateUserRequestWithBody(server string, params *CreateUserParams, conte
 }
 
 // NewDeleteUserRequest constructs an http.Request for the DeleteUser method
-func NewDeleteUserRequest(server string, id string) (*http.Request, error) {
+func NewDeleteUserRequest(server string, id string, params *DeleteUserParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3100,6 +3576,19 @@ func NewDeleteUserRequest(server string, id string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -3210,6 +3699,33 @@ func NewUpdateUserRequestWithBody(server string, id string, params *UpdateUserPa
 	return req, nil
 }
 
+// NewGetWhoamiRequest constructs an http.Request for the GetWhoami method
+func NewGetWhoamiRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/whoami")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Caller) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -3254,6 +3770,49 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListAdminKeysWithResponse List admin keys
+	//
+	// Expired ones included; never the keys themselves, nor those of the server's settings.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/admin-keys (the `ListAdminKeys` operationId).
+	ListAdminKeysWithResponse(ctx context.Context, params *ListAdminKeysParams, reqEditors ...RequestEditorFn) (*ListAdminKeysResponse, error)
+
+	// CreateAdminKeyWithBodyWithResponse Make an admin key
+	//
+	// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+	CreateAdminKeyWithBodyWithResponse(ctx context.Context, params *CreateAdminKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAdminKeyResponse, error)
+
+	// CreateAdminKeyWithResponse Make an admin key
+	//
+	// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+	CreateAdminKeyWithResponse(ctx context.Context, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAdminKeyResponse, error)
+
+	// DeleteAdminKeyWithResponse Delete an admin key
+	//
+	// It stops working within a second, on every replica.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /admin/v1/admin-keys/{id} (the `DeleteAdminKey` operationId).
+	DeleteAdminKeyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteAdminKeyResponse, error)
+
+	// GetAdminKeyWithResponse Read an admin key
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/admin-keys/{id} (the `GetAdminKey` operationId).
+	GetAdminKeyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetAdminKeyResponse, error)
+
 	// ListAuditEventsWithResponse List audit events
 	//
 	// Oldest first; events are only ever added. `cursor` also takes the `id` of any event: the page begins after it.
@@ -3277,7 +3836,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListClientsWithResponse List clients
 	//
-	// All clients, whatever their source. Secrets are never part of it.
+	// All clients, whatever their source. Secrets are never part of it. The filters narrow together.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3313,7 +3872,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/clients/{id} (the `DeleteClient` operationId).
-	DeleteClientWithResponse(ctx context.Context, id ClientID, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error)
+	DeleteClientWithResponse(ctx context.Context, id ClientID, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error)
 
 	// GetClientWithResponse Read a client
 	//
@@ -3483,7 +4042,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+	UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
 
 	// UpdateRegistrationPolicyWithResponse Change the registration policy
 	//
@@ -3493,7 +4052,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithResponse(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+	UpdateRegistrationPolicyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
 
 	// UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse Change the registration policy
 	//
@@ -3503,7 +4062,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
 
 	// ListRegistrationRequestsWithResponse List what people have asked for
 	//
@@ -3571,7 +4130,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-	CreateRegistrationTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error)
+	CreateRegistrationTokenWithBodyWithResponse(ctx context.Context, params *CreateRegistrationTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error)
 
 	// CreateRegistrationTokenWithResponse Make a registration token
 	//
@@ -3582,7 +4141,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-	CreateRegistrationTokenWithResponse(ctx context.Context, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error)
+	CreateRegistrationTokenWithResponse(ctx context.Context, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error)
 
 	// DeleteRegistrationTokenWithResponse Delete a registration token
 	//
@@ -3627,7 +4186,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/resources/{id} (the `DeleteResource` operationId).
-	DeleteResourceWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteResourceResponse, error)
+	DeleteResourceWithResponse(ctx context.Context, id string, params *DeleteResourceParams, reqEditors ...RequestEditorFn) (*DeleteResourceResponse, error)
 
 	// GetResourceWithResponse Read a resource
 	//
@@ -3666,6 +4225,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /admin/v1/resources/{id} (the `UpdateResource` operationId).
 	UpdateResourceWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, params *UpdateResourceParams, body UpdateResourceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateResourceResponse, error)
 
+	// GetSignInWithResponse Where people sign in for this API
+	//
+	// What `grantd login` needs to get a person a token. It is told to everybody who reaches this listener, and holds no
+	// secret.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/sign-in (the `GetSignIn` operationId).
+	GetSignInWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSignInResponse, error)
+
 	// ListUsersWithResponse List users
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -3698,7 +4267,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/users/{id} (the `DeleteUser` operationId).
-	DeleteUserWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error)
+	DeleteUserWithResponse(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error)
 
 	// GetUserWithResponse Read a user
 	//
@@ -3739,6 +4308,297 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PATCH /admin/v1/users/{id} (the `UpdateUser` operationId).
 	UpdateUserWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, id string, params *UpdateUserParams, body UpdateUserApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error)
+
+	// GetWhoamiWithResponse Whose credential this is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/whoami (the `GetWhoami` operationId).
+	GetWhoamiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetWhoamiResponse, error)
+}
+
+// ListAdminKeysResponse401Headers the declared response headers of an HTTP 401 response for ListAdminKeys
+type ListAdminKeysResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type ListAdminKeysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AdminKeyList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListAdminKeysResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAdminKeysResponse) GetJSON200() *AdminKeyList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListAdminKeysResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListAdminKeysResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAdminKeysResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAdminKeysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAdminKeysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAdminKeysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAdminKeysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateAdminKeyResponse201Headers the declared response headers of an HTTP 201 response for CreateAdminKey
+type CreateAdminKeyResponse201Headers struct {
+	IdempotentReplayed bool
+	Location           string
+}
+
+// CreateAdminKeyResponse401Headers the declared response headers of an HTTP 401 response for CreateAdminKey
+type CreateAdminKeyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type CreateAdminKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *NewAdminKey
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateAdminKeyResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateAdminKeyResponse401Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateAdminKeyResponse) GetJSON201() *NewAdminKey {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateAdminKeyResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateAdminKeyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateAdminKeyResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateAdminKeyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateAdminKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateAdminKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateAdminKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateAdminKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteAdminKeyResponse401Headers the declared response headers of an HTTP 401 response for DeleteAdminKey
+type DeleteAdminKeyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type DeleteAdminKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteAdminKeyResponse401Headers
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteAdminKeyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteAdminKeyResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteAdminKeyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteAdminKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteAdminKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteAdminKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteAdminKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAdminKeyResponse401Headers the declared response headers of an HTTP 401 response for GetAdminKey
+type GetAdminKeyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetAdminKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AdminKey
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetAdminKeyResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAdminKeyResponse) GetJSON200() *AdminKey {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetAdminKeyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetAdminKeyResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAdminKeyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAdminKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAdminKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAdminKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAdminKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // ListAuditEventsResponse401Headers the declared response headers of an HTTP 401 response for ListAuditEvents
@@ -4883,6 +5743,11 @@ func (r RevokeKeyResponse) ContentType() string {
 	return ""
 }
 
+// GetRegistrationPolicyResponse200Headers the declared response headers of an HTTP 200 response for GetRegistrationPolicy
+type GetRegistrationPolicyResponse200Headers struct {
+	ETag string
+}
+
 // GetRegistrationPolicyResponse401Headers the declared response headers of an HTTP 401 response for GetRegistrationPolicy
 type GetRegistrationPolicyResponse401Headers struct {
 	WWWAuthenticate string
@@ -4897,6 +5762,8 @@ type GetRegistrationPolicyResponse struct {
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Error
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetRegistrationPolicyResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetRegistrationPolicyResponse401Headers
 }
@@ -4945,6 +5812,11 @@ func (r GetRegistrationPolicyResponse) ContentType() string {
 	return ""
 }
 
+// UpdateRegistrationPolicyResponse200Headers the declared response headers of an HTTP 200 response for UpdateRegistrationPolicy
+type UpdateRegistrationPolicyResponse200Headers struct {
+	ETag string
+}
+
 // UpdateRegistrationPolicyResponse401Headers the declared response headers of an HTTP 401 response for UpdateRegistrationPolicy
 type UpdateRegistrationPolicyResponse401Headers struct {
 	WWWAuthenticate string
@@ -4963,6 +5835,8 @@ type UpdateRegistrationPolicyResponse struct {
 	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Error
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateRegistrationPolicyResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateRegistrationPolicyResponse401Headers
 }
@@ -5375,7 +6249,8 @@ func (r ListRegistrationTokensResponse) ContentType() string {
 
 // CreateRegistrationTokenResponse201Headers the declared response headers of an HTTP 201 response for CreateRegistrationToken
 type CreateRegistrationTokenResponse201Headers struct {
-	Location string
+	IdempotentReplayed bool
+	Location           string
 }
 
 // CreateRegistrationTokenResponse401Headers the declared response headers of an HTTP 401 response for CreateRegistrationToken
@@ -5893,6 +6768,54 @@ func (r UpdateResourceResponse) ContentType() string {
 	return ""
 }
 
+type GetSignInResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SignIn
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSignInResponse) GetJSON200() *SignIn {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSignInResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSignInResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSignInResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSignInResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSignInResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListUsersResponse401Headers the declared response headers of an HTTP 401 response for ListUsers
 type ListUsersResponse401Headers struct {
 	WWWAuthenticate string
@@ -6275,6 +7198,141 @@ func (r UpdateUserResponse) ContentType() string {
 	return ""
 }
 
+// GetWhoamiResponse401Headers the declared response headers of an HTTP 401 response for GetWhoami
+type GetWhoamiResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetWhoamiResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Whoami
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetWhoamiResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetWhoamiResponse) GetJSON200() *Whoami {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetWhoamiResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetWhoamiResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetWhoamiResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetWhoamiResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetWhoamiResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetWhoamiResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListAdminKeysWithResponse List admin keys
+//
+// Expired ones included; never the keys themselves, nor those of the server's settings.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/admin-keys (the `ListAdminKeys` operationId).
+func (c *ClientWithResponses) ListAdminKeysWithResponse(ctx context.Context, params *ListAdminKeysParams, reqEditors ...RequestEditorFn) (*ListAdminKeysResponse, error) {
+	rsp, err := c.ListAdminKeys(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAdminKeysResponse(rsp)
+}
+
+// CreateAdminKeyWithBodyWithResponse Make an admin key
+//
+// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+func (c *ClientWithResponses) CreateAdminKeyWithBodyWithResponse(ctx context.Context, params *CreateAdminKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAdminKeyResponse, error) {
+	rsp, err := c.CreateAdminKeyWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateAdminKeyResponse(rsp)
+}
+
+// CreateAdminKeyWithResponse Make an admin key
+//
+// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+func (c *ClientWithResponses) CreateAdminKeyWithResponse(ctx context.Context, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAdminKeyResponse, error) {
+	rsp, err := c.CreateAdminKey(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateAdminKeyResponse(rsp)
+}
+
+// DeleteAdminKeyWithResponse Delete an admin key
+//
+// It stops working within a second, on every replica.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /admin/v1/admin-keys/{id} (the `DeleteAdminKey` operationId).
+func (c *ClientWithResponses) DeleteAdminKeyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteAdminKeyResponse, error) {
+	rsp, err := c.DeleteAdminKey(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteAdminKeyResponse(rsp)
+}
+
+// GetAdminKeyWithResponse Read an admin key
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/admin-keys/{id} (the `GetAdminKey` operationId).
+func (c *ClientWithResponses) GetAdminKeyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetAdminKeyResponse, error) {
+	rsp, err := c.GetAdminKey(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAdminKeyResponse(rsp)
+}
+
 // ListAuditEventsWithResponse List audit events
 //
 // Oldest first; events are only ever added. `cursor` also takes the `id` of any event: the page begins after it.
@@ -6310,7 +7368,7 @@ func (c *ClientWithResponses) ListClientProfilesWithResponse(ctx context.Context
 
 // ListClientsWithResponse List clients
 //
-// All clients, whatever their source. Secrets are never part of it.
+// All clients, whatever their source. Secrets are never part of it. The filters narrow together.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6364,8 +7422,8 @@ func (c *ClientWithResponses) CreateClientWithResponse(ctx context.Context, para
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/clients/{id} (the `DeleteClient` operationId).
-func (c *ClientWithResponses) DeleteClientWithResponse(ctx context.Context, id ClientID, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error) {
-	rsp, err := c.DeleteClient(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteClientWithResponse(ctx context.Context, id ClientID, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error) {
+	rsp, err := c.DeleteClient(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6630,8 +7688,8 @@ func (c *ClientWithResponses) GetRegistrationPolicyWithResponse(ctx context.Cont
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *ClientWithResponses) UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
-	rsp, err := c.UpdateRegistrationPolicyWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicyWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6646,8 +7704,8 @@ func (c *ClientWithResponses) UpdateRegistrationPolicyWithBodyWithResponse(ctx c
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *ClientWithResponses) UpdateRegistrationPolicyWithResponse(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
-	rsp, err := c.UpdateRegistrationPolicy(ctx, body, reqEditors...)
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicy(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6662,8 +7720,8 @@ func (c *ClientWithResponses) UpdateRegistrationPolicyWithResponse(ctx context.C
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *ClientWithResponses) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
-	rsp, err := c.UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx, body, reqEditors...)
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6772,8 +7830,8 @@ func (c *ClientWithResponses) ListRegistrationTokensWithResponse(ctx context.Con
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-func (c *ClientWithResponses) CreateRegistrationTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error) {
-	rsp, err := c.CreateRegistrationTokenWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateRegistrationTokenWithBodyWithResponse(ctx context.Context, params *CreateRegistrationTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error) {
+	rsp, err := c.CreateRegistrationTokenWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6789,8 +7847,8 @@ func (c *ClientWithResponses) CreateRegistrationTokenWithBodyWithResponse(ctx co
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-func (c *ClientWithResponses) CreateRegistrationTokenWithResponse(ctx context.Context, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error) {
-	rsp, err := c.CreateRegistrationToken(ctx, body, reqEditors...)
+func (c *ClientWithResponses) CreateRegistrationTokenWithResponse(ctx context.Context, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error) {
+	rsp, err := c.CreateRegistrationToken(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6864,8 +7922,8 @@ func (c *ClientWithResponses) CreateResourceWithResponse(ctx context.Context, pa
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/resources/{id} (the `DeleteResource` operationId).
-func (c *ClientWithResponses) DeleteResourceWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteResourceResponse, error) {
-	rsp, err := c.DeleteResource(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteResourceWithResponse(ctx context.Context, id string, params *DeleteResourceParams, reqEditors ...RequestEditorFn) (*DeleteResourceResponse, error) {
+	rsp, err := c.DeleteResource(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6933,6 +7991,22 @@ func (c *ClientWithResponses) UpdateResourceWithApplicationMergePatchPlusJSONBod
 	return ParseUpdateResourceResponse(rsp)
 }
 
+// GetSignInWithResponse Where people sign in for this API
+//
+// What `grantd login` needs to get a person a token. It is told to everybody who reaches this listener, and holds no
+// secret.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/sign-in (the `GetSignIn` operationId).
+func (c *ClientWithResponses) GetSignInWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSignInResponse, error) {
+	rsp, err := c.GetSignIn(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSignInResponse(rsp)
+}
+
 // ListUsersWithResponse List users
 //
 // Returns a wrapper object for the known response body format(s).
@@ -6983,8 +8057,8 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, params
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/users/{id} (the `DeleteUser` operationId).
-func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error) {
-	rsp, err := c.DeleteUser(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error) {
+	rsp, err := c.DeleteUser(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -7053,6 +8127,279 @@ func (c *ClientWithResponses) UpdateUserWithApplicationMergePatchPlusJSONBodyWit
 		return nil, err
 	}
 	return ParseUpdateUserResponse(rsp)
+}
+
+// GetWhoamiWithResponse Whose credential this is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/whoami (the `GetWhoami` operationId).
+func (c *ClientWithResponses) GetWhoamiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetWhoamiResponse, error) {
+	rsp, err := c.GetWhoami(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetWhoamiResponse(rsp)
+}
+
+// ParseListAdminKeysResponse parses an HTTP response from a ListAdminKeysWithResponse call
+func ParseListAdminKeysResponse(rsp *http.Response) (*ListAdminKeysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAdminKeysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AdminKeyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListAdminKeysResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateAdminKeyResponse parses an HTTP response from a CreateAdminKeyWithResponse call
+func ParseCreateAdminKeyResponse(rsp *http.Response) (*CreateAdminKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateAdminKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest NewAdminKey
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateAdminKeyResponse201Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value bool
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateAdminKeyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteAdminKeyResponse parses an HTTP response from a DeleteAdminKeyWithResponse call
+func ParseDeleteAdminKeyResponse(rsp *http.Response) (*DeleteAdminKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteAdminKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteAdminKeyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAdminKeyResponse parses an HTTP response from a GetAdminKeyWithResponse call
+func ParseGetAdminKeyResponse(rsp *http.Response) (*GetAdminKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAdminKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AdminKey
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetAdminKeyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseListAuditEventsResponse parses an HTTP response from a ListAuditEventsWithResponse call
@@ -8133,6 +9480,16 @@ func ParseGetRegistrationPolicyResponse(rsp *http.Response) (*GetRegistrationPol
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetRegistrationPolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers GetRegistrationPolicyResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -8200,6 +9557,16 @@ func ParseUpdateRegistrationPolicyResponse(rsp *http.Response) (*UpdateRegistrat
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateRegistrationPolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers UpdateRegistrationPolicyResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -8572,6 +9939,13 @@ func ParseCreateRegistrationTokenResponse(rsp *http.Response) (*CreateRegistrati
 	switch {
 	case rsp.StatusCode == 201:
 		var headers CreateRegistrationTokenResponse201Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value bool
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9012,6 +10386,39 @@ func ParseUpdateResourceResponse(rsp *http.Response) (*UpdateResourceResponse, e
 	return response, nil
 }
 
+// ParseGetSignInResponse parses an HTTP response from a GetSignInWithResponse call
+func ParseGetSignInResponse(rsp *http.Response) (*GetSignInResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSignInResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SignIn
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListUsersResponse parses an HTTP response from a ListUsersWithResponse call
 func ParseListUsersResponse(rsp *http.Response) (*ListUsersResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -9360,6 +10767,59 @@ func ParseUpdateUserResponse(rsp *http.Response) (*UpdateUserResponse, error) {
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers UpdateUserResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetWhoamiResponse parses an HTTP response from a GetWhoamiWithResponse call
+func ParseGetWhoamiResponse(rsp *http.Response) (*GetWhoamiResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetWhoamiResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Whoami
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetWhoamiResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

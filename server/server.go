@@ -214,7 +214,8 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}),
 		account: &account.Handler{Pages: pages, Sessions: sessions},
 		admin: admin.New(admin.Config{
-			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
+			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, AdminKeys: s.catalog, Person: engine.Administrator,
+			Issuer: c.Issuer.String(), Resource: oauth.AdminResource(c.Issuer), Hosts: c.AdminHosts, CheckURL: fetcher.Check,
 			SigningKeys: signing, Sealer: c.Root, Profiles: known, Now: s.now,
 		}),
 	}

@@ -12,7 +12,4 @@ type Group struct {
 type GroupStore interface {
 	// Groups lists by name; Page.After is a name.
 	Groups(ctx context.Context, page Page) ([]*Group, error)
-	// GroupMembers lists the Users in a group by ID. A group that does not exist
-	// has none.
-	GroupMembers(ctx context.Context, name string, page Page) ([]*User, error)
 }

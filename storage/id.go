@@ -23,7 +23,9 @@ const (
 	PrefixToken         = "tok_"
 	PrefixAuditEvent    = "evt_"
 	PrefixDevice        = "dev_"
-	// PrefixInitialAccessToken is not that of the token, which is a secret.
+	// PrefixAdminKey and PrefixInitialAccessToken are not those of the secrets that
+	// the rows are about.
+	PrefixAdminKey            = "adk_"
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"
 )

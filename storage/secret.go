@@ -10,6 +10,7 @@ import (
 // ones.
 const (
 	SecretPrefixClient             = "cs_"
+	SecretPrefixAdmin              = "ak_"
 	SecretPrefixInitialAccess      = "iat_"
 	SecretPrefixRegistrationAccess = "rat_"
 )

@@ -27,6 +27,7 @@ type fieldKind int
 const (
 	textField   fieldKind = iota
 	numberField           // a whole number
+	flagField             // yes, or with =false no
 	wordsField            // given several times, sent as one text with spaces between
 	listField             // given several times
 	scopesField           // NAME=SENTENCE, given several times
@@ -43,6 +44,8 @@ func addFields(cmd *cobra.Command, fields []field) {
 			flags.String(f.flag, "", f.usage)
 		case numberField:
 			flags.Int(f.flag, 0, f.usage)
+		case flagField:
+			flags.Bool(f.flag, false, f.usage)
 		default:
 			flags.StringArray(f.flag, nil, f.usage+" (may be given several times)")
 		}
@@ -72,6 +75,8 @@ func (a *admin) body(change bool) (map[string]any, error) {
 			value, err = flags.GetString(f.flag)
 		case numberField:
 			value, err = flags.GetInt(f.flag)
+		case flagField:
+			value, err = flags.GetBool(f.flag)
 		case wordsField:
 			var words []string
 			words, err = flags.GetStringArray(f.flag)

@@ -21,6 +21,7 @@ type Store interface {
 	storage.ResourceStore
 	storage.UserStore
 	storage.InitialAccessTokenStore
+	storage.AdminKeyStore
 	storage.GroupStore
 	storage.IdempotencyKeyStore
 	storage.RegistrationPolicyStore
@@ -53,15 +54,22 @@ type Sealer interface {
 // shorter one.
 const MinKeyLength = 32
 
-// Config is what New needs. All fields but Hosts, CheckURL and Profiles are required.
+// Config is what New needs. All fields but AdminKeys, Person, Hosts, CheckURL and
+// Profiles are required.
 type Config struct {
 	Store Store
 	// HashPassword turns a password into what storage.User.PasswordHash holds.
 	// It may fail when the server is too busy.
 	HashPassword func(ctx context.Context, password string) (string, error)
-	// Keys are the admin keys, each at least MinKeyLength long. Without any,
-	// every request is refused.
+	// Keys are the admin keys of the settings, each at least MinKeyLength long.
 	Keys []string
+	// AdminKeys finds the keys that admins have made; nil: in the Store.
+	AdminKeys AdminKeys
+	// Person finds whose access token of grantd's own it is; nil refuses them all.
+	Person Person
+	// Issuer is where people sign in, Resource the built-in one as the issuer has it.
+	Issuer   string
+	Resource *storage.Resource
 	// Hosts are the names (without port) the listener answers to; none: any.
 	Hosts []string
 	// CheckURL refuses a URL that documents may not be fetched from; nil refuses
@@ -82,6 +90,7 @@ func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
 		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		issuer: cfg.Issuer, resourceOfAdmin: cfg.Resource,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -102,7 +111,7 @@ func New(cfg Config) http.Handler {
 	})
 	router.MethodNotAllowedHandler = methodNotAllowed(router)
 
-	return web.Guard(cfg.Hosts, plainHeaders(refuseForeignOrigins(authenticate(cfg.Keys, router))))
+	return web.Guard(cfg.Hosts, plainHeaders(refuseForeignOrigins(newDoorkeeper(cfg).admit(router))))
 }
 
 // handlers implements api.StrictServerInterface.
@@ -114,6 +123,9 @@ type handlers struct {
 	sealer       Sealer
 	profiles     profiles.Set
 	clock        func() time.Time
+	issuer       string
+	// resourceOfAdmin is the built-in Resource.
+	resourceOfAdmin *storage.Resource
 }
 
 var _ api.StrictServerInterface = (*handlers)(nil)

@@ -32,6 +32,7 @@ var bodies = map[string]reflect.Type{
 	"PATCH /admin/v1/users/{id}":     reflect.TypeFor[api.UserPatch](),
 	"POST /admin/v1/keys/rotate":     reflect.TypeFor[api.KeyRotation](),
 
+	"POST /admin/v1/admin-keys":                          reflect.TypeFor[api.AdminKeyFields](),
 	"POST /admin/v1/registration-tokens":                 reflect.TypeFor[api.RegistrationTokenFields](),
 	"PATCH /admin/v1/registration-policy":                reflect.TypeFor[api.RegistrationPolicyPatch](),
 	"POST /admin/v1/registration-requests/{id}/decision": reflect.TypeFor[api.RegistrationDecision](),

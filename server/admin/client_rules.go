@@ -31,6 +31,7 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 	f.httpsURI("/policy_uri", fields.PolicyURI)
 	c.ClientName, c.SoftwareID, c.SoftwareVersion, c.Contacts = fields.ClientName, fields.SoftwareID, fields.SoftwareVersion, fields.Contacts
 	c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI = fields.ClientURI, fields.LogoURI, fields.TosURI, fields.PolicyURI
+	c.AdminAccess = fields.AdminAccess
 	c.Disabled, c.RequirePushedAuthorizationRequests = fields.Disabled, fields.RequirePushedAuthorizationRequests
 
 	c.TokenEndpointAuthMethod = fields.TokenEndpointAuthMethod
@@ -50,6 +51,9 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 	f.oneOf("/application_type", c.ApplicationType, "web", "native")
 
 	f.setGrantTypes(c, fields)
+	if c.AdminAccess && !c.MayUse(storage.GrantTypeAuthorizationCode) && !c.MayUse(storage.GrantTypeDeviceCode) {
+		f.add("/admin_access", "is for clients that people sign in to: give it authorization_code or the device_code grant")
+	}
 	f.setRedirectURIs(c, fields.RedirectUris)
 
 	c.Scope = nil

@@ -1,5 +1,5 @@
 // Package catalog remembers what nearly every request reads and hardly anything
-// writes: Clients, Resources, and the RegistrationPolicy with the decisions on
+// writes: Clients, Resources, AdminKeys, and the RegistrationPolicy with the decisions on
 // single clients. It follows the database's one version row, so
 // that a change made on any replica is seen here within the interval of the
 // heartbeat; without a good read of that row for staleAfter it remembers nothing
@@ -39,6 +39,7 @@ type Store interface {
 	Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error)
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
+	AdminKeyByHash(ctx context.Context, hash []byte) (*storage.AdminKey, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 }
 
@@ -61,6 +62,7 @@ type Catalog struct {
 	haveAll  bool
 	policy   *storage.RegistrationPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
+	admins   map[string]*storage.AdminKey            // by hash
 	fetching singleflight.Group
 }
 
@@ -144,6 +146,7 @@ func (c *Catalog) forget() {
 	c.byName = make(map[string]*storage.Client)
 	c.all, c.haveAll = nil, false
 	c.policy = nil
+	c.admins = make(map[string]*storage.AdminKey)
 	c.requests = make(map[string]*storage.RegistrationRequest)
 }
 

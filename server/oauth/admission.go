@@ -24,10 +24,16 @@ type Admission interface {
 // requestLimits bound what people may ask of the administrators.
 var requestLimits = storage.RequestLimits{Pending: 1000, OfUser: 10}
 
-// admit answers the request of a client that the signed-in person may not approve:
-// with a page that says so, and where it may be allowed yet, with a way to ask for
+// admit answers the request of a client that the signed-in person may not approve,
+// or not for this resource: with a page that says so, and where it may be allowed yet, with a way to ask for
 // it. It writes nothing.
 func (o *OAuth) admit(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) (answered bool, err error) {
+	switch may, err := o.maySee(r.Context(), request.resource, signIn.User.ID); {
+	case err != nil:
+		return false, err
+	case !may:
+		return true, o.refuse(w, r, request, notAdministrator())
+	}
 	mode, err := o.Admission.Client(r.Context(), request.client)
 	if err != nil {
 		return false, err

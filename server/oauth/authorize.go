@@ -157,10 +157,11 @@ func (o *OAuth) mustSignInAgain(request *authorizationRequest, signIn *storage.S
 
 // remembered reports whether an earlier approval answers this request: only for a
 // registered client with an https redirect, only for the same redirect and name
-// as the person saw then, never when the client asks for the page.
+// as the person saw then, never when the client asks for the page, and never for the
+// administration of grantd itself.
 func remembered(request *authorizationRequest, signIn *storage.SignIn) bool {
 	grant := signIn.Grant
-	return grant != nil && grant.Covers(request.scopes) && !request.client.SelfAsserted() && !request.prompt("consent") &&
+	return grant != nil && !request.resource.BuiltIn() && grant.Covers(request.scopes) && !request.client.SelfAsserted() && !request.prompt("consent") &&
 		strings.HasPrefix(request.redirectURI, "https://") &&
 		grant.RedirectURI == request.redirectURI && grant.ClientName == request.client.ClientName
 }

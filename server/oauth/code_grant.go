@@ -67,6 +67,10 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 		return invalidTarget("The code was approved for another resource.")
 	}
 	scopes := allowedNow(client, resource, code.Scopes, grantScopes)
+	may, err := g.mayHave(ctx, client, resource, code.UserID)
+	if err != nil {
+		return err
+	}
 	switch {
 	case !code.RedeemedAt.IsZero():
 		return g.replayed(ctx, code, client, session.now)
@@ -74,7 +78,7 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 		return invalidGrant("The authorization code has expired.")
 	case code.FailedProofs >= storage.MaxFailedProofs:
 		return invalidGrant("The authorization code was presented with a wrong code_verifier too often.")
-	case code.GrantID == "" || len(scopes) == 0 || !client.MayReach(resource):
+	case code.GrantID == "" || len(scopes) == 0 || !may:
 		return invalidGrant("The approval behind this code has been withdrawn.")
 	}
 	session.code, session.resource, session.scopes = code, resource, scopes

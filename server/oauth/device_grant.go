@@ -64,6 +64,10 @@ func (g *deviceGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.A
 		return invalidTarget("The device code was issued for another resource.")
 	}
 	scopes := allowedNow(client, resource, d.Scopes, grantScopes)
+	may, err := g.mayHave(ctx, client, resource, d.UserID)
+	if err != nil {
+		return err
+	}
 	switch {
 	case d.State == storage.DeviceRedeemed:
 		return g.replayed(ctx, d, client, session.now)
@@ -73,7 +77,7 @@ func (g *deviceGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.A
 		return web.NewOAuthError("access_denied", "The person denied the request.")
 	case d.State == storage.DevicePending:
 		return g.wait(ctx, d, session.now)
-	case d.GrantID == "" || len(scopes) == 0 || !client.MayReach(resource):
+	case d.GrantID == "" || len(scopes) == 0 || !may:
 		return invalidGrant("The approval behind this device code has been withdrawn.")
 	}
 	session.device, session.resource, session.scopes = d, resource, scopes

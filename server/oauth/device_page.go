@@ -203,6 +203,15 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 	} else if err != nil {
 		return consent.Question{}, err
 	}
+	switch may, err := o.maySee(ctx, resource, signIn.User.ID); {
+	case err != nil:
+		return consent.Question{}, err
+	case !may:
+		return consent.Question{}, &web.Error{
+			Status: http.StatusForbidden, Code: "not-administrator", Title: "Only administrators may do this",
+			Message: "The device asks to administer this server, which only members of the group " + storage.AdminGroup + " may. Nothing was approved.",
+		}
+	}
 	scopes := client.Within(storage.Intersect(resource.ScopeNames(), d.Scopes))
 	if client.Disabled || !client.MayUse(storage.GrantTypeDeviceCode) || !client.MayReach(resource) || len(scopes) == 0 {
 		return consent.Question{}, impossible

@@ -25,6 +25,7 @@ type Store interface {
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
 	AskRegistration(ctx context.Context, r *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
+	User(ctx context.Context, id string) (*storage.User, error)
 }
 
 // Catalog finds Clients and Resources, usually without asking the database.
@@ -70,6 +71,7 @@ type Config struct {
 type OAuth struct {
 	Config
 	values values
+	admin  *storage.Resource // the built-in one
 	engine fosite.OAuth2Provider
 
 	deviceRequests, wrongCodesOfUser, wrongCodesOfAddress *web.FailureLimit
@@ -83,7 +85,7 @@ const notedPerHour = 10
 // New builds the engine room.
 func New(c Config) *OAuth {
 	o := &OAuth{
-		Config: c, values: values{root: c.Root},
+		Config: c, values: values{root: c.Root}, admin: AdminResource(c.Issuer),
 		noted:               c.failureLimit(notedPerHour, time.Hour),
 		deviceRequests:      c.failureLimit(deviceRequests, deviceRequestsWindow),
 		wrongCodesOfUser:    c.failureLimit(wrongCodesOfUser, wrongCodesWindow),

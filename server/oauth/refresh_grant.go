@@ -92,6 +92,12 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	} else if err != nil {
 		return err
 	}
+	switch may, err := g.maySee(ctx, resource, family.UserID); {
+	case err != nil:
+		return err
+	case !may:
+		return invalidGrant("Only members of the group " + storage.AdminGroup + " may administer this server.")
+	}
 	return g.narrow(session, client, family, grantScopes, resource, a, presented)
 }
 

@@ -16,14 +16,6 @@ FROM groups g WHERE g.name > $1 ORDER BY g.name LIMIT $2`
 	return rows(ctx, s, "list groups", each(scanGroup), sql, page.After, page.Limit)
 }
 
-// GroupMembers implements storage.GroupStore.
-func (s *Store) GroupMembers(ctx context.Context, name string, page storage.Page) ([]*storage.User, error) {
-	const sql = selectUser + `
-JOIN user_groups m ON m.user_id = u.id
-WHERE m.group_name = $1 AND u.id > $2 ORDER BY u.id LIMIT $3`
-	return rows(ctx, s, "list the members of a group", each(scanUser), sql, name, page.After, page.Limit)
-}
-
 func scanGroup(row pgx.CollectableRow) (*storage.Group, error) {
 	var g storage.Group
 	err := row.Scan(&g.Name, &g.Members)

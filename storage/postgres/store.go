@@ -304,8 +304,7 @@ func catalogChanged(ctx context.Context, tx pgx.Tx, event storage.AuditEvent) er
 	return err
 }
 
-// deleteFromCatalog deletes a Client or a Resource; foreign keys delete what hangs
-// on it before the catalog moves. ErrNotFound.
+// deleteFromCatalog deletes what servers cache and nobody changes. ErrNotFound.
 func (s *Store) deleteFromCatalog(ctx context.Context, doing, sql, id string, event storage.AuditEvent) error {
 	return s.tx(ctx, doing, func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, sql, id)
@@ -319,14 +318,28 @@ func (s *Store) deleteFromCatalog(ctx context.Context, doing, sql, id string, ev
 	})
 }
 
+// deleteVersion locks a row in the version expected, deletes it and, by foreign keys,
+// what hangs on it, and then records the event. ErrNotFound, ErrConflict.
+func (s *Store) deleteVersion(ctx context.Context, doing, lock, sql, id string, version int64, record func(context.Context, pgx.Tx, storage.AuditEvent) error, event storage.AuditEvent) error {
+	return s.tx(ctx, doing, func(ctx context.Context, tx pgx.Tx) error {
+		if err := lockVersion(ctx, tx, lock, id, version); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, sql, id); err != nil {
+			return err
+		}
+		return record(ctx, tx, event)
+	})
+}
+
 // lockVersion runs a statement that locks one row and returns its version.
-// ErrNotFound; ErrConflict when it is not the version expected.
+// ErrNotFound; ErrConflict when it is not the version expected, if one is.
 func lockVersion(ctx context.Context, tx pgx.Tx, sql, id string, expected int64) error {
 	var version int64
 	if err := tx.QueryRow(ctx, sql, id).Scan(&version); err != nil {
 		return err
 	}
-	if version != expected {
+	if expected != storage.AnyVersion && version != expected {
 		return storage.ErrConflict
 	}
 	return nil

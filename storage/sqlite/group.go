@@ -9,18 +9,11 @@ import (
 const (
 	selectGroups = `SELECT name, (SELECT count(*) FROM user_groups WHERE group_name = groups.name)
 		FROM groups WHERE name > ? ORDER BY name LIMIT ?`
-	selectGroupMembers = selectUser + `WHERE id IN (SELECT user_id FROM user_groups WHERE group_name = ?)
-		AND id > ? ORDER BY id LIMIT ?`
 )
 
 // Groups implements storage.GroupStore.
 func (s *Store) Groups(ctx context.Context, page storage.Page) ([]*storage.Group, error) {
 	return readRows(ctx, s, selectGroups, []any{page.After, page.Limit}, scanGroup)
-}
-
-// GroupMembers implements storage.GroupStore.
-func (s *Store) GroupMembers(ctx context.Context, name string, page storage.Page) ([]*storage.User, error) {
-	return readRows(ctx, s, selectGroupMembers, []any{name, page.After, page.Limit}, scanUser)
 }
 
 func scanGroup(row scanner) (*storage.Group, error) {

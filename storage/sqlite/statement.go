@@ -263,6 +263,17 @@ func (t *tx) conflictOrNotFound(err error, exists, id string) error {
 	return storage.ErrConflict
 }
 
+// deleteVersion deletes one version of a row, or whichever it has. ErrNotFound,
+// ErrConflict.
+func (t *tx) deleteVersion(query, exists, id string, version int64) error {
+	var gone int
+	err := t.row(query, []any{id, version}, &gone)
+	if err != nil {
+		return t.conflictOrNotFound(err, exists, id)
+	}
+	return nil
+}
+
 // changedCatalog records a change to what servers cache.
 func (t *tx) changedCatalog(event storage.AuditEvent) error {
 	if _, err := t.exec(bumpCatalogVersion); err != nil {

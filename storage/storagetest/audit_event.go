@@ -50,6 +50,7 @@ func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
 	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
 	secret, key, token := NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
+	adminKey := NewAdminKey()
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	policy, err := s.RegistrationPolicy(ctx)
 	want(t, err, nil)
@@ -61,13 +62,13 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"UpdateDynamicClient", func(e storage.AuditEvent) error { return s.UpdateDynamicClient(ctx, client, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, client.ID, secret, e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, client.ID, secret.ID, e) }},
-		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, client.ID, e) }},
+		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, client.ID, storage.AnyVersion, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, resource, e) }},
-		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, e) }},
+		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, storage.AnyVersion, e) }},
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, user, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, user, e) }},
-		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, user.ID, e) }},
+		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, user.ID, storage.AnyVersion, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, session.ID, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, f.NewApproval("files:read"), e) }},
@@ -84,6 +85,8 @@ func acts(t testing.TB, f *Fixture) []act {
 		}},
 		{"CreateInitialAccessToken", func(e storage.AuditEvent) error { return s.CreateInitialAccessToken(ctx, token, e) }},
 		{"DeleteInitialAccessToken", func(e storage.AuditEvent) error { return s.DeleteInitialAccessToken(ctx, token.ID, e) }},
+		{"CreateAdminKey", func(e storage.AuditEvent) error { return s.CreateAdminKey(ctx, adminKey, e) }},
+		{"DeleteAdminKey", func(e storage.AuditEvent) error { return s.DeleteAdminKey(ctx, adminKey.ID, e) }},
 		{"MoveSigningKeys", func(e storage.AuditEvent) error { return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: key}, e) }},
 		{"ResealSigningKey", func(e storage.AuditEvent) error {
 			return s.ResealSigningKey(ctx, key.KID, key.SealedPrivateKey, []byte("anew"), e)
@@ -138,13 +141,13 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"UpdateDynamicClient", func(e storage.AuditEvent) error { return s.UpdateDynamicClient(ctx, &stale, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, unknown, NewClientSecret(), e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, unknown, e) }},
-		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, unknown, e) }},
+		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, unknown, storage.AnyVersion, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, f.Resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, &staleResource, e) }},
-		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, unknown, e) }},
+		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, unknown, storage.AnyVersion, e) }},
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, f.User, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, &staleUser, e) }},
-		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, unknown, e) }},
+		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, unknown, storage.AnyVersion, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, NewSession(unknown), e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, unknown, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, used, e) }},
@@ -156,6 +159,7 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		}},
 		{"EndFamily", func(e storage.AuditEvent) error { return s.EndFamily(ctx, unknown, e) }},
 		{"DeleteGrant", func(e storage.AuditEvent) error { return s.DeleteGrant(ctx, unknown, e) }},
+		{"DeleteAdminKey", func(e storage.AuditEvent) error { return s.DeleteAdminKey(ctx, unknown, e) }},
 		{"MoveSigningKeys", func(e storage.AuditEvent) error {
 			return s.MoveSigningKeys(ctx, storage.KeyMove{Retire: unknown, Insert: NewSigningKey(), At: Now}, e)
 		}},
@@ -201,9 +205,9 @@ func auditEventFails(t *testing.T, s storage.Store) {
 	for name, err := range map[string]error{
 		"UpdateClient":    s.UpdateClient(t.Context(), &client, *taken),
 		"AddClientSecret": s.AddClientSecret(t.Context(), f.Client.ID, NewClientSecret(), *taken),
-		"DeleteClient":    s.DeleteClient(t.Context(), f.Client.ID, *taken),
-		"DeleteResource":  s.DeleteResource(t.Context(), f.Resource.ID, *taken),
-		"DeleteUser":      s.DeleteUser(t.Context(), f.User.ID, *taken),
+		"DeleteClient":    s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, *taken),
+		"DeleteResource":  s.DeleteResource(t.Context(), f.Resource.ID, storage.AnyVersion, *taken),
+		"DeleteUser":      s.DeleteUser(t.Context(), f.User.ID, storage.AnyVersion, *taken),
 		"DeleteSession":   s.DeleteSession(t.Context(), f.Session.ID, *taken),
 	} {
 		if err == nil {
@@ -222,7 +226,7 @@ func auditEventFails(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(f.Client, got, emptyIsNil); diff != "" {
 		t.Errorf("client (-before +after):\n%s", diff)
 	}
-	clients, err := s.Clients(t.Context(), storage.Page{Limit: 10})
+	clients, err := s.Clients(t.Context(), storage.ClientFilter{}, storage.Page{Limit: 10})
 	want(t, err, nil)
 	if len(clients) != 1 {
 		t.Errorf("%d clients, want the fixture's", len(clients))
