@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grantd/api"
+	"grantd/cmd/grantd/internal/walk"
 	"grantd/storage"
 )
 
@@ -52,7 +53,7 @@ Somebody with an admin key has to set it up once: grantd login --set-up.
 			tokens, err = signInByBrowser(cmd.Context(), server, l, scope, func(address string) {
 				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Sign in with your browser:\n\n  %s\n\nWaiting ...\n", address)
 				if !*noBrowser {
-					_ = openBrowser(cmd.Context(), address) // the address is on the screen
+					walk.OpenBrowser(cmd.Context(), address)
 				}
 			})
 		}

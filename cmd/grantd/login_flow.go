@@ -13,8 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 )
@@ -261,16 +259,4 @@ func signInByDevice(ctx context.Context, server *authorizationServer, l *login, 
 			return tokens, err
 		}
 	}
-}
-
-// openBrowser opens an address in the person's browser, if there is one.
-func openBrowser(ctx context.Context, address string) error {
-	name, args := "xdg-open", []string{address}
-	switch runtime.GOOS {
-	case "darwin":
-		name = "open"
-	case "windows":
-		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", address}
-	}
-	return exec.CommandContext(ctx, name, args...).Start() //nolint:gosec // the address is ours
 }
