@@ -258,6 +258,7 @@ func TestOnlyAdministratorsAdminister(t *testing.T) {
 }
 
 // The built-in resource is hidden: the rest of the server is as if it were not there.
+// AD-02, AD-08: the public listener has neither the admin API nor what looks inside.
 func TestAdministrationIsHidden(t *testing.T) {
 	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
 		c := newChancellery(t, open(t))
@@ -280,7 +281,7 @@ func TestAdministrationIsHidden(t *testing.T) {
 			t.Errorf("aud = %v", aud)
 		}
 		wantTokens(t, c.Refresh(c.clientID, tokens.refresh))
-		// The admin API is on its own listener (AD-02), and nothing is at the resource's URI.
+		// Nothing is at the resource's URI either.
 		for _, path := range []string{"/admin", "/admin/v1/clients", "/admin/v1/sign-in", "/metrics", "/debug/pprof/"} {
 			if got := c.Get(c.URL + path).Status; got != http.StatusNotFound {
 				t.Errorf("GET %s: %d", path, got)

@@ -46,6 +46,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// AD-07: the first boot makes a key of its own, which only this user may read.
 func TestServeMakesKeys(t *testing.T) {
 	inFolder(t)
 	keyFiles := []string{"grantd.root-key", "grantd.admin-key"}
