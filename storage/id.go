@@ -23,6 +23,7 @@ const (
 	PrefixToken         = "tok_"
 	PrefixAuditEvent    = "evt_"
 	PrefixDevice        = "dev_"
+	PrefixProvider      = "idp_"
 	// PrefixInitialAccessToken is not that of the token, which is a secret.
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"

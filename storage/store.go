@@ -29,13 +29,15 @@ type Store interface {
 	SigningKeyStore
 	GroupStore
 	IdempotencyKeyStore
+	IdentityStore
+	ProviderStore
 	AuditEventStore
 	InitialAccessTokenStore
 	RegistrationPolicyStore
 	RegistrationRequestStore
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
-	// local one). Every change to a Client, Resource, SigningKey or
+	// local one). Every change to a Client, Resource, SigningKey, Provider or
 	// RegistrationPolicy, and every decision on a RegistrationRequest, moves the
 	// version on, in the same transaction. Creating a Client does not: nobody
 	// caches that a client is absent.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
+
 	"grantd/storage"
 )
 
@@ -11,7 +13,7 @@ import (
 func (s *Store) Family(ctx context.Context, id string) (*storage.Family, []string, error) {
 	const sql = `
 SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, g.scopes
+	f.rotated_at, f.created_at, f.expires_at, u.verified_until, g.scopes
 FROM families f
 JOIN grants g ON g.id = f.grant_id
 JOIN users u ON u.id = f.user_id
@@ -22,7 +24,7 @@ WHERE f.id = $1 AND NOT u.disabled`
 	)
 	err := s.row(ctx, "read a family", sql, []any{id},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &grantScopes)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &grantScopes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,7 +65,7 @@ func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Fa
 	const sql = `
 WITH seen AS (
 	SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-		f.rotated_at, f.created_at, f.expires_at, g.scopes AS grant_scopes
+		f.rotated_at, f.created_at, f.expires_at, u.verified_until, g.scopes AS grant_scopes
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = f.user_id
@@ -73,10 +75,11 @@ WITH seen AS (
 	FROM seen
 	WHERE f.id = $1 AND f.generation = $2 AND f.expires_at > $4 AND f.rotated_at > $5
 		AND f.client_id = $6 AND f.resource_id = $7 AND f.scopes @> $8 AND f.scopes && $9 AND seen.grant_scopes @> f.scopes
+		AND (seen.verified_until IS NULL OR seen.verified_until > $4)
 	RETURNING f.scopes
 )
 SELECT id, grant_id, user_id, client_id, resource_id, coalesce(renewed.scopes, seen.scopes), generation, rotation_request,
-	rotated_at, created_at, expires_at, grant_scopes, renewed.scopes IS NOT NULL
+	rotated_at, created_at, expires_at, verified_until, grant_scopes, renewed.scopes IS NOT NULL
 FROM seen LEFT JOIN renewed ON true`
 	var (
 		f           storage.Family
@@ -89,7 +92,7 @@ FROM seen LEFT JOIN renewed ON true`
 			r.ClientID, r.ResourceID, list(r.Asked), list(r.Allowed),
 		},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &grantScopes, &renewed)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &grantScopes, &renewed)
 	if err != nil {
 		return nil, nil, false, err
 	}

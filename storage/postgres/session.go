@@ -13,7 +13,7 @@ import (
 func (s *Store) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {
 	const sql = `
 WITH live AS (
-	SELECT id FROM users WHERE id = $9 AND NOT disabled FOR SHARE
+	SELECT id FROM users WHERE id = $9 AND NOT disabled AND (verified_until IS NULL OR verified_until > $11) FOR SHARE
 ), created AS (
 	INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at)
 	SELECT $7::text, $8::bytea, id, $10::timestamptz, $11::timestamptz, $12::timestamptz FROM live
@@ -31,10 +31,11 @@ func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resource
 	const sql = `
 WITH live AS (
 	SELECT s.id AS session_id, s.token_hash, s.authenticated_at, s.created_at AS session_created_at, s.last_seen_at,
-		u.id AS user_id, u.username, u.version, u.email, u.name, u.created_at, u.updated_at
+		u.id AS user_id, u.username, u.version, u.email, u.name, u.verified_until, u.created_at, u.updated_at
 	FROM sessions s
 	JOIN users u ON u.id = s.user_id
 	WHERE s.token_hash = $1 AND s.last_seen_at > $5 AND s.created_at > $6 AND NOT u.disabled
+		AND (u.verified_until IS NULL OR u.verified_until > $4)
 ), seen AS (
 	UPDATE sessions SET last_seen_at = $4
 	FROM live
@@ -42,7 +43,7 @@ WITH live AS (
 )
 SELECT session_id, token_hash, authenticated_at, session_created_at,
 	CASE WHEN last_seen_at <= $7 THEN $4::timestamptz ELSE last_seen_at END,
-	live.user_id, username, version, email, name, live.created_at, live.updated_at,
+	live.user_id, username, version, email, name, verified_until, live.created_at, live.updated_at,
 	g.id, g.scopes, g.redirect_uri, g.client_name, g.created_at, g.updated_at
 FROM live
 LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resource_id = $3`
@@ -57,7 +58,8 @@ LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resour
 		},
 		&in.Session.ID, &in.Session.TokenHash, &in.Session.AuthenticatedAt, &in.Session.CreatedAt,
 		&in.Session.LastSeenAt,
-		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.CreatedAt, &in.User.UpdatedAt,
+		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name,
+		(*zeronull.Timestamptz)(&in.User.VerifiedUntil), &in.User.CreatedAt, &in.User.UpdatedAt,
 		(*zeronull.Text)(&grant.ID), &grant.Scopes, (*zeronull.Text)(&grant.RedirectURI), (*zeronull.Text)(&grant.ClientName),
 		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt))
 	if err != nil {

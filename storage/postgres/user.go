@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
 
 	"grantd/storage"
 )
@@ -13,7 +14,7 @@ import (
 const selectUser = `
 SELECT u.id, u.username, u.version, u.email, u.name, u.password_hash,
 	ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name),
-	u.disabled, u.created_at, u.updated_at
+	u.disabled, u.verified_until, u.created_at, u.updated_at
 FROM users u `
 
 // User implements storage.UserStore.
@@ -52,8 +53,25 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 	})
 }
 
-// UpdateUser implements storage.UserStore. Codes go before families: a code that
-// is being redeemed is waited for, and the family it became is found.
+const deleteSessions = `DELETE FROM sessions WHERE user_id = $1`
+
+// What ends when a user is disabled, and when the password changes. Codes go before
+// families: a code that is being redeemed is waited for, and the family it became is
+// found.
+var (
+	endOfUser = []string{
+		deleteSessions,
+		`DELETE FROM grants WHERE user_id = $1`, // and, by foreign key, what hangs on them
+	}
+	endOfPassword = []string{
+		deleteSessions,
+		`UPDATE authorization_codes SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`,
+		`UPDATE device_authorizations SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`,
+		`DELETE FROM families USING grants WHERE grants.id = families.grant_id AND grants.user_id = $1`,
+	}
+)
+
+// UpdateUser implements storage.UserStore.
 func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
 	const (
 		lock   = `SELECT version, password_hash FROM users WHERE id = $1 FOR NO KEY UPDATE`
@@ -61,12 +79,7 @@ func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.A
 UPDATE users SET version = $2, username = $3, username_key = $4, email = $5, name = $6, password_hash = $7,
 	disabled = $8, updated_at = $9
 WHERE id = $1`
-		leaveGroups    = `DELETE FROM user_groups WHERE user_id = $1 AND group_name <> ALL ($2)`
-		deleteSessions = `DELETE FROM sessions WHERE user_id = $1`
-		deleteGrants   = `DELETE FROM grants WHERE user_id = $1` // and, by foreign key, what hangs on them
-		killCodes      = `UPDATE authorization_codes SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
-		killDevices    = `UPDATE device_authorizations SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
-		deleteFamilies = `DELETE FROM families USING grants WHERE grants.id = families.grant_id AND grants.user_id = $1`
+		leaveGroups = `DELETE FROM user_groups WHERE user_id = $1 AND group_name <> ALL ($2)`
 	)
 	err := s.tx(ctx, "update a user", func(ctx context.Context, tx pgx.Tx) error {
 		var (
@@ -93,9 +106,9 @@ WHERE id = $1`
 		var ends []string
 		switch {
 		case u.Disabled:
-			ends = []string{deleteSessions, deleteGrants}
+			ends = endOfUser
 		case u.PasswordHash != passwordHash:
-			ends = []string{deleteSessions, killCodes, killDevices, deleteFamilies}
+			ends = endOfPassword
 		}
 		for _, sql := range ends {
 			if _, err := tx.Exec(ctx, sql, u.ID); err != nil {
@@ -145,6 +158,6 @@ func usernameKey(username string) string { return strings.ToLower(username) }
 func scanUser(row pgx.CollectableRow) (*storage.User, error) {
 	var u storage.User
 	err := row.Scan(&u.ID, &u.Username, &u.Version, &u.Email, &u.Name, &u.PasswordHash, &u.Groups, &u.Disabled,
-		&u.CreatedAt, &u.UpdatedAt)
+		(*zeronull.Timestamptz)(&u.VerifiedUntil), &u.CreatedAt, &u.UpdatedAt)
 	return &u, err
 }

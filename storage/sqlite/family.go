@@ -10,7 +10,7 @@ import (
 
 const selectFamily = `SELECT
 	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, g.scopes
+	f.rotated_at, f.created_at, f.expires_at, u.verified_until, g.scopes
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = g.user_id AND NOT u.disabled
@@ -124,5 +124,6 @@ func intoFamily(f *storage.Family) []any {
 		intoTime{&f.RotatedAt},
 		intoTime{&f.CreatedAt},
 		intoTime{&f.ExpiresAt},
+		intoTime{&f.VerifiedUntil},
 	}
 }

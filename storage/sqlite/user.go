@@ -33,7 +33,7 @@ func (s *Store) CreateUser(ctx context.Context, u *storage.User, event storage.A
 	})
 }
 
-const selectUser = `SELECT id, username, version, email, name, password_hash, disabled, created_at, updated_at,
+const selectUser = `SELECT id, username, version, email, name, password_hash, disabled, verified_until, created_at, updated_at,
 	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = users.id)
 	FROM users `
 
@@ -127,6 +127,6 @@ func usernameKey(username string) string { return strings.ToLower(username) }
 func scanUser(row scanner) (*storage.User, error) {
 	var u storage.User
 	err := row.Scan(&u.ID, &u.Username, &u.Version, &u.Email, &u.Name, &u.PasswordHash, &u.Disabled,
-		intoTime{&u.CreatedAt}, intoTime{&u.UpdatedAt}, intoList{&u.Groups})
+		intoTime{&u.VerifiedUntil}, intoTime{&u.CreatedAt}, intoTime{&u.UpdatedAt}, intoList{&u.Groups})
 	return &u, err
 }

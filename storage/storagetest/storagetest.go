@@ -48,6 +48,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SigningKey", signingKeyContracts},
 		{"Group", groupContracts},
 		{"IdempotencyKey", idempotencyKeyContracts},
+		{"Provider", providerContracts},
+		{"Identity", identityContracts},
 		{"AuditEvent", auditEventContracts},
 		{"RegistrationPolicy", registrationPolicyContracts},
 		{"RegistrationRequest", registrationRequestContracts},
