@@ -32,7 +32,8 @@ type IdentityStore interface {
 	UserByIdentity(ctx context.Context, issuer, subject string) (*User, error)
 	// UserToLink returns the enabled user with this e-mail address, compared without
 	// regard to the case of ASCII letters, who has no Identity yet. ErrNotFound:
-	// there is none, or the address is not theirs alone.
+	// nobody has the address; ErrConflict: more than one has it, or whoever has it is
+	// disabled or a Provider's.
 	UserToLink(ctx context.Context, email string) (*User, error)
 	// ProvisionUser inserts u, who is in v.Groups and in no other, and the Identity.
 	// ErrExists: the username is taken; ErrConsumed: the Identity has a user already;

@@ -35,6 +35,7 @@ type UserStore interface {
 	Users(ctx context.Context, page Page) ([]*User, error)
 	// UpdateUser writes every field except ID, CreatedAt and VerifiedUntil, and sets
 	// u.Version. A Group that the user is in already stays as it came about.
+	// A password makes a user without Identity a local one: VerifiedUntil goes.
 	// A user who becomes disabled loses Sessions and Grants (and with them
 	// Families and unredeemed codes); one whose PasswordHash changes loses
 	// Sessions, Families and unredeemed codes. ErrNotFound; ErrExists: the

@@ -79,6 +79,7 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newClientCommand(environ),
 		newResourceCommand(environ),
 		newUserCommand(environ),
+		newProviderCommand(environ),
 		newGroupCommand(environ),
 		newGrantCommand(environ),
 		newRegistrationCommand(environ),

@@ -10,6 +10,7 @@ import (
 
 	"grantd/api"
 	"grantd/server/profiles"
+	"grantd/server/upstream"
 	"grantd/server/web"
 	"grantd/storage"
 )
@@ -24,6 +25,8 @@ type Store interface {
 	storage.GroupStore
 	storage.IdempotencyKeyStore
 	storage.RegistrationPolicyStore
+	storage.ProviderStore
+	Identities(ctx context.Context, userID string) ([]*storage.Identity, error)
 	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
 	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
@@ -41,6 +44,17 @@ type SigningKeys interface {
 	Rotate(ctx context.Context, active, next *storage.SigningKey, event storage.AuditEvent) error
 	// Revoke withdraws one of rows, which are all keys.
 	Revoke(ctx context.Context, rows []*storage.SigningKey, key *storage.SigningKey, event storage.AuditEvent) error
+}
+
+// Providers knows what is to know of signing in with a provider.
+type Providers interface {
+	// Seal returns a client secret as storage.Provider keeps it.
+	Seal(providerID, secret string) []byte
+	// RedirectURI is what the provider must know as grantd's.
+	RedirectURI(providerID string) string
+	// Test looks whether a provider is set up well, and whom the ID token, unless it
+	// is empty, would sign in.
+	Test(ctx context.Context, p *storage.Provider, idToken string) upstream.Report
 }
 
 // Sealer seals text so that only this server's root keys open it.
@@ -68,6 +82,7 @@ type Config struct {
 	// all.
 	CheckURL    func(url string) error
 	SigningKeys SigningKeys
+	Providers   Providers
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
@@ -81,7 +96,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		signingKeys: cfg.SigningKeys, providers: cfg.Providers, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -111,6 +126,7 @@ type handlers struct {
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
 	signingKeys  SigningKeys
+	providers    Providers
 	sealer       Sealer
 	profiles     profiles.Set
 	clock        func() time.Time

@@ -32,6 +32,10 @@ var bodies = map[string]reflect.Type{
 	"PATCH /admin/v1/users/{id}":     reflect.TypeFor[api.UserPatch](),
 	"POST /admin/v1/keys/rotate":     reflect.TypeFor[api.KeyRotation](),
 
+	"POST /admin/v1/providers":           reflect.TypeFor[api.ProviderFields](),
+	"PATCH /admin/v1/providers/{id}":     reflect.TypeFor[api.ProviderPatch](),
+	"POST /admin/v1/providers/{id}/test": reflect.TypeFor[api.ProviderTest](),
+
 	"POST /admin/v1/registration-tokens":                 reflect.TypeFor[api.RegistrationTokenFields](),
 	"PATCH /admin/v1/registration-policy":                reflect.TypeFor[api.RegistrationPolicyPatch](),
 	"POST /admin/v1/registration-requests/{id}/decision": reflect.TypeFor[api.RegistrationDecision](),

@@ -126,7 +126,12 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	if err := s.store.AskRegistration(s.t.Context(), asked, f.User.ID, storagetest.RequestLimits, storagetest.Event("registration_request.created", asked.ClientID)); err != nil {
 		s.t.Fatal(err)
 	}
+	provider := storagetest.NewProvider()
+	if err := s.store.CreateProvider(s.t.Context(), provider, storagetest.Event("provider.created", provider.ID)); err != nil {
+		s.t.Fatal(err)
+	}
 	ids := map[string]string{
+		"providers": provider.ID, "name": provider.Name,
 		"registration-tokens": token.ID, "registration-requests": asked.ID,
 		"clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ import (
 	"grantd/server/keys"
 	"grantd/server/profiles"
 	"grantd/server/registration"
+	"grantd/server/upstream"
 	"grantd/storage"
 	"grantd/storage/sqlite"
 )
@@ -85,7 +87,13 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 		t.Fatal(err)
 	}
 	s.handler = admin.New(admin.Config{
-		Store: inner, SigningKeys: s.signing, Sealer: root,
+		Store: inner, SigningKeys: s.signing, Sealer: root, Providers: fakeProviders{},
+		CheckURL: func(url string) error {
+			if strings.HasPrefix(url, "https://") && strings.HasSuffix(url, "/.well-known/openid-configuration") {
+				return nil
+			}
+			return errors.New("not fetched")
+		},
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -98,6 +106,24 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 		Now:      now,
 	})
 	return s
+}
+
+// fakeProviders stand in for the room that talks with providers.
+type fakeProviders struct{}
+
+func (fakeProviders) Seal(id, secret string) []byte {
+	return []byte("sealed for " + id + ":" + strings.Repeat("x", len(secret)))
+}
+
+func (fakeProviders) RedirectURI(id string) string {
+	return "https://auth.example/login/upstream/" + id + "/callback"
+}
+
+func (fakeProviders) Test(context.Context, *storage.Provider, string) upstream.Report {
+	return upstream.Report{
+		Checks: []upstream.Check{{Name: "metadata", OK: true, Detail: "is there"}},
+		Person: &upstream.Person{Issuer: "https://idp.example", Subject: "1", Name: "Bea"},
+	}
 }
 
 // makeKeys makes the signing keys, as a server does when it starts.

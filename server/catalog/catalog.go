@@ -1,5 +1,5 @@
 // Package catalog remembers what nearly every request reads and hardly anything
-// writes: Clients, Resources, and the RegistrationPolicy with the decisions on
+// writes: Clients, Resources, Providers, and the RegistrationPolicy with the decisions on
 // single clients. It follows the database's one version row, so
 // that a change made on any replica is seen here within the interval of the
 // heartbeat; without a good read of that row for staleAfter it remembers nothing
@@ -39,6 +39,7 @@ type Store interface {
 	Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error)
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
+	Providers(ctx context.Context, page storage.Page) ([]*storage.Provider, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 }
 
@@ -59,6 +60,7 @@ type Catalog struct {
 	byName   map[string]*storage.Client
 	all      []*storage.Resource
 	haveAll  bool
+	idps     []*storage.Provider // nil: not read
 	policy   *storage.RegistrationPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
 	fetching singleflight.Group
@@ -143,7 +145,7 @@ func (c *Catalog) forget() {
 	c.byID = make(map[string]*storage.Client)
 	c.byName = make(map[string]*storage.Client)
 	c.all, c.haveAll = nil, false
-	c.policy = nil
+	c.policy, c.idps = nil, nil
 	c.requests = make(map[string]*storage.RegistrationRequest)
 }
 

@@ -34,8 +34,12 @@ type Sealer interface {
 
 // How says how a person signed in, for the audit.
 type How struct {
-	Method  string // "password"
+	Method  string // "password", or "provider"
 	Address string // where from
+	// Provider is the id of the Provider that they signed in with, if they did.
+	Provider string
+	// AuthenticatedAt is when they proved who they are; zero: now.
+	AuthenticatedAt time.Time
 }
 
 // SignIn returns who is signed in with this browser, and what they have approved
@@ -64,8 +68,14 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.Us
 		ID: storage.NewID(storage.PrefixSession), TokenHash: hashOf(token), UserID: user.ID,
 		AuthenticatedAt: now, CreatedAt: now, LastSeenAt: now,
 	}
+	if !how.AuthenticatedAt.IsZero() {
+		s.AuthenticatedAt = how.AuthenticatedAt
+	}
 	event := storage.NewAuditEvent(now, "user:"+user.ID, "user.signed_in", s.ID).
 		With("method", how.Method).With("address", how.Address)
+	if how.Provider != "" {
+		event = event.With("provider", how.Provider)
+	}
 	if err := m.Store.CreateSession(r.Context(), s, event); err != nil {
 		return nil, err
 	}

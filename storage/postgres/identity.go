@@ -20,11 +20,13 @@ func (s *Store) UserByIdentity(ctx context.Context, issuer, subject string) (*st
 func (s *Store) UserToLink(ctx context.Context, email string) (*storage.User, error) {
 	const sql = selectUser + `WHERE lower(u.email COLLATE "C") = lower($1 COLLATE "C") LIMIT 2`
 	found, err := rows(ctx, s, "read a user by e-mail", each(scanUser), sql, email)
-	if err == nil && (len(found) != 1 || found[0].Disabled || !found[0].VerifiedUntil.IsZero()) {
-		err = storage.ErrNotFound
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case len(found) == 0:
+		return nil, storage.ErrNotFound
+	case len(found) > 1 || found[0].Disabled || !found[0].VerifiedUntil.IsZero():
+		return nil, storage.ErrConflict
 	}
 	return found[0], nil
 }

@@ -59,7 +59,8 @@ func (s *Store) Users(ctx context.Context, page storage.Page) ([]*storage.User, 
 }
 
 const updateUser = `UPDATE users SET version = version + 1,
-	username = ?, username_key = ?, email = ?, name = ?, password_hash = ?, disabled = ?, updated_at = ?
+	username = ?, username_key = ?, email = ?, name = ?, password_hash = ?5, disabled = ?, updated_at = ?,
+	verified_until = iif(?5 <> '' AND NOT EXISTS (SELECT 1 FROM user_identities WHERE user_id = users.id), NULL, verified_until)
 	WHERE id = ? AND version = ? RETURNING version`
 
 const deleteOtherUserGroups = `DELETE FROM user_groups WHERE user_id = ?

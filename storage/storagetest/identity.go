@@ -137,9 +137,12 @@ func identityToLink(t *testing.T, s storage.Store) {
 			t.Errorf("%s (-want +got):\n%s", email, diff)
 		}
 	}
-	for _, email := range []string{"twice@example.com", "gone@example.com", "bea@example.com", "nobody@example.com", "éa@example.com", "kim@example.com", "alone_example.com"} {
-		_, err := s.UserToLink(t.Context(), email)
-		if !errors.Is(err, storage.ErrNotFound) {
+	for email, sentinel := range map[string]error{
+		"twice@example.com": storage.ErrConflict, "gone@example.com": storage.ErrConflict, "bea@example.com": storage.ErrConflict,
+		"nobody@example.com": storage.ErrNotFound, "éa@example.com": storage.ErrNotFound, "kim@example.com": storage.ErrNotFound,
+		"alone_example.com": storage.ErrNotFound,
+	} {
+		if _, err := s.UserToLink(t.Context(), email); !errors.Is(err, sentinel) {
 			t.Errorf("%s: %v", email, err)
 		}
 	}

@@ -140,6 +140,21 @@ func providerEnds(t *testing.T, s storage.Store) {
 			want(t, s.LinkUser(t.Context(), local.ID, local.Version, NewVerification(p), Event("user.linked", local.ID)), storage.ErrNotFound)
 		})
 	}
+	gone := createProvider(t, s)
+	u, _ := provision(t, s, gone)
+	u.PasswordHash = "hash"
+	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
+	got, err := s.User(t.Context(), u.ID)
+	want(t, err, nil)
+	if !got.VerifiedUntil.Equal(u.VerifiedUntil) {
+		t.Errorf("a password makes somebody local whom a provider knows: %v", got.VerifiedUntil)
+	}
+	want(t, s.DeleteProvider(t.Context(), gone.ID, Event("provider.deleted", gone.ID)), nil)
+	u.PasswordHash = "another"
+	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
+	if got, err = s.User(t.Context(), u.ID); err != nil || !got.VerifiedUntil.IsZero() {
+		t.Errorf("a password does not make somebody local whom no provider knows: %v %v", got, err)
+	}
 	want(t, s.DeleteProvider(t.Context(), "idp_none", Event("provider.deleted", "")), storage.ErrNotFound)
 }
 
