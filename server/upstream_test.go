@@ -233,3 +233,60 @@ func TestLG14UpstreamDown(t *testing.T) {
 		t.Errorf("status %d\n%s", page.Status, page.Body)
 	}
 }
+
+// What a client asks of the sign-in is passed on, and counts only if auth_time proves
+// it (OpenID Connect Core §3.1.2.1).
+func TestUpstreamStepUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		authTime func(now time.Time) any // nil: not told
+		status   int
+	}{
+		"just now": {func(now time.Time) any { return now.Unix() }, http.StatusOK},
+		"long ago": {func(now time.Time) any { return now.Add(-time.Hour).Unix() }, http.StatusForbidden},
+		"not told": {nil, http.StatusForbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, p, id := upstreamHouse(t, nil)
+			p.change = func(c map[string]any) {
+				if test.authTime != nil {
+					c["auth_time"] = test.authTime(h.Clock.Now())
+				}
+			}
+			b := h.Browser()
+			request := servertest.AuthorizationRequest(h.clientID, "http://127.0.0.1:49152/callback", resourceURI)
+			request.Set("prompt", "login")
+			login := b.Authorize(request)
+			left := b.Get(h.URL + "/login/upstream/" + id + "?" + login.URL.RawQuery).Left
+			if left == nil || left.Query().Get("prompt") != "login" {
+				t.Fatalf("asked the provider with %v", left)
+			}
+			p.nonce = left.Query().Get("nonce")
+			page := b.Get(left.Query().Get("redirect_uri") + p.answer(left.Query().Get("state")))
+			if page.Status != test.status || page.IsConsent() != (test.status == http.StatusOK) {
+				t.Errorf("%d at %s\n%s", page.Status, page.URL, page.Body)
+			}
+		})
+	}
+}
+
+// Whoever was disabled stays so, and a name that is taken is not taken over.
+func TestUpstreamDisabledAndCollision(t *testing.T) {
+	h, p, id := upstreamHouse(t, nil)
+	p.change = func(c map[string]any) { delete(c, "email"); c["preferred_username"] = "alice" }
+	signIn := func() *servertest.Page {
+		b := h.Browser()
+		callback, state := p.begin(t, h, b, id, "")
+		return b.Get(callback + p.answer(state))
+	}
+	if page := signIn(); page.URL.Path != "/account" || !strings.Contains(page.Body, "alice-2") {
+		t.Fatalf("%d %s\n%s", page.Status, page.URL, page.Body)
+	}
+	made := h.Must(http.MethodGet, "/users?username=alice-2", nil)["items"].([]any)[0].(map[string]any)["id"].(string)
+	if status, _ := h.Call(http.MethodPatch, "/users/"+made, servertest.Object{"password": "correct horse"}); status != http.StatusBadRequest {
+		t.Errorf("a password for a provider's user: %d", status)
+	}
+	h.Must(http.MethodPatch, "/users/"+made, servertest.Object{"disabled": true})
+	if page := signIn(); page.Status != http.StatusForbidden {
+		t.Errorf("disabled: %d %s", page.Status, page.URL)
+	}
+}
