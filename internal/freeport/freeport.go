@@ -20,8 +20,8 @@ const (
 	count  = 12000
 )
 
-// next counts the ports tried. It begins somewhere else in each process, and no
-// process is given a port twice.
+// next counts the ports tried. It begins somewhere else in each process, and one that
+// was tried comes up again only after all the others.
 var next atomic.Int64
 
 func init() { next.Store(rand.Int64N(count)) } //nolint:gosec // no secret
