@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +57,7 @@ type grantd struct {
 	issuer  string
 	address string // of its public listener, also where another has the issuer
 	admin   string
+	keyFile string // of the admin key
 }
 
 // startGrantd runs `grantd serve` until the test ends. The flags come on top of
@@ -67,6 +70,7 @@ func startGrantd(t *testing.T, flags ...string) *grantd {
 	if err := os.WriteFile(key, []byte(adminKey), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	g.keyFile = key
 	args := append([]string{
 		"serve", "--issuer", g.issuer, "--listen", strings.TrimPrefix(g.address, "http://"), "--admin-listen", strings.TrimPrefix(g.admin, "http://"),
 		"--admin-key-file", key, "--database-url", "sqlite:" + filepath.Join(t.TempDir(), "grantd.db"),
@@ -123,6 +127,29 @@ func startProcess(t *testing.T, args ...string) (output *lockedBuffer, exited ch
 		}
 	})
 	return output, exited
+}
+
+// run runs an admin command against the server, with these further variables in its
+// environment, and returns what it printed. It fails the test unless it ends with this
+// code.
+func (g *grantd) run(code int, environ []string, stdin string, args ...string) string {
+	g.t.Helper()
+	path, err := binary()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	command := exec.CommandContext(g.t.Context(), path, args...)
+	command.Env = slices.Concat(os.Environ(), environ, []string{"GRANTD_ADMIN_URL=" + g.admin, "GRANTD_ADMIN_KEY_FILE=" + g.keyFile})
+	var stdout, stderr bytes.Buffer
+	command.Stdin, command.Stdout, command.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	var exit *exec.ExitError
+	if err := command.Run(); err != nil && !errors.As(err, &exit) {
+		g.t.Fatal(err)
+	}
+	if got := command.ProcessState.ExitCode(); got != code {
+		g.t.Fatalf("grantd %q ended with %d, want %d\n%s%s", args, got, code, stdout.String(), stderr.String())
+	}
+	return stdout.String()
 }
 
 // create makes something by the admin API and returns it.

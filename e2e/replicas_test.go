@@ -2,17 +2,12 @@ package e2e
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"html"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -120,66 +115,4 @@ func post(t *testing.T, endpoint string, form url.Values) tokenAnswer {
 		t.Errorf("the answer is no JSON: %v", err)
 	}
 	return answer
-}
-
-var (
-	formAction   = regexp.MustCompile(`<form[^>]* action="([^"]+)"`)
-	formApproval = regexp.MustCompile(`name="approval" value="([^"]+)"`)
-	formScopes   = regexp.MustCompile(`name="scope" value="([^"]+)"`)
-)
-
-// approvedCode goes through the real pages without a browser: sign-in, consent,
-// redirect.
-func approvedCode(t *testing.T, g *grantd, clientID, verifier string) string {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		if !strings.HasPrefix(r.URL.String(), g.issuer) {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}}
-	send := func(method, target string, form url.Values) (location, body string) {
-		r, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(form.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if form != nil {
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		}
-		response, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = response.Body.Close() }()
-		page, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return response.Header.Get("Location"), string(page)
-	}
-	found := func(pattern *regexp.Regexp, page string) string {
-		match := pattern.FindStringSubmatch(page)
-		if match == nil {
-			t.Fatalf("no %s on the page:\n%s", pattern, page)
-		}
-		return html.UnescapeString(match[1])
-	}
-	challenge := sha256.Sum256([]byte(verifier))
-	_, page := send(http.MethodGet, g.issuer+"/authorize?"+url.Values{
-		"response_type": {"code"}, "client_id": {clientID}, "redirect_uri": {"http://127.0.0.1:1/callback"},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
-	}.Encode(), nil)
-	_, page = send(http.MethodPost, g.issuer+found(formAction, page), url.Values{"username": {"alice"}, "password": {userPassword}})
-	location, _ := send(http.MethodPost, g.issuer+found(formAction, page), url.Values{
-		"decision": {"approve"}, "approval": {found(formApproval, page)}, "scope": {found(formScopes, page)},
-	})
-	back, err := url.Parse(location)
-	if err != nil || back.Query().Get("code") == "" {
-		t.Fatalf("the approval led to %q", location)
-	}
-	return back.Query().Get("code")
 }

@@ -1,15 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -46,13 +43,7 @@ func TestScreenshots(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		prefer := chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-			_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.scheme}},
-			})
-			return err
-		})
-		if err := chromedp.Do(browser, chromedp.EmulateViewport(look.width, look.height), prefer, chromedp.Navigate(authorize)); err != nil {
+		if err := chromedp.Do(browser, chromedp.EmulateViewport(look.width, look.height), prefer(look.scheme), chromedp.Navigate(authorize)); err != nil {
 			t.Fatal(err)
 		}
 		draw("login")

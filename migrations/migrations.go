@@ -226,7 +226,7 @@ func versions(files fs.FS, databaseURL string) ([]int, error) {
 }
 
 func newer(at int, known []int) error {
-	return fmt.Errorf("%w: it is at version %d, this program knows versions up to %d", ErrNewerSchema, at, known[len(known)-1])
+	return fmt.Errorf("%w: it is at version %d, this program knows versions up to %d: run the release that migrated it, or take the schema back with that release's \"grantd migrate down\"", ErrNewerSchema, at, known[len(known)-1])
 }
 
 func interrupted(at int) error {

@@ -367,3 +367,31 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// TestGroupsOfTheVersionBefore: a server that does not know that groups have ids goes on
+// making them, and they get one.
+func TestGroupsOfTheVersionBefore(t *testing.T) {
+	onEach(t, func(t *testing.T, databaseURL string) {
+		must(t, migrations.Up(t.Context(), databaseURL))
+		execute(t, databaseURL, `INSERT INTO groups (name) VALUES ('staff'), ('admins')`)
+		db := connect(t, databaseURL)
+		defer db.Close() //nolint:errcheck // it was only read
+		rows, err := db.QueryContext(t.Context(), `SELECT id, version FROM groups`)
+		must(t, err)
+		defer rows.Close() //nolint:errcheck // Err tells
+		seen := map[string]bool{}
+		for rows.Next() {
+			var id string
+			var version int
+			must(t, rows.Scan(&id, &version))
+			if !strings.HasPrefix(id, "grp_") || len(id) != len("grp_")+26 || version != 1 || seen[id] {
+				t.Errorf("a group has the id %q and the version %d", id, version)
+			}
+			seen[id] = true
+		}
+		must(t, rows.Err())
+		if len(seen) != 2 {
+			t.Errorf("%d groups have ids, want 2", len(seen))
+		}
+	})
+}

@@ -62,7 +62,7 @@ var (
 	// about it. That it then commits nothing is proved in storage/postgres.
 	renewal = regexp.MustCompile(`(?i)UPDATE families f SET generation = \$2 \+ 1`)
 	// lookup is the reading of what is cached otherwise.
-	lookup = regexp.MustCompile(`(?i)^(SELECT|WITH)\b.*\bFROM (clients|resources|\(SELECT)`)
+	lookup = regexp.MustCompile(`(?i)^(SELECT|WITH)\b.*\bFROM (clients|resources|policies|\(SELECT)`)
 )
 
 // commits counts the transactions that change something: without BEGIN each

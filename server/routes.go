@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"grantd/server/account"
 	"grantd/server/web"
 	"grantd/templates"
 )
@@ -71,9 +72,18 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	handle("/authorize", byMethod{http.MethodGet: page(r.oauth.Authorize), http.MethodPost: page(r.oauth.Decide), http.MethodHead: page(nothing)})
 	handle("/device", byMethod{http.MethodGet: page(r.oauth.Device), http.MethodPost: page(r.oauth.ConnectDevice), http.MethodHead: page(nothing)})
 	handle("/authorize/ask", byMethod{http.MethodPost: page(r.oauth.Ask)})
-	handle("/login", byMethod{http.MethodGet: r.login.Login(), http.MethodHead: r.login.Login(), http.MethodPost: r.login.Login()})
-	handle("/logout", byMethod{http.MethodGet: r.login.Logout(), http.MethodHead: r.login.Logout(), http.MethodPost: r.login.Logout()})
+	getAndPost := func(h http.Handler) byMethod {
+		return byMethod{http.MethodGet: h, http.MethodHead: h, http.MethodPost: h}
+	}
+	handle("/login", getAndPost(r.login.Login()))
+	handle("/logout", getAndPost(r.login.Logout()))
 	handle("/account", get(r.account.Account()))
+	handle("/account/activity", get(r.account.Activity()))
+	handle("/account/revoke", getAndPost(r.account.Revoke()))
+	handle("/account/password", getAndPost(r.account.Password()))
+	handle("/account/sessions", byMethod{http.MethodPost: r.account.EndSessions()})
+	handle(account.LinkPath, getAndPost(r.account.Link()))
+	handle(account.LinkPath+"/done", get(r.account.LinkDone()))
 	home := get(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { web.SeeOther(w, root+"/account") }))
 	handle("/", home)
 	if root != "" {
@@ -111,7 +121,7 @@ func (s *Server) adminRoutes(c Config, r *rooms) http.Handler {
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		router.Handle(path, guarded)
 	}
-	router.PathPrefix("/").Handler(r.admin) // it guards itself
+	router.PathPrefix("/").Handler(s.metrics.traced("/admin/v1", r.admin)) // it guards itself
 	return router
 }
 

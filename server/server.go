@@ -10,15 +10,18 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"grantd/server/account"
 	"grantd/server/admin"
+	"grantd/server/audit"
 	"grantd/server/catalog"
 	"grantd/server/clientauth"
 	"grantd/server/consent"
 	"grantd/server/keys"
 	"grantd/server/login"
+	"grantd/server/mail"
 	"grantd/server/metadata"
 	"grantd/server/oauth"
 	"grantd/server/outbound"
@@ -26,6 +29,7 @@ import (
 	"grantd/server/profiles"
 	"grantd/server/registration"
 	"grantd/server/session"
+	"grantd/server/tracing"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/templates"
@@ -46,6 +50,10 @@ type Config struct {
 	SigningAlgorithm string // one of keys.Algorithms
 	// KeyRotation is how long a signing key signs. Zero: until an admin rotates.
 	KeyRotation time.Duration
+	// AuditRetention is how long audit events are kept. Zero: for ever.
+	AuditRetention time.Duration
+	// SealEvery is how often the audit events are sealed. Zero: audit.SealInterval.
+	SealEvery time.Duration
 	// Listeners are the addresses that the process listens on, which no document is
 	// fetched from.
 	Listeners []string
@@ -58,6 +66,10 @@ type Config struct {
 	OutboundProxy *url.URL
 	// OutboundResolver finds the addresses of documents' hosts; nil: the system's.
 	OutboundResolver outbound.Resolver
+	// Tracer traces requests; nil: nobody does.
+	Tracer *tracing.Tracer
+	// Mail sends links to people. Nil: they are only shown.
+	Mail *mail.Sender
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -68,8 +80,13 @@ type Server struct {
 	store   storage.Store
 	catalog *catalog.Catalog
 	signing *keys.Signing
-	now     func() time.Time
-	metrics *metrics
+	audit   *audit.Chain
+	// sealEvery is how often audit seals.
+	sealEvery time.Duration
+	now       func() time.Time
+	metrics   *metrics
+	usage     usage
+	issuer    web.Issuer
 	// documents finds clients that describe themselves.
 	documents *registration.Documents
 	public    http.Handler
@@ -89,7 +106,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		now = clock.Now
 	}
 	// Both databases keep microseconds: what is compared is never finer.
-	s := &Server{metrics: newMetrics(), now: func() time.Time { return now().UTC().Truncate(time.Microsecond) }}
+	s := &Server{issuer: c.Issuer, metrics: newMetrics(c.Tracer), now: func() time.Time { return now().UTC().Truncate(time.Microsecond) }}
 	s.catalog = catalog.New(c.Store, clock)
 	s.store = s.catalog.Writes(c.Store)
 	if err := s.catalog.Beat(ctx); err != nil {
@@ -98,6 +115,12 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.signing = &keys.Signing{Store: s.store, Root: c.Root, Algorithm: c.SigningAlgorithm, RotateEvery: c.KeyRotation, Now: s.now}
 	if err := s.signing.Load(ctx); err != nil {
 		return nil, err
+	}
+
+	s.metrics.watch(s.store.Pool, s.catalog.Lookups, s.signing.Verified)
+	s.audit = &audit.Chain{Store: s.store, Root: c.Root, Retention: c.AuditRetention, Now: s.now}
+	if s.sealEvery = c.SealEvery; s.sealEvery <= 0 {
+		s.sealEvery = audit.SealInterval
 	}
 
 	rooms, err := s.build(c, s.signing)
@@ -180,6 +203,10 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	})
 	engine := oauth.New(oauth.Config{
 		Issuer: c.Issuer, Store: s.store, Catalog: s.catalog, Clients: s.documents, Sessions: sessions, Pages: pages, Signing: signing, Root: c.Root, Now: s.now,
+		Issued: func(client *storage.Client, grantType string) {
+			s.usage.note(client.ID, s.now())
+			s.metrics.issued.WithLabelValues(grantType).Inc()
+		},
 		Consent: &consent.Consent{Pages: pages, Root: c.Root, Now: s.now}, Admission: trust,
 		Pushes: &web.FailureLimit{Failures: pushesPerMinute, Window: time.Minute, Now: s.now},
 		ClientAuth: &clientauth.Authenticator{
@@ -212,10 +239,13 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				return purpose
 			},
 		}),
-		account: &account.Handler{Pages: pages, Sessions: sessions},
+		account: account.New(account.Config{
+			Pages: pages, Store: s.store, Catalog: s.catalog, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now, Describe: consent.Describe,
+		}),
 		admin: admin.New(admin.Config{
-			Store: s.store, HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
-			SigningKeys: signing, Sealer: c.Root, Profiles: known, Now: s.now,
+			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
+			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Sealer: c.Root, Profiles: known, Now: s.now,
+			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c),
 		}),
 	}
 	r.registration = &registration.Registration{
@@ -268,14 +298,31 @@ const (
 // replica has changed is known here when it returns.
 func (s *Server) Beat(ctx context.Context) error { return s.catalog.Beat(ctx) }
 
-// Tend looks after the signing keys once, as Run does each minute.
-func (s *Server) Tend(ctx context.Context) error { return s.signing.Tend(ctx) }
+// Tend looks after the signing keys and writes which clients were used, as Run does
+// each minute.
+func (s *Server) Tend(ctx context.Context) error {
+	return errors.Join(s.signing.Tend(ctx), s.usage.write(ctx, s.store, s.now()))
+}
+
+// Seal seals the audit events that no seal covers yet, as Run does every few
+// seconds.
+func (s *Server) Seal(ctx context.Context) error { return s.audit.Seal(ctx) }
+
+// Expire removes audit events that are past their retention, as Run does each
+// minute.
+func (s *Server) Expire(ctx context.Context) error {
+	_, err := s.audit.Expire(ctx)
+	return err
+}
 
 // Run does what goes on beside the requests, until ctx ends: it follows the
-// version row, rotates the signing keys and sweeps away what nothing needs any
-// more.
+// version row, seals the audit events, rotates the signing keys and sweeps away
+// what nothing needs any more.
 func (s *Server) Run(ctx context.Context) error {
 	go s.catalog.Run(ctx)
+	var sealing sync.WaitGroup
+	sealing.Go(func() { s.audit.Run(ctx, s.sealEvery) })
+	defer sealing.Wait()
 	defer s.documents.Stop()
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
@@ -285,8 +332,11 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 			s.sweep(ctx)
+			if err := s.Expire(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				logSweepError(ctx, err)
+			}
 			if err := s.Tend(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				slog.ErrorContext(ctx, "the signing keys could not be looked after; it is tried again", "error", err.Error())
+				slog.ErrorContext(ctx, "the signing keys or the use of clients could not be looked after; it is tried again", "error", err.Error())
 			}
 		}
 	}
@@ -306,6 +356,7 @@ func (s *Server) sweep(ctx context.Context) {
 	for {
 		began := time.Now()
 		removed, err := s.store.Sweep(ctx, s.now(), registration.UnusedLifetime, sweepBatch)
+		s.metrics.swept.Add(float64(removed))
 		if err != nil && !errors.Is(err, context.Canceled) {
 			logSweepError(ctx, err)
 		}

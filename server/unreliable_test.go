@@ -129,13 +129,13 @@ func (u *unreliable) DenyPushedRequest(ctx context.Context, denied *storage.Auth
 	return u.acting("DenyPushedRequest", func() error { return u.Store.DenyPushedRequest(ctx, denied) })
 }
 
-func (u *unreliable) Code(ctx context.Context, id string) (code *storage.AuthorizationCode, grantScopes []string, err error) {
+func (u *unreliable) Code(ctx context.Context, id string) (code *storage.AuthorizationCode, standing storage.Standing, err error) {
 	code, err = reading(u, "Code", func() (*storage.AuthorizationCode, error) {
 		var err error
-		code, grantScopes, err = u.Store.Code(ctx, id)
+		code, standing, err = u.Store.Code(ctx, id)
 		return code, err
 	})
-	return code, grantScopes, err
+	return code, standing, err
 }
 
 func (u *unreliable) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
@@ -146,43 +146,43 @@ func (u *unreliable) FailCode(ctx context.Context, codeID string) error {
 	return u.acting("FailCode", func() error { return u.Store.FailCode(ctx, codeID) })
 }
 
-func (u *unreliable) Family(ctx context.Context, id string) (family *storage.Family, grantScopes []string, err error) {
+func (u *unreliable) Family(ctx context.Context, id string) (family *storage.Family, standing storage.Standing, err error) {
 	family, err = reading(u, "Family", func() (*storage.Family, error) {
 		var err error
-		family, grantScopes, err = u.Store.Family(ctx, id)
+		family, standing, err = u.Store.Family(ctx, id)
 		return family, err
 	})
-	return family, grantScopes, err
+	return family, standing, err
 }
 
 func (u *unreliable) RotateFamily(ctx context.Context, r storage.Rotation) error {
 	return u.acting("RotateFamily", func() error { return u.Store.RotateFamily(ctx, r) })
 }
 
-func (u *unreliable) RenewFamily(ctx context.Context, r storage.Renewal) (family *storage.Family, grantScopes []string, renewed bool, err error) {
+func (u *unreliable) RenewFamily(ctx context.Context, r storage.Renewal) (family *storage.Family, standing storage.Standing, renewed bool, err error) {
 	err = u.acting("RenewFamily", func() error {
 		var err error
 		if u.unusual.Load() {
-			family, grantScopes, err = u.Store.Family(ctx, r.FamilyID)
+			family, standing, err = u.Store.Family(ctx, r.FamilyID)
 		} else {
-			family, grantScopes, renewed, err = u.Store.RenewFamily(ctx, r)
+			family, standing, renewed, err = u.Store.RenewFamily(ctx, r)
 		}
 		return err
 	})
-	return family, grantScopes, renewed, err
+	return family, standing, renewed, err
 }
 
 func (u *unreliable) EndFamily(ctx context.Context, id string, event storage.AuditEvent) error {
 	return u.acting("EndFamily", func() error { return u.Store.EndFamily(ctx, id, event) })
 }
 
-func (u *unreliable) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, grantScopes []string, err error) {
+func (u *unreliable) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing storage.Standing, err error) {
 	live, err = reading(u, "AccessTokenLive", func() (bool, error) {
-		live, scopes, err := u.Store.AccessTokenLive(ctx, jti, familyID, now)
-		grantScopes = scopes
+		live, found, err := u.Store.AccessTokenLive(ctx, jti, familyID, now)
+		standing = found
 		return live, err
 	})
-	return live, grantScopes, err
+	return live, standing, err
 }
 
 func (u *unreliable) RevokeAccessToken(ctx context.Context, jti string, expiresAt time.Time, event storage.AuditEvent) error {
@@ -193,13 +193,13 @@ func (u *unreliable) CreateDeviceAuthorization(ctx context.Context, d *storage.D
 	return u.acting("CreateDeviceAuthorization", func() error { return u.Store.CreateDeviceAuthorization(ctx, d, caps) })
 }
 
-func (u *unreliable) DeviceAuthorization(ctx context.Context, id string) (d *storage.DeviceAuthorization, grantScopes []string, err error) {
+func (u *unreliable) DeviceAuthorization(ctx context.Context, id string) (d *storage.DeviceAuthorization, standing storage.Standing, err error) {
 	d, err = reading(u, "DeviceAuthorization", func() (*storage.DeviceAuthorization, error) {
 		var err error
-		d, grantScopes, err = u.Store.DeviceAuthorization(ctx, id)
+		d, standing, err = u.Store.DeviceAuthorization(ctx, id)
 		return d, err
 	})
-	return d, grantScopes, err
+	return d, standing, err
 }
 
 func (u *unreliable) PendingDeviceAuthorization(ctx context.Context, userCodeHashes [][]byte, now time.Time) (*storage.DeviceAuthorization, error) {

@@ -12,6 +12,6 @@ type AccessTokenStore interface {
 	RevokeAccessToken(ctx context.Context, jti string, expiresAt time.Time, event AuditEvent) error
 	// AccessTokenLive reports, in one indexed read, whether jti is not revoked
 	// and familyID (empty for a machine's token) still has its Family, Grant and
-	// enabled User, with the scopes that Grant has now (nil for a machine's token).
-	AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, grantScopes []string, err error)
+	// enabled User, with what stands behind it now (nothing for a machine's token).
+	AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing Standing, err error)
 }

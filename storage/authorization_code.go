@@ -46,14 +46,17 @@ type AuthorizationCodeStore interface {
 	// cover c.Scopes, and its User, Client and the Session be live at that moment,
 	// else ErrNotFound. ErrConsumed: the id is taken.
 	CreateCode(ctx context.Context, c *AuthorizationCode, sessionID string) error
-	// Code returns the code, redeemed or not, with the scopes its Grant has now
-	// (nil when there is no Grant or the user is disabled). ErrNotFound.
-	Code(ctx context.Context, id string) (code *AuthorizationCode, grantScopes []string, err error)
+	// Code returns the code, redeemed or not, with what stands behind it now.
+	// ErrNotFound.
+	Code(ctx context.Context, id string) (code *AuthorizationCode, standing Standing, err error)
 	// RedeemCode marks the code redeemed and inserts the Family it makes, in one
 	// statement. f.Scopes loses what was taken from the code since it was read.
 	// ErrConsumed: it was redeemed, failed too often, expired by f.CreatedAt, its
 	// Grant is gone, or no scope is left.
 	RedeemCode(ctx context.Context, codeID string, f *Family) error
+	// RevokeCode makes a code that was not redeemed worthless; its Grant stays.
+	// ErrConsumed: it was redeemed; ErrNotFound: it is gone, or worthless already.
+	RevokeCode(ctx context.Context, codeID string, event AuditEvent) error
 	// FailCode counts a wrong proof by the code's own client. ErrNotFound: the code
 	// is gone, redeemed or dead, and there is nothing to count.
 	FailCode(ctx context.Context, codeID string) error

@@ -80,11 +80,20 @@ type Client struct {
 	// zero for others.
 	DocumentFetchedAt time.Time
 
+	// ManagedBy is the set that "grantd apply" keeps the client in; empty: none.
+	ManagedBy string
+
 	Disabled  bool
 	Secrets   []ClientSecret // oldest first, expired ones included
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	// LastUsedAt is when it last got a token, to about ClientUse. Zero: not yet, or
+	// before grantd took note.
+	LastUsedAt time.Time
 }
+
+// ClientUse is how much younger LastUsedAt must become to be written anew.
+const ClientUse = time.Hour
 
 // ClientSecret is one of a Client's secrets. The secret itself is shown once
 // and never stored.
@@ -139,10 +148,13 @@ type ClientStore interface {
 	Client(ctx context.Context, id string) (*Client, error)
 	// ClientByClientID is Client by the OAuth client_id. ErrNotFound.
 	ClientByClientID(ctx context.Context, clientID string) (*Client, error)
+	// ClientBySecret is Client by the hash of one of its Secrets, expired or not.
+	// ErrNotFound.
+	ClientBySecret(ctx context.Context, hash []byte) (*Client, error)
 	// Clients lists by ID.
 	Clients(ctx context.Context, page Page) ([]*Client, error)
 	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets,
-	// RegistrationAccessTokenHash, Vouched, CreatedAt and DocumentFetchedAt, and sets c.Version
+	// RegistrationAccessTokenHash, Vouched, CreatedAt, DocumentFetchedAt and LastUsedAt, and sets c.Version
 	// to the new version. A client that becomes
 	// disabled loses its Grants (and with them Families) in the same transaction.
 	// ErrNotFound; ErrConflict when c.Version is not the row's.
@@ -151,10 +163,21 @@ type ClientStore interface {
 	// registration (RFC 7592 §2.2). Grants whose RedirectURI it gives up end, and
 	// codes on their way there.
 	UpdateDynamicClient(ctx context.Context, c *Client, event AuditEvent) error
-	// DeleteClient deletes the client and everything it was granted. ErrNotFound.
+	// DeleteClient deletes the client and everything it was granted, and takes it out
+	// of the Policies that name it; one that named nothing else is deleted.
+	// ErrNotFound.
 	DeleteClient(ctx context.Context, id string, event AuditEvent) error
-	// AddClientSecret adds a secret to the client. ErrNotFound: no such client.
+	// AddClientSecret adds a secret to the client. ErrNotFound: no such client;
+	// ErrExists: the secret's id is taken, or the client has this secret already.
 	AddClientSecret(ctx context.Context, id string, secret ClientSecret, event AuditEvent) error
+	// RotateClientSecret is AddClientSecret, after which the client's other secrets
+	// expire at until, those that would expire sooner then; those that have expired
+	// by secret.CreatedAt are deleted. ErrNotFound.
+	RotateClientSecret(ctx context.Context, id string, secret ClientSecret, until time.Time, event AuditEvent) error
+	// NoteClientsUsed sets LastUsedAt of those of the clients where it is ClientUse
+	// behind at, or unset. It does not move the version row; unknown ids are no
+	// error.
+	NoteClientsUsed(ctx context.Context, ids []string, at time.Time) error
 	// DeleteClientSecret deletes one secret of the client. ErrNotFound.
 	DeleteClientSecret(ctx context.Context, id, secretID string, event AuditEvent) error
 }

@@ -97,9 +97,9 @@ type DeviceAuthorizationStore interface {
 	// allow are pending and not expired by d.CreatedAt: then ErrFull. ErrExists: the
 	// user code is taken; ErrNotFound: the Client or the Resource is gone.
 	CreateDeviceAuthorization(ctx context.Context, d *DeviceAuthorization, caps DeviceCaps) error
-	// DeviceAuthorization returns it in whatever state, with the scopes its Grant
-	// has now (nil when there is no Grant or the user is disabled). ErrNotFound.
-	DeviceAuthorization(ctx context.Context, id string) (d *DeviceAuthorization, grantScopes []string, err error)
+	// DeviceAuthorization returns it in whatever state, with what stands behind it
+	// now. ErrNotFound.
+	DeviceAuthorization(ctx context.Context, id string) (d *DeviceAuthorization, standing Standing, err error)
 	// PendingDeviceAuthorization returns the one whose user code has one of these
 	// hashes, if it waits for a decision at that time. ErrNotFound.
 	PendingDeviceAuthorization(ctx context.Context, userCodeHashes [][]byte, now time.Time) (*DeviceAuthorization, error)

@@ -43,6 +43,9 @@ type Rotation struct {
 	Presented int64
 	Request   []byte
 	Now       time.Time
+	// Behind is the event for a row that stood behind Presented; one without an ID
+	// is not written.
+	Behind AuditEvent
 }
 
 // Renewal is a Rotation of which all that depends on the Family is foretold, so
@@ -51,14 +54,19 @@ type Renewal struct {
 	Rotation
 	ClientID, ResourceID string
 	Asked                []string // scopes that the Family must all have
-	Allowed              []string // scopes of which the Family must have one
+	// The Family must have one of the scopes that are allowed, to everybody or to a
+	// Group that its User is in.
+	Allowed   []string
+	AllowedTo []GroupScope
 }
 
 // FamilyStore keeps Families.
 type FamilyStore interface {
-	// Family returns the family with the scopes its Grant has now, if its User is
+	// Family returns the family with what stands behind it now, if its User is
 	// enabled; expired or not. ErrNotFound.
-	Family(ctx context.Context, id string) (family *Family, grantScopes []string, err error)
+	Family(ctx context.Context, id string) (family *Family, standing Standing, err error)
+	// UserFamilies lists the User's live families by ID.
+	UserFamilies(ctx context.Context, userID string, now time.Time, page Page) ([]*Family, error)
 	// RotateFamily makes Presented+1 the current generation, in place, if the row
 	// stands at Presented or behind it (a restored database). If the row stands at
 	// Presented+1 already, within RefreshGrace and for the same Request, it
@@ -70,7 +78,7 @@ type FamilyStore interface {
 	// Grant has all of its scopes. Otherwise it changes nothing, which is only that
 	// this is not the usual case. The family is returned as it then is.
 	// ErrNotFound as Family.
-	RenewFamily(ctx context.Context, r Renewal) (family *Family, grantScopes []string, renewed bool, err error)
+	RenewFamily(ctx context.Context, r Renewal) (family *Family, standing Standing, renewed bool, err error)
 	// EndFamily deletes the family. ErrNotFound.
 	EndFamily(ctx context.Context, id string, event AuditEvent) error
 }

@@ -19,8 +19,18 @@ type Grant struct {
 	// remembered approval holds only while both are the same.
 	RedirectURI string
 	ClientName  string
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	// InAdvance: a Policy approved it and the person saw no page, so that nothing is
+	// remembered.
+	InAdvance bool
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Standing is what stands behind a code, a device code, a Family or an access token
+// at the moment it is read.
+type Standing struct {
+	Scopes []string // that its Grant has; nil: there is no Grant, or the User is disabled
+	Groups []string // that the User is in, sorted
 }
 
 // Covers reports whether every one of scopes is approved.
@@ -33,7 +43,12 @@ func (g *Grant) Covers(scopes []string) bool {
 	return true
 }
 
-// Approval is a person's yes on a consent page.
+// Record adds whose grant it is to an event about it.
+func (g *Grant) Record(event AuditEvent) AuditEvent {
+	return event.With("user_id", g.UserID).With("client_id", g.ClientID).With("resource_id", g.ResourceID)
+}
+
+// Approval is a person's yes on a consent page, or that of a Policy in advance.
 type Approval struct {
 	Code      AuthorizationCode // GrantID is filled in by Approve
 	SessionID string
@@ -41,17 +56,21 @@ type Approval struct {
 	// decided by it, what was not stays.
 	Shown      []string
 	ClientName string
+	InAdvance  bool // nobody saw a page
 	// Document is the Client as shown, if its row is still to be written from its
 	// document; DocumentEvent records that. Nil: the row is there.
 	Document      *Client
 	DocumentEvent AuditEvent
 }
 
-// GrantFilter selects Grants by opaque ids; empty fields select all.
+// GrantFilter selects Grants by opaque ids and by when they were last approved;
+// empty fields select all.
 type GrantFilter struct {
 	UserID     string
 	ClientID   string
 	ResourceID string
+	Since      time.Time // inclusive
+	Until      time.Time // exclusive
 }
 
 // GrantStore keeps Grants.
@@ -64,9 +83,12 @@ type GrantStore interface {
 	// ErrConsumed: this page (Code.ID) was approved before; ErrNotFound: one of
 	// the four is gone or disabled.
 	Approve(ctx context.Context, a *Approval, event AuditEvent) error
+	// Grant returns the grant with this id. ErrNotFound.
+	Grant(ctx context.Context, id string) (*Grant, error)
 	// Grants lists by ID.
 	Grants(ctx context.Context, filter GrantFilter, page Page) ([]*Grant, error)
 	// DeleteGrant revokes: the Grant, its Families and its unredeemed codes are
-	// dead when it returns. ErrNotFound.
+	// dead when it returns. The event gets the Grant's user_id, client_id and
+	// resource_id as details. ErrNotFound.
 	DeleteGrant(ctx context.Context, id string, event AuditEvent) error
 }

@@ -2,8 +2,11 @@ package storage
 
 import (
 	"encoding/base32"
+	"encoding/binary"
 	"fmt"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -23,10 +26,19 @@ const (
 	PrefixToken         = "tok_"
 	PrefixAuditEvent    = "evt_"
 	PrefixDevice        = "dev_"
+	PrefixGroup         = "grp_"
+	PrefixPolicy        = "pol_"
+	PrefixUserLink      = "lnk_" // not that of the token
 	// PrefixInitialAccessToken is not that of the token, which is a secret.
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"
 )
+
+// ownPrefix is the shape of all of these, of secrets too, and of those to come.
+var ownPrefix = regexp.MustCompile(`^(?i)[a-z]{1,4}_`)
+
+// HasOwnPrefix reports whether text begins like an id, token or secret of grantd's.
+func HasOwnPrefix(text string) bool { return ownPrefix.MatchString(text) }
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
@@ -36,6 +48,26 @@ var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadd
 func NewID(prefix string) string {
 	id := uuid.Must(uuid.NewV7())
 	return prefix + idEncoding.EncodeToString(id[:])
+}
+
+// NewIDAt is NewID for an id from which IDTime reads when it was made.
+func NewIDAt(prefix string, at time.Time) string {
+	id := uuid.New() // of version 4: all random
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli())) //nolint:gosec // after 1970
+	copy(id[:6], ms[2:])
+	id[6] = id[6]&0x0f | 7<<4
+	return prefix + idEncoding.EncodeToString(id[:])
+}
+
+// IDTime is when an id of that prefix was made, by the clock of whoever made it.
+func IDTime(prefix, id string) (time.Time, error) {
+	raw, err := IDBytes(prefix, id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	ms := binary.BigEndian.Uint64(append([]byte{0, 0}, raw[:6]...))
+	return time.UnixMilli(int64(ms)).UTC(), nil //nolint:gosec // 48 bits
 }
 
 // IDBytes returns the 16 bytes behind an id made by NewID with that prefix.

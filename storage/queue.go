@@ -21,6 +21,7 @@ var ErrBusy = fmt.Errorf("too many calls are waiting for the database: %w", ErrU
 // Store. The zero value is ready; it is safe for concurrent use.
 type Queue struct {
 	waiting atomic.Int64
+	refused atomic.Int64
 	toldAt  atomic.Int64 // Unix seconds
 }
 
@@ -33,6 +34,7 @@ func (q *Queue) Enter() error {
 		return nil
 	}
 	q.waiting.Add(-1)
+	q.refused.Add(1)
 	now := time.Now().Unix()
 	if last := q.toldAt.Load(); now-last >= busyLogInterval && q.toldAt.CompareAndSwap(last, now) {
 		slog.Warn("the database cannot keep up: some requests are refused with 503", "waiting", MaxWaiting)
@@ -42,3 +44,6 @@ func (q *Queue) Enter() error {
 
 // Leave ends a call that Enter let in.
 func (q *Queue) Leave() { q.waiting.Add(-1) }
+
+// Load returns how many calls have a place and how many got none so far.
+func (q *Queue) Load() (waiting int, refused int64) { return int(q.waiting.Load()), q.refused.Load() }

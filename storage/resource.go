@@ -29,6 +29,7 @@ type Resource struct {
 	// Resource's tokens (RFC 7662 §4).
 	IntrospectionClients []string
 	AccessTokenLifetime  time.Duration
+	ManagedBy            string // the set that "grantd apply" keeps it in; empty: none
 
 	CreatedAt time.Time
 	UpdatedAt time.Time
@@ -39,7 +40,18 @@ type Scope struct {
 	Name        string
 	Description string   // the sentence shown to people
 	Tools       []string // the MCP tools it unlocks
+	Risk        ScopeRisk
 }
+
+// ScopeRisk says what can be done with a Scope at worst.
+type ScopeRisk string
+
+// The risks. Nobody gets a destructive Scope unless a Policy names it.
+const (
+	RiskRead        ScopeRisk = "read"
+	RiskWrite       ScopeRisk = "write" // the default
+	RiskDestructive ScopeRisk = "destructive"
+)
 
 // IsScopeName reports whether name has only the characters of RFC 6749 §3.3.
 func IsScopeName(name string) bool {
@@ -135,6 +147,7 @@ type ResourceStore interface {
 	// AuthorizationCodes; a Grant or Family left with no scope is deleted.
 	// ErrNotFound; ErrConflict when r.Version is not the row's.
 	UpdateResource(ctx context.Context, r *Resource, event AuditEvent) error
-	// DeleteResource deletes the resource and every Grant for it. ErrNotFound.
+	// DeleteResource deletes the resource and every Grant for it, and takes it out of
+	// the Policies that name it; one that named nothing else is deleted. ErrNotFound.
 	DeleteResource(ctx context.Context, id string, event AuditEvent) error
 }

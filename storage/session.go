@@ -22,26 +22,35 @@ type Session struct {
 	AuthenticatedAt time.Time // auth_time
 	CreatedAt       time.Time
 	LastSeenAt      time.Time
+	// UserAgent and Address are what the browser said and where it came from at
+	// sign-in, so that a person recognises the session.
+	UserAgent string
+	Address   string
+	// PasswordHash, if not empty, is what the User's must be for CreateSession: the
+	// one that a password was compared with. It is not kept.
+	PasswordHash string
 }
 
 // SignIn is a live Session with its User and, when a client and resource were
 // asked about, what the User has approved for them.
 type SignIn struct {
 	Session Session
-	User    User   // without PasswordHash and Groups
+	User    User   // without PasswordHash
 	Grant   *Grant // nil: nothing approved
 }
 
 // SessionStore keeps Sessions.
 type SessionStore interface {
-	// CreateSession inserts s if its User is enabled at that moment, else
-	// ErrNotFound.
+	// CreateSession inserts s if its User is enabled at that moment and has the
+	// password that s names, else ErrNotFound.
 	CreateSession(ctx context.Context, s *Session, event AuditEvent) error
 	// SignIn returns the live session of an enabled user by the hash of its
 	// token, as of now, in one statement; it also moves LastSeenAt forward when
 	// SessionTouch has passed. clientID and resourceID (opaque ids) may be empty:
 	// then Grant is nil. ErrNotFound.
 	SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*SignIn, error)
+	// UserSessions lists the User's live sessions by ID, without TokenHash.
+	UserSessions(ctx context.Context, userID string, now time.Time, page Page) ([]*Session, error)
 	// DeleteSession ends the session. ErrNotFound.
 	DeleteSession(ctx context.Context, id string, event AuditEvent) error
 }

@@ -19,6 +19,7 @@ type Store interface {
 	ResourceStore
 	UserStore
 	SessionStore
+	UserLinkStore
 	GrantStore
 	AuthorizationCodeStore
 	PushedRequestStore
@@ -30,28 +31,33 @@ type Store interface {
 	GroupStore
 	IdempotencyKeyStore
 	AuditEventStore
+	AuditSealStore
+	RestoreStore
 	InitialAccessTokenStore
 	RegistrationPolicyStore
+	PolicyStore
 	RegistrationRequestStore
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
-	// local one). Every change to a Client, Resource, SigningKey or
-	// RegistrationPolicy, and every decision on a RegistrationRequest, moves the
+	// local one). Every change to a Client, Resource, SigningKey,
+	// Policy or RegistrationPolicy, and every decision on a RegistrationRequest, moves the
 	// version on, in the same transaction. Creating a Client does not: nobody
 	// caches that a client is absent.
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
 	// codes past CodeRetention, pushed requests past PushedRequestGrace, expired
 	// DeviceAuthorizations (redeemed ones past DeviceRetention), Families, Sessions,
-	// revoked access tokens and IdempotencyKeys, and enabled Clients without a Grant
+	// UserLinks, revoked access tokens and IdempotencyKeys, and enabled Clients without a Grant
 	// that described themselves: dynamic ones that never had one once they are older
 	// than unusedClientLifetime, counted from their last registration, those that
 	// had one also not before ClientIdle, none for which a RegistrationRequest waits
-	// or was allowed within RequestLifetime, and metadata_document ones whose
+	// or was allowed within RequestLifetime and none that a Policy names, and metadata_document ones whose
 	// document was fetched UnusedDocument ago; then RegistrationRequests that have
 	// waited for RequestLifetime or whose dynamic Client is gone. It returns how many
 	// rows it deleted.
 	Sweep(ctx context.Context, now time.Time, unusedClientLifetime time.Duration, limit int) (int, error)
+	// Pool tells how busy the Store is. It asks the database nothing.
+	Pool() Pool
 	// Close releases the database.
 	Close() error
 }

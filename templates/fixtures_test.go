@@ -36,7 +36,7 @@ func fixtures() []fixture {
 	ask := func(p templates.AskPage) func(*templates.Set, io.Writer) error {
 		return func(s *templates.Set, w io.Writer) error { return s.Ask(w, p) }
 	}
-	return []fixture{
+	return append(accountFixtures(), []fixture{
 		{"login", login(templates.LoginPage{Action: authorizeAs("/login")})},
 		{"login_for_client", login(templates.LoginPage{
 			Base: templates.Base{Root: "/auth"}, Action: authorizeAs("/auth/login"),
@@ -53,6 +53,16 @@ func fixtures() []fixture {
 		{"consent_verified", consent(consentVerified())},
 		{"consent_unverified", consent(consentUnverified())},
 		{"consent_known", consent(consentKnown())},
+		{"consent_policy", consent(func() templates.ConsentPage {
+			p := consentUnverified()
+			p.Client.Trusted = true
+			p.Policies = []string{"Everyone may approve every MCP server", `Interns “read”, & <b>write</b>`}
+			p.Withheld = []string{"notes:purge", "notes:<script>"}
+			for i, risk := range []string{"read", "write", "destructive"} {
+				p.Scopes[i].Risk = risk
+			}
+			return p
+		}())},
 		{"consent_known_loopback", consent(func() templates.ConsentPage {
 			p := consentLoopback()
 			p.Client.Host, p.Client.Known, p.Client.Source = "claude.ai", "Claude Code", "metadata_document"
@@ -101,13 +111,7 @@ func fixtures() []fixture {
 		{"logout", func(s *templates.Set, w io.Writer) error {
 			return s.Logout(w, templates.LogoutPage{Base: templates.Base{Root: "/auth"}, Action: "/auth/logout", Account: alice})
 		}},
-		{"account", func(s *templates.Set, w io.Writer) error {
-			return s.Account(w, templates.AccountPage{Account: alice, LogoutAction: "/logout"})
-		}},
-		{"account_notice", func(s *templates.Set, w io.Writer) error {
-			return s.Account(w, templates.AccountPage{Account: templates.Account{Username: "demo"}, LogoutAction: "/logout", Notice: "You are signed in."})
-		}},
-	}
+	}...)
 }
 
 var alice = templates.Account{Name: "Alice", Username: "alice"}

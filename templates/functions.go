@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // What the templates call. A string that others chose goes through one of
@@ -20,6 +21,8 @@ var functions = template.FuncMap{
 	"initial":  initial,
 	"language": func(s string) string { return or(s, "en") },
 	"lifetime": lifetime,
+	"moment":   func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
+	"datetime": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"link":     link,
 	"linkable": func(s string) bool { _, err := link(s); return err == nil },
 	"ours":     ours,

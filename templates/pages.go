@@ -44,6 +44,8 @@ type ConsentPage struct {
 	Client              ConsentClient
 	Resource            ConsentResource
 	Scopes              []ConsentScope
+	Policies            []string // names of the policies that let the person allow these
+	Withheld            []string // names of scopes that no policy lets them allow
 	Account             Account
 	RefreshLifetimeDays int    // the longest the approval can last unasked; 0 without a refresh token
 	SwitchAccountURL    string // relative URL, "" for none
@@ -59,6 +61,7 @@ type ConsentClient struct {
 	Loopback     bool   // the answer goes to a program on this computer
 	Device       bool   // the answer goes to the device that asked
 	Verified     bool   // registered by an admin
+	Trusted      bool   // describes itself, from where the administrators trust
 	Known        string // the title of the profile that knows where it comes from, "" for none
 	Source       string // "registered", "dynamic" or "metadata_document"
 }
@@ -75,7 +78,8 @@ type ConsentScope struct {
 	Name        string
 	Description string
 	Tools       []string
-	Approved    bool // allowed before
+	Risk        string // "read", "write" or "destructive"; "" for unknown
+	Approved    bool   // allowed before
 	Checked     bool
 }
 
@@ -169,15 +173,3 @@ type LogoutPage struct {
 // Logout writes the sign-out page. It returns ErrUnsafeURL when Action leaves
 // this server.
 func (s *Set) Logout(w io.Writer, p LogoutPage) error { return s.render(w, "logout.html", p) }
-
-// An AccountPage says who is signed in and offers to sign out.
-type AccountPage struct {
-	Base
-	Account      Account
-	LogoutAction string // relative URL that takes a POST
-	Notice       string // what has just happened, "" for none
-}
-
-// Account writes the account page. It returns ErrUnsafeURL when LogoutAction
-// leaves this server.
-func (s *Set) Account(w io.Writer, p AccountPage) error { return s.render(w, "account.html", p) }

@@ -54,6 +54,10 @@ var (
 		"logout.html":      LogoutPage{},
 		"account.html":     AccountPage{},
 		"ask.html":         AskPage{},
+		"revoke.html":      RevokePage{},
+		"password.html":    PasswordPage{},
+		"activity.html":    ActivityPage{},
+		"link.html":        LinkPage{},
 	}
 )
 

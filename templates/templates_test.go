@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -140,6 +141,7 @@ const hostile = "\u202eevil\u2066\u200b\x00\x1b\u0085\ufeff<script>alert(1)</scr
 func TestHostileStrings(t *testing.T) {
 	set := newSet(t)
 	consent := templates.ConsentPage{Scopes: []templates.ConsentScope{{Tools: []string{""}}, {Approved: true, Tools: make([]string, 20)}}}
+	account := templates.AccountPage{Applications: []templates.Application{{Scopes: make([]templates.ConsentScope, 6)}}, Sessions: make([]templates.AccountSession, 2)}
 	pages := map[string]struct {
 		page   any
 		render func(any, *bytes.Buffer) error
@@ -150,7 +152,16 @@ func TestHostileStrings(t *testing.T) {
 		"continue": {&templates.ContinuePage{URL: "/"}, func(p any, b *bytes.Buffer) error { return set.Continue(b, *p.(*templates.ContinuePage)) }},
 		"error":    {&templates.ErrorPage{}, func(p any, b *bytes.Buffer) error { return set.Error(b, *p.(*templates.ErrorPage)) }},
 		"logout":   {&templates.LogoutPage{}, func(p any, b *bytes.Buffer) error { return set.Logout(b, *p.(*templates.LogoutPage)) }},
-		"account":  {&templates.AccountPage{}, func(p any, b *bytes.Buffer) error { return set.Account(b, *p.(*templates.AccountPage)) }},
+		"account":  {&account, func(p any, b *bytes.Buffer) error { return set.Account(b, *p.(*templates.AccountPage)) }},
+		"revoke": {&templates.RevokePage{Applications: make([]templates.Application, 2)}, func(p any, b *bytes.Buffer) error {
+			return set.Revoke(b, *p.(*templates.RevokePage))
+		}},
+		"password": {&templates.PasswordPage{}, func(p any, b *bytes.Buffer) error { return set.Password(b, *p.(*templates.PasswordPage)) }},
+		"activity": {&templates.ActivityPage{Events: make([]templates.Activity, 2)}, func(p any, b *bytes.Buffer) error {
+			return set.Activity(b, *p.(*templates.ActivityPage))
+		}},
+		"link":        {&templates.LinkPage{}, func(p any, b *bytes.Buffer) error { return set.Link(b, *p.(*templates.LinkPage)) }},
+		"first admin": {&templates.LinkPage{FirstAdmin: true}, func(p any, b *bytes.Buffer) error { return set.Link(b, *p.(*templates.LinkPage)) }},
 	}
 	for name, c := range pages {
 		t.Run(name, func(t *testing.T) {
@@ -178,6 +189,9 @@ func TestHostileStrings(t *testing.T) {
 
 // fill sets every string but URLs and paths, which have tests of their own.
 func fill(v reflect.Value) {
+	if _, isTime := v.Interface().(time.Time); isTime {
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
@@ -199,6 +213,16 @@ func fill(v reflect.Value) {
 	switch page := v.Addr().Interface().(type) {
 	case *templates.ConsentPage:
 		page.Approval = `"><script>`
+	case *templates.AccountPage:
+		page.Page = `"><script>`
+	case *templates.AccountSession:
+		page.ID = `"><script>`
+	case *templates.RevokePage:
+		page.Page, page.Grant = `"><script>`, `"><script>`
+	case *templates.PasswordPage:
+		page.Page = `"><script>`
+	case *templates.LinkPage:
+		page.Token = `"><script>`
 	case *templates.ConsentScope:
 		page.Name = `"><script>`
 	}
@@ -214,6 +238,9 @@ func TestFormActions(t *testing.T) {
 		"account": func(u string, b *bytes.Buffer) error {
 			return set.Account(b, templates.AccountPage{LogoutAction: u})
 		},
+		"revoke":   func(u string, b *bytes.Buffer) error { return set.Revoke(b, templates.RevokePage{Action: u}) },
+		"password": func(u string, b *bytes.Buffer) error { return set.Password(b, templates.PasswordPage{Action: u}) },
+		"link":     func(u string, b *bytes.Buffer) error { return set.Link(b, templates.LinkPage{Action: u}) },
 	}
 	kept := []string{"/login", "/a/login?x=%20+%2B&y=a:b&z=%3C", "?client_id=https://c.example/a", ""}
 	refused := []string{"https://evil.example/", "//evil.example/", `/\evil.example`, `\\evil.example`, "javascript:alert(1)", "mailto:a@b.example", "/\x00"}

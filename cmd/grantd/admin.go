@@ -101,8 +101,11 @@ func newAdmin(environ []string, cmd *cobra.Command) (*admin, error) {
 		// The key goes where the operator said, and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	caller, err := api.NewClientWithResponses(base, api.WithHTTPClient(client), api.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+	caller, err := api.NewClientWithResponses(base, api.WithHTTPClient(client), api.WithRequestEditorFn(func(ctx context.Context, r *http.Request) error {
 		r.Header.Set("Authorization", "Bearer "+key.Reveal())
+		if ctx.Value(dryRunKey{}) != nil {
+			r.URL.RawQuery = "dry_run=true"
+		}
 		return nil
 	}))
 	if err != nil {
@@ -111,6 +114,12 @@ func newAdmin(environ []string, cmd *cobra.Command) (*admin, error) {
 	asJSON, err := cmd.Flags().GetBool("json")
 	return &admin{api: caller, cmd: cmd, json: asJSON}, err
 }
+
+type dryRunKey struct{}
+
+// dryRun has the creates and changes that are sent with ctx checked and not done. What
+// cannot be tried is refused by the server.
+func dryRun(ctx context.Context) context.Context { return context.WithValue(ctx, dryRunKey{}, true) }
 
 // adminURL is the admin API's base URL and how to reach it.
 func (s *Settings) adminURL() (string, *http.Transport) {

@@ -127,7 +127,7 @@ func TestResourceCommands(t *testing.T) {
 	added := o.object("resource", "add", uri, "--name", "Notes", "--scope", "notes:read=Read your notes", "--scope", "notes:write=Change a=b",
 		"--tool", "notes:read=list,read", "--tool", "notes:read=search")
 	got, _ := json.Marshal(added["scopes"])
-	if want := `[{"description":"Read your notes","name":"notes:read","tools":["list","read","search"]},{"description":"Change a=b","name":"notes:write"}]`; string(got) != want {
+	if want := `[{"description":"Read your notes","name":"notes:read","risk":"write","tools":["list","read","search"]},{"description":"Change a=b","name":"notes:write","risk":"write"}]`; string(got) != want {
 		t.Errorf("scopes = %s, want %s", got, want)
 	}
 	wantText(t, "adding it twice", o.do(4, "resource", "add", uri+"/", "--name", "Again").stderr, "already")
@@ -172,15 +172,29 @@ func TestUserAndGroupCommands(t *testing.T) {
 	wantText(t, "a name that is taken", o.do(4, "user", "add", "Alice", "--no-password").stderr, "username")
 	wantText(t, "two faults", o.do(1, "user", "add", "eve", "--no-password", "--email", "x", "--group", "a", "--group", "a").stderr, "--email must be", "--group, number 2: is there more than once")
 
-	o.do(0, "group", "add", "admins", "alice", "bob")
-	o.do(0, "group", "remove", "staff", "alice")
-	if groups := o.do(0, "group", "list").stdout; strings.Join(strings.Fields(groups), " ") != "GROUP MEMBERS admins 2 staff 0" {
+	o.do(0, "group", "add", "admins", "--description", "Us")
+	wantText(t, "a group that is there", o.do(4, "group", "add", "admins").stderr, "a group with this name")
+	o.do(0, "group", "add-member", "admins", "alice", "bob")
+	o.do(0, "group", "add-member", "admins", "alice")
+	o.do(0, "group", "remove-member", "staff", "alice")
+	o.do(0, "group", "remove-member", "staff", "alice")
+	if groups := o.do(0, "group", "list").stdout; strings.Join(strings.Fields(groups), " ") != "GROUP MEMBERS DESCRIPTION admins 2 Us staff 0" {
 		t.Errorf("groups are\n%s", groups)
 	}
-	if members := o.items("group", "show", "admins"); len(members) != 2 {
+	if members := o.items("group", "members", "admins"); len(members) != 2 {
 		t.Errorf("members = %v", members)
 	}
-	o.do(3, "group", "add", "admins", "nobody")
+	o.do(3, "group", "add-member", "admins", "nobody")
+	o.do(3, "group", "add-member", "nobodies", "alice")
+	if set := o.object("group", "set", "admins", "--description", "", "--managed-by", "ours"); set["description"] != nil || set["managed_by"] != "ours" || set["members"] != 2.0 {
+		t.Errorf("set to %v", set)
+	}
+	wantText(t, "deleting by accident", o.do(2, "group", "delete", "admins").stderr, "--yes")
+	o.do(0, "group", "delete", "admins", "--yes")
+	o.do(3, "group", "show", "admins")
+	if groups, _ := json.Marshal(o.object("user", "show", "bob")["groups"]); string(groups) != "[]" {
+		t.Errorf("bob is left in %s", groups)
+	}
 
 	o.do(0, "user", "disable", "alice", "--yes")
 	wantText(t, "the list", o.do(0, "user", "list").stdout, "alice", "yes")
@@ -244,6 +258,39 @@ func TestGrantCommands(t *testing.T) {
 	o.do(3, "grant", "revoke", "grt_06h0q8zexdy6358154akesjgvc", "--yes")
 	o.do(2, "grant", "revoke")
 	o.do(2, "grant", "revoke", "grt_06h0q8zexdy6358154akesjgvc", "--user", "alice", "--yes")
+	o.do(2, "grant", "revoke", "--since", "yesterday", "--yes")
+	o.do(3, "grant", "revoke", "--since", "2026-01-01", "--until", "2026-01-02T08:00:00Z", "--yes")
+	o.do(3, "grant", "revoke", "--since", "7d")
+}
+
+func TestTokenCommands(t *testing.T) {
+	o := newOffice(t)
+	made := o.object("client", "add", "--name", "Import", "--grant-type", "client_credentials")
+	secret, clientID := made["client_secret"].(string), made["client_id"].(string)
+	wantText(t, "token inspect", o.do(0, "token", "inspect", secret).stdout, "client secret", clientID, "live", "yes")
+	if got := o.object("token", "inspect", secret); got["kind"] != "client_secret" || got["live"] != true {
+		t.Errorf("token inspect --json printed %v", got)
+	}
+	for _, value := range []string{"cs_unknown", "rt_x", "tok_x"} {
+		wantText(t, value, o.do(3, "token", "inspect", value).stderr, "not a token")
+		o.do(3, "token", "revoke", value, "--yes")
+	}
+	o.do(2, "token", "inspect")
+	o.do(2, "token", "revoke", secret) // nobody is there to confirm
+
+	rotated := o.object("client", "rotate-secret", clientID, "--overlap", "2d")
+	if next := rotated["client_secret"]; next == secret || next == nil {
+		t.Errorf("rotate-secret printed %v", rotated)
+	}
+	secrets := o.items("client", "secret", "list", clientID)
+	if len(secrets) != 2 || secrets[0].(map[string]any)["expires_at"] == nil || secrets[1].(map[string]any)["expires_at"] != nil {
+		t.Errorf("the secrets are %v", secrets)
+	}
+	o.do(2, "client", "rotate-secret", clientID, "--overlap", "soon")
+	wantText(t, "token revoke", o.do(0, "token", "revoke", secret, "--yes").stderr, "worthless")
+	if left := o.items("client", "secret", "list", clientID); len(left) != 1 {
+		t.Errorf("left are %v", left)
+	}
 }
 
 // The SQLite file has one user at a time: people have asked before the server starts
@@ -483,4 +530,22 @@ func TestCompletion(t *testing.T) {
 	if r := run(t, nil, "__complete", "user", "show", ""); r.code != 0 || strings.Contains(r.stderr, "admin-key") {
 		t.Errorf("without a server: code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
+}
+
+func TestUserLinkCommands(t *testing.T) {
+	o := newOffice(t)
+	o.do(0, "user", "add", "alice", "--email", "alice@example.com", "--no-password")
+	invited := o.do(0, "user", "invite", "alice")
+	wantText(t, "user invite", invited.stdout, "alice", "/account/link?token=ult_", "expires_at")
+	wantText(t, "user invite", invited.stderr, "shown this once")
+	made := o.object("user", "reset-password", "alice", "--expires-in", "1h")
+	if link, _ := made["url"].(string); made["purpose"] != "password_reset" || !strings.Contains(link, "?token=ult_") {
+		t.Errorf("made %v", made)
+	}
+	wantText(t, "mail without a mail server", o.do(1, "user", "invite", "alice", "--mail").stderr, "--mail", "--smtp-url")
+	o.do(2, "user", "invite", "alice", "--expires-in", "soon")
+	wantText(t, "too long", o.do(1, "user", "invite", "alice", "--expires-in", "31d").stderr, "--expires-in")
+	o.do(3, "user", "invite", "nobody")
+	o.do(0, "user", "disable", "alice", "--yes")
+	wantText(t, "a disabled user", o.do(4, "user", "reset-password", "alice").stderr, "disabled")
 }

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"grantd/api"
-	"grantd/storage"
 )
 
 // followInterval is how often --follow looks for new events.
@@ -32,31 +31,50 @@ With --json each event is one line.
 	flags := list.Flags()
 	f := &auditFilter{}
 	flags.StringVar(&f.since, "since", "1d", "how far to look back (36h, 7d) or from when on (2026-01-31, or with a time: 2026-01-31T08:00:00Z)")
+	flags.StringVar(&f.until, "until", "", "until when, written as for --since (default: now)")
 	flags.StringVar(&f.actor, "actor", "", "only acts of this actor, as user:ID, client:CLIENT_ID, admin:KEY or system, or of all that begin so")
 	flags.StringVar(&f.action, "action", "", "only this kind of act, as grant.revoked, or all that begin so, as grant")
 	flags.StringVar(&f.target, "target", "", "only acts on the thing with this id")
+	flags.BoolVar(&f.newest, "newest", false, "the newest first")
+	flags.IntVar(&f.limit, "limit", 0, "how many at most (default: all)")
 	flags.BoolVar(&f.follow, "follow", false, "go on with new events until interrupted")
+	list.MarkFlagsMutuallyExclusive("newest", "follow")
+	list.MarkFlagsMutuallyExclusive("limit", "follow")
 	adminCommand(environ, list, f.run)
-	return adminGroup("audit", "See what happened", list)
+	return adminGroup("audit", "See what happened", list,
+		newAuditExportCommand(environ), newAuditHeadCommand(environ), newAuditVerifyCommand(environ), newAuditAccessCommand(environ))
 }
 
 type auditFilter struct {
-	since, actor, action, target string
-	follow                       bool
+	since, until, actor, action, target string
+	newest, follow                      bool
+	limit                               int
 }
 
 func (f *auditFilter) run(ctx context.Context, a *admin, _ []string) error {
-	from, err := parseSince(f.since, time.Now())
+	now := time.Now()
+	from, err := timeFlag("--since", f.since, now)
 	if err != nil {
-		return wrongUsage("--since %s is no time; write it as 36h, 7d, 2026-01-31 or 2026-01-31T08:00:00Z", printable(f.since))
+		return err
 	}
-	cursor := firstEventID(from)
+	params := api.ListAuditEventsParams{Actor: f.actor, Action: f.action, Target: f.target, Since: &from}
+	if f.until != "" {
+		until, err := timeFlag("--until", f.until, now)
+		if err != nil {
+			return err
+		}
+		params.Until = &until
+	}
+	if f.newest {
+		params.Order = "newest"
+	}
+	cursor := ""
 	for first := true; ; first = false {
-		events, err := all(0, func(page string) ([]api.AuditEvent, string, error) {
-			if page == "" {
-				page = cursor
+		events, err := all(f.limit, func(page string) ([]api.AuditEvent, string, error) {
+			if params.Cursor = page; page == "" {
+				params.Cursor = cursor
 			}
-			return listAuditEvents(ctx, a, page)
+			return listAuditEvents(ctx, a, params)
 		})
 		if ctx.Err() != nil && f.follow {
 			return nil // interrupted, which is how it ends
@@ -67,7 +85,6 @@ func (f *auditFilter) run(ctx context.Context, a *admin, _ []string) error {
 		if len(events) > 0 {
 			cursor = events[len(events)-1].ID
 		}
-		events = slices.DeleteFunc(events, func(e api.AuditEvent) bool { return !f.wants(e) })
 		if err := printEvents(a, events, first); err != nil {
 			return err
 		}
@@ -82,8 +99,13 @@ func (f *auditFilter) run(ctx context.Context, a *admin, _ []string) error {
 	}
 }
 
-func (f *auditFilter) wants(e api.AuditEvent) bool {
-	return strings.HasPrefix(e.Actor, f.actor) && strings.HasPrefix(e.Action, f.action) && (f.target == "" || e.Target == f.target)
+// timeFlag reads a flag that is a time, or how long ago it was.
+func timeFlag(flag, text string, now time.Time) (time.Time, error) {
+	at, err := parseSince(text, now)
+	if err != nil {
+		return at, wrongUsage("%s %s is no time; write it as 36h, 7d, 2026-01-31 or 2026-01-31T08:00:00Z", flag, printable(text))
+	}
+	return at, nil
 }
 
 // parseSince reads a time, or how long ago it was.
@@ -97,32 +119,30 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	return time.Parse(time.RFC3339, text)
 }
 
-// firstEventID is smaller than the id of any event from that time on: ids begin
-// with the milliseconds of their making (RFC 9562 §5.7).
-func firstEventID(at time.Time) string {
-	var id [16]byte
-	binary.BigEndian.PutUint64(id[:8], uint64(max(0, at.UnixMilli()))<<16)
-	return storage.IDFromBytes(storage.PrefixAuditEvent, id)
-}
-
-func listAuditEvents(ctx context.Context, a *admin, cursor string) ([]api.AuditEvent, string, error) {
-	got, err := a.api.ListAuditEventsWithResponse(ctx, &api.ListAuditEventsParams{Cursor: cursor, Limit: page(pageSize)})
+func listAuditEvents(ctx context.Context, a *admin, params api.ListAuditEventsParams) ([]api.AuditEvent, string, error) {
+	params.Limit = page(pageSize)
+	got, err := a.api.ListAuditEventsWithResponse(ctx, &params)
 	if err := a.check(got, err); err != nil {
 		return nil, "", err
 	}
 	return got.JSON200.Items, got.JSON200.NextCursor, nil
 }
 
+// writeLines writes each event as a line of JSON.
+func writeLines(w io.Writer, events []api.AuditEvent) error {
+	lines := json.NewEncoder(w)
+	lines.SetEscapeHTML(false)
+	for _, e := range events {
+		if err := lines.Encode(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func printEvents(a *admin, events []api.AuditEvent, first bool) error {
 	if a.json {
-		lines := json.NewEncoder(a.cmd.OutOrStdout())
-		lines.SetEscapeHTML(false)
-		for _, e := range events {
-			if err := lines.Encode(e); err != nil {
-				return err
-			}
-		}
-		return nil
+		return writeLines(a.cmd.OutOrStdout(), events)
 	}
 	if len(events) == 0 {
 		if first {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -29,6 +31,7 @@ var clients = &noun[api.Client]{
 		{"contact", "contacts", listField, "an `address` of those responsible for it"},
 		{"jwks-uri", "jwks_uri", textField, "where its public keys are, for private_key_jwt; jwks itself goes into --file"},
 		{"signing-alg", "token_endpoint_auth_signing_alg", textField, "the one algorithm of its assertions: ES256, EdDSA, PS256 or RS256"},
+		managedBy,
 	},
 	example: `  grantd client add --name Desk --redirect-uri http://127.0.0.1/callback --auth none
   grantd client add --name "Nightly import" --grant-type client_credentials --scope files:read`,
@@ -39,6 +42,12 @@ var clients = &noun[api.Client]{
 		{"AUTH", func(c api.Client) string { return c.TokenEndpointAuthMethod }, short},
 		{"DISABLED", func(c api.Client) string { return yes(c.Disabled) }, short},
 		{"CREATED", func(c api.Client) string { return minute(c.CreatedAt) }, short},
+		{"LAST USED", func(c api.Client) string {
+			if c.LastUsedAt == nil {
+				return ""
+			}
+			return c.LastUsedAt.UTC().Format(time.DateOnly)
+		}, short},
 	},
 	list: func(ctx context.Context, a *admin, cursor string) ([]api.Client, string, error) {
 		got, err := a.api.ListClientsWithResponse(ctx, &api.ListClientsParams{Cursor: cursor, Limit: page(pageSize)})
@@ -101,8 +110,10 @@ var clients = &noun[api.Client]{
 			{"contacts", strings.Join(c.Contacts, ", ")},
 			{"software_id", c.SoftwareID},
 			{"software_version", c.SoftwareVersion},
+			{"managed_by", c.ManagedBy},
 			{"created_at", second(&c.CreatedAt)},
 			{"updated_at", second(&c.UpdatedAt)},
+			{"last_used_at", second(c.LastUsedAt)},
 		}
 	},
 	added: func(a *admin, made api.Client) {
@@ -120,8 +131,47 @@ func newClientCommand(environ []string) *cobra.Command {
 	commands := append(clients.commands(environ),
 		clients.disableCommand(environ, true, "Stop a client: everything it was granted ends now", "Everything it was granted ends now, and stays ended."),
 		clients.disableCommand(environ, false, "Let a disabled client work again; people must approve it anew", ""),
+		newRotateSecretCommand(environ),
 		newClientSecretCommand(environ))
 	return adminGroup("client", "Manage clients: the programs that ask for tokens", commands...)
+}
+
+func newRotateSecretCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rotate-secret",
+		Short: "Make a new secret; the old ones go on working for a while",
+		Long: `Make a new secret, shown this once. The client's other secrets go on working for --overlap
+and then expire by themselves. If one was stolen, --overlap 0 ends them within a second.
+
+` + exitCodes,
+		Example: `  grantd client rotate-secret cl_06h0q8zexdy39fwxc4qda8n39g --overlap 24h`,
+	}
+	overlap := cmd.Flags().String("overlap", "24h", "how long the other secrets go on working, as 36h or 7d; 0: not at all")
+	return clients.one(environ, cmd, func(ctx context.Context, a *admin, c *api.Client, _ string) error {
+		until, err := parseDays(*overlap)
+		if err != nil || until < 0 {
+			return wrongUsage("--overlap %s is no time; write it as 36h, 7d or 0", printable(*overlap))
+		}
+		seconds := int(until / time.Second)
+		got, err := a.api.RotateClientSecretWithResponse(ctx, c.ID, &api.RotateClientSecretParams{IdempotencyKey: uuid.NewString()},
+			api.SecretRotation{Overlap: &seconds})
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		err = printSecret(a, got.JSON201)
+		a.say("\nThe secret is shown this once: keep it now. The others expire after %s.", *overlap)
+		return err
+	})
+}
+
+// printSecret shows a secret that was just made.
+func printSecret(a *admin, made *api.NewClientSecret) error {
+	if a.json {
+		return printObject(a, made)
+	}
+	return writeProperties(a.cmd.OutOrStdout(), []property{
+		{"id", made.ID}, {"client_secret", made.ClientSecret}, {"fingerprint", made.Fingerprint}, {"created_at", second(&made.CreatedAt)},
+	})
 }
 
 func newClientSecretCommand(environ []string) *cobra.Command {
@@ -133,25 +183,28 @@ func newClientSecretCommand(environ []string) *cobra.Command {
 			}
 			return printList(a, got.JSON200.Items, []column[api.ClientSecret]{
 				{"SECRET", func(s api.ClientSecret) string { return s.ID }, whole},
+				{"FINGERPRINT", func(s api.ClientSecret) string { return s.Fingerprint }, whole},
 				{"CREATED", func(s api.ClientSecret) string { return minute(s.CreatedAt) }, short},
 				{"EXPIRES", func(s api.ClientSecret) string { return second(s.ExpiresAt) }, short},
 			}, "The client has no secret.")
 		})
 
-	add := clients.one(environ, &cobra.Command{Use: "add", Short: "Make another secret; the ones it has stay valid"},
+	add := clients.one(environ, newClientSecretAdd(),
 		func(ctx context.Context, a *admin, c *api.Client, _ string) error {
-			got, err := a.api.CreateClientSecretWithResponse(ctx, c.ID, &api.CreateClientSecretParams{IdempotencyKey: uuid.NewString()})
+			chosen, err := a.chosenSecret()
+			if err != nil {
+				return err
+			}
+			got, err := a.api.CreateClientSecretWithResponse(ctx, c.ID, &api.CreateClientSecretParams{IdempotencyKey: uuid.NewString()},
+				api.ClientSecretFields{ClientSecret: chosen})
 			if err := a.check(got, err); err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(got.Body)
+			err = printSecret(a, got.JSON201)
+			if got.JSON201.ClientSecret != "" {
+				a.say("\nThe secret is shown this once: keep it now.")
 			}
-			made := got.JSON201
-			err = writeProperties(a.cmd.OutOrStdout(), []property{
-				{"id", made.ID}, {"client_secret", made.ClientSecret}, {"created_at", second(&made.CreatedAt)},
-			})
-			a.say("\nThe secret is shown this once: keep it now. When the client uses it, delete the old one:\n"+
+			a.say("\nWhen the client uses it, delete the old one:\n"+
 				"grantd client secret list %[1]s; grantd client secret delete %[1]s SECRET", c.ClientID)
 			return err
 		})
@@ -175,5 +228,34 @@ func newClientSecretCommand(environ []string) *cobra.Command {
 		a.say("The secret is deleted.")
 		return nil
 	})
-	return group(&cobra.Command{Use: "secret", Short: "Rotate a client's secret"}, list, add, remove)
+	generate := &cobra.Command{
+		Use: "generate", Short: "Print a secret for a client that \"grantd apply\" or --secret-file will give it", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			secret, _ := storage.NewSecret(storage.SecretPrefixClient)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), secret)
+			return err
+		},
+	}
+	return group(&cobra.Command{Use: "secret", Short: "Rotate a client's secret"}, list, add, remove, generate)
+}
+
+const secretFileFlag = "secret-file"
+
+func newClientSecretAdd() *cobra.Command {
+	cmd := &cobra.Command{Use: "add", Short: "Give a client another secret; the ones it has stay valid"}
+	cmd.Flags().String(secretFileFlag, "", "`file` with a secret made by \"grantd client secret generate\" (otherwise the server makes one and shows it)")
+	return cmd
+}
+
+// chosenSecret is what --secret-file names, or empty.
+func (a *admin) chosenSecret() (string, error) {
+	file, err := a.cmd.Flags().GetString(secretFileFlag)
+	if err != nil || file == "" {
+		return "", err
+	}
+	text, fault := readSecretFile(file)
+	if fault != nil {
+		return "", Faults{{Where: "--" + secretFileFlag, Problem: fault.Problem, Mend: fault.Mend}}
+	}
+	return text, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,11 @@ const (
 	wordsField            // given several times, sent as one text with spaces between
 	listField             // given several times
 	scopesField           // NAME=SENTENCE, given several times
+	boolField             // true when given, or =false
 )
+
+// managedBy is the field of all nouns that "grantd apply" keeps.
+var managedBy = field{"managed-by", "managed_by", textField, "the set of files that keeps it (see \"grantd apply --help\"); \"\" sets it free"}
 
 const fileFlag = "file"
 
@@ -43,11 +48,14 @@ func addFields(cmd *cobra.Command, fields []field) {
 			flags.String(f.flag, "", f.usage)
 		case numberField:
 			flags.Int(f.flag, 0, f.usage)
+		case boolField:
+			flags.Bool(f.flag, false, f.usage)
 		default:
 			flags.StringArray(f.flag, nil, f.usage+" (may be given several times)")
 		}
 		if f.kind == scopesField {
 			flags.StringArray("tool", nil, "`SCOPE=TOOL`: an MCP tool that a --scope unlocks (may be given several times)")
+			flags.StringArray("risk", nil, "`SCOPE=RISK`: read, write (the default) or destructive, of a --scope (may be given several times)")
 		}
 	}
 	flags.StringP(fileFlag, "f", "", "JSON `file` with any fields of the API; - is standard input; flags win over it")
@@ -72,6 +80,8 @@ func (a *admin) body(change bool) (map[string]any, error) {
 			value, err = flags.GetString(f.flag)
 		case numberField:
 			value, err = flags.GetInt(f.flag)
+		case boolField:
+			value, err = flags.GetBool(f.flag)
 		case wordsField:
 			var words []string
 			words, err = flags.GetStringArray(f.flag)
@@ -89,8 +99,10 @@ func (a *admin) body(change bool) (map[string]any, error) {
 		}
 		body[f.name] = value
 	}
-	if flags.Changed("tool") && !flags.Changed("scope") {
-		return nil, wrongUsage("--tool belongs to a --scope, and there is none")
+	for _, flag := range []string{"tool", "risk"} {
+		if flags.Changed(flag) && !flags.Changed("scope") {
+			return nil, wrongUsage("--%s belongs to a --scope, and there is none", flag)
+		}
 	}
 	return body, nil
 }
@@ -127,13 +139,10 @@ func (a *admin) list(flag string) ([]string, error) {
 	return values, err
 }
 
-// scopes reads --scope NAME=SENTENCE with the --tool SCOPE=TOOL of each.
+// scopes reads --scope NAME=SENTENCE with the --tool SCOPE=TOOL and the --risk
+// SCOPE=RISK of each.
 func (a *admin) scopes(flag string) ([]api.Scope, error) {
 	given, err := a.list(flag)
-	if err != nil {
-		return nil, err
-	}
-	tools, err := a.cmd.Flags().GetStringArray("tool")
 	if err != nil {
 		return nil, err
 	}
@@ -141,22 +150,33 @@ func (a *admin) scopes(flag string) ([]api.Scope, error) {
 	for i, text := range given {
 		scopes[i].Name, scopes[i].Description, _ = strings.Cut(text, "=")
 	}
-	for _, text := range tools {
-		name, names, ok := strings.Cut(text, "=")
-		if !ok {
-			return nil, wrongUsage("--tool %s: write SCOPE=TOOL, as notes:read=list_notes", text)
-		}
-		found := false
-		for i := range scopes {
-			if scopes[i].Name == name {
-				scopes[i].Tools, found = append(scopes[i].Tools, strings.Split(names, ",")...), true
-			}
-		}
-		if !found {
-			return nil, wrongUsage("--tool %s: there is no --scope %s", text, name)
-		}
+	err = a.ofScopes(scopes, "tool", "notes:read=list_notes", func(s *api.Scope, names string) {
+		s.Tools = append(s.Tools, strings.Split(names, ",")...)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return scopes, nil
+	return scopes, a.ofScopes(scopes, "risk", "notes:delete=destructive", func(s *api.Scope, risk string) { s.Risk = risk })
+}
+
+// ofScopes reads a flag that says SCOPE=VALUE, as in the example.
+func (a *admin) ofScopes(scopes []api.Scope, flag, example string, set func(s *api.Scope, value string)) error {
+	given, err := a.cmd.Flags().GetStringArray(flag)
+	if err != nil {
+		return err
+	}
+	for _, text := range given {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return wrongUsage("--%s %s: write SCOPE=%s, as %s", flag, text, strings.ToUpper(flag), example)
+		}
+		i := slices.IndexFunc(scopes, func(s api.Scope) bool { return s.Name == name })
+		if i < 0 {
+			return wrongUsage("--%s %s: there is no --scope %s", flag, text, name)
+		}
+		set(&scopes[i], value)
+	}
+	return nil
 }
 
 // encode is body as a request has it.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"grantd/api"
+	"grantd/storage"
 )
 
 func newGrantCommand(environ []string) *cobra.Command {
@@ -15,7 +17,11 @@ func newGrantCommand(environ []string) *cobra.Command {
 	addGrantFilters(environ, list)
 	limit := list.Flags().Int("limit", 0, "how many at most (default: all)")
 	adminCommand(environ, list, func(ctx context.Context, a *admin, _ []string) error {
-		grants, err := selectGrants(ctx, a, *limit)
+		params, _, err := grantFilter(ctx, a)
+		if err != nil {
+			return err
+		}
+		grants, err := selectGrants(ctx, a, params, *limit)
 		if err != nil {
 			return err
 		}
@@ -24,9 +30,9 @@ func newGrantCommand(environ []string) *cobra.Command {
 
 	revoke := &cobra.Command{
 		Use:   "revoke [GRANT...]",
-		Short: "Revoke grants, by id or all those of a user, client or resource",
-		Long: `Revoke grants: by id, or all those that --user, --client and --resource leave
-together. The clients' refresh tokens end at once, introspection reports their access
+		Short: "Revoke grants, by id or all those of a user, client, resource or time",
+		Long: `Revoke grants: by id, or all those that --user, --client, --resource, --since and --until
+leave together. The clients' refresh tokens end at once, introspection reports their access
 tokens as inactive, and people must approve again.
 
 ` + exitCodes,
@@ -38,12 +44,20 @@ tokens as inactive, and people must approve again.
 }
 
 func addGrantFilters(environ []string, cmd *cobra.Command) {
-	cmd.Flags().String("user", "", "only those of this user (id or username)")
-	cmd.Flags().String("client", "", "only those for this client (id or client_id)")
-	cmd.Flags().String("resource", "", "only those at this resource (id or URI)")
+	addReferences(environ, cmd, map[string]string{
+		"user": "only those of this user (id or username)", "client": "only those for this client (id or client_id)",
+		"resource": "only those at this resource (id or URI)",
+	})
+	cmd.Flags().String("since", "", "only those last approved from then on (2026-01-31, or with a time: 2026-01-31T08:00:00Z), or so long ago at most (36h, 7d)")
+	cmd.Flags().String("until", "", "only those last approved before then, written as for --since")
+}
+
+// addReferences adds the flags that grantFilter reads, with what they are for.
+func addReferences(environ []string, cmd *cobra.Command, usage map[string]string) {
 	for flag, complete := range map[string]cobra.CompletionFunc{
 		"user": users.complete(environ), "client": clients.complete(environ), "resource": resources.complete(environ),
 	} {
+		cmd.Flags().String(flag, "", usage[flag])
 		// It fails for a flag that does not exist.
 		_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 			return complete(cmd, nil, typed)
@@ -53,6 +67,13 @@ func addGrantFilters(environ []string, cmd *cobra.Command) {
 
 // grantFilter is what the filters that were given name.
 func grantFilter(ctx context.Context, a *admin) (params api.ListGrantsParams, given bool, err error) {
+	return grantFilterBy(ctx, a, idOf[api.User], idOf[api.Client], idOf[api.Resource])
+}
+
+// resolver finds the id that a reference means.
+type resolver[T any] func(ctx context.Context, a *admin, n *noun[T], reference string) (string, error)
+
+func grantFilterBy(ctx context.Context, a *admin, user resolver[api.User], client resolver[api.Client], resource resolver[api.Resource]) (params api.ListGrantsParams, given bool, err error) {
 	read := func(flag string, resolve func(reference string) (string, error), into *string) {
 		reference, _ := a.cmd.Flags().GetString(flag)
 		if err != nil || !a.cmd.Flags().Changed(flag) {
@@ -61,9 +82,20 @@ func grantFilter(ctx context.Context, a *admin) (params api.ListGrantsParams, gi
 		given = true
 		*into, err = resolve(reference)
 	}
-	read("user", func(r string) (string, error) { return idOf(ctx, a, users, r) }, &params.UserID)
-	read("client", func(r string) (string, error) { return idOf(ctx, a, clients, r) }, &params.ClientID)
-	read("resource", func(r string) (string, error) { return idOf(ctx, a, resources, r) }, &params.ResourceID)
+	read("user", func(r string) (string, error) { return user(ctx, a, users, r) }, &params.UserID)
+	read("client", func(r string) (string, error) { return client(ctx, a, clients, r) }, &params.ClientID)
+	read("resource", func(r string) (string, error) { return resource(ctx, a, resources, r) }, &params.ResourceID)
+	for flag, into := range map[string]**time.Time{"since": &params.Since, "until": &params.Until} {
+		text, _ := a.cmd.Flags().GetString(flag)
+		if err != nil || !a.cmd.Flags().Changed(flag) {
+			continue
+		}
+		at, parseErr := parseSince(text, time.Now())
+		if parseErr != nil {
+			return params, given, wrongUsage("--%s %s is no time; write it as 36h, 7d, 2026-01-31 or 2026-01-31T08:00:00Z", flag, printable(text))
+		}
+		given, *into = true, &at
+	}
 	return params, given, err
 }
 
@@ -75,11 +107,15 @@ func idOf[T any](ctx context.Context, a *admin, n *noun[T], reference string) (s
 	return n.id(*thing), nil
 }
 
-func selectGrants(ctx context.Context, a *admin, limit int) ([]api.Grant, error) {
-	params, _, err := grantFilter(ctx, a)
-	if err != nil {
-		return nil, err
+// pastIDOf is idOf for a thing that may be gone: an id stays as it is.
+func pastIDOf[T any](ctx context.Context, a *admin, n *noun[T], reference string) (string, error) {
+	if _, err := storage.IDBytes(n.prefix, reference); err == nil {
+		return reference, nil
 	}
+	return idOf(ctx, a, n, reference)
+}
+
+func selectGrants(ctx context.Context, a *admin, params api.ListGrantsParams, limit int) ([]api.Grant, error) {
 	return all(limit, func(cursor string) ([]api.Grant, string, error) {
 		params.Cursor, params.Limit = cursor, page(pageSize)
 		got, err := a.api.ListGrantsWithResponse(ctx, &params)
@@ -123,42 +159,22 @@ func nameOf[T any](ctx context.Context, a *admin, n *noun[T], id string, names m
 }
 
 func revokeGrants(ctx context.Context, a *admin, ids []string) error {
-	_, filtered, err := grantFilter(ctx, a)
+	filter, filtered, err := grantFilter(ctx, a)
 	switch {
 	case err != nil:
 		return err
 	case filtered == (len(ids) > 0):
-		return wrongUsage("give either the ids of grants, or at least one of --user, --client and --resource")
+		return wrongUsage("give either the ids of grants, or at least one of --user, --client, --resource, --since and --until")
+	case filtered:
+		return revokeSelected(ctx, a, filter)
 	}
-	question := fmt.Sprintf("Revoke %s?", grantCount(len(ids)))
-	if filtered {
-		grants, err := selectGrants(ctx, a, 0)
-		if err != nil {
-			return err
-		}
-		if len(grants) == 0 {
-			return &exitError{exitNotFound, fmt.Errorf("there is no such grant; nothing was revoked")}
-		}
-		if yes, _ := a.cmd.Flags().GetBool("yes"); !yes && !a.json {
-			if err := printGrants(ctx, a, grants, ""); err != nil {
-				return err
-			}
-		}
-		for _, g := range grants {
-			ids = append(ids, g.ID)
-		}
-		question = fmt.Sprintf("Revoke %s?", grantCount(len(ids)))
-	}
-	if err := a.confirm("%s The clients must ask the people again.", question); err != nil {
+	if err := a.confirm("Revoke %s? The clients must ask the people again.", grantCount(len(ids))); err != nil {
 		return err
 	}
 	revoked := []string{}
 	for _, id := range ids {
 		err := a.check(a.api.RevokeGrantWithResponse(ctx, id))
 		if exitCodeOf(err) == exitNotFound {
-			if filtered {
-				continue // revoked by somebody else since it was listed
-			}
 			err = &exitError{exitNotFound, fmt.Errorf("there is no grant %s (%s revoked before it)", printable(id), grantCount(len(revoked)))}
 		}
 		if err != nil {
@@ -166,6 +182,42 @@ func revokeGrants(ctx context.Context, a *admin, ids []string) error {
 		}
 		revoked = append(revoked, id)
 	}
+	return sayRevoked(a, revoked)
+}
+
+// revokeSelected revokes what the filters leave. Whoever confirms has seen it; with
+// --yes nobody looks, and the server finds it.
+func revokeSelected(ctx context.Context, a *admin, filter api.ListGrantsParams) error {
+	if yes, _ := a.cmd.Flags().GetBool("yes"); !yes && !a.json {
+		grants, err := selectGrants(ctx, a, filter, 0)
+		if err != nil {
+			return err
+		}
+		if len(grants) > 0 {
+			if err := printGrants(ctx, a, grants, ""); err != nil {
+				return err
+			}
+			if err := a.confirm("Revoke %s? The clients must ask the people again.", grantCount(len(grants))); err != nil {
+				return err
+			}
+		}
+	}
+	body := api.GrantSelection{UserID: filter.UserID, ClientID: filter.ClientID, ResourceID: filter.ResourceID, Since: filter.Since, Until: filter.Until}
+	revoked := []string{}
+	for more := true; more; {
+		got, err := a.api.RevokeGrantsWithResponse(ctx, body)
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		revoked, more = append(revoked, got.JSON200.Revoked...), got.JSON200.More
+	}
+	if len(revoked) == 0 {
+		return &exitError{exitNotFound, fmt.Errorf("there is no such grant; nothing was revoked")}
+	}
+	return sayRevoked(a, revoked)
+}
+
+func sayRevoked(a *admin, revoked []string) error {
 	if a.json {
 		return printList(a, revoked, nil, "")
 	}

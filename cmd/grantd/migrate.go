@@ -50,7 +50,7 @@ func newMigrateCommand(environ []string) *cobra.Command {
 	for _, cmd := range []*cobra.Command{up, down, status} {
 		addSettings(cmd.Flags(), "database-url")
 	}
-	return group(&cobra.Command{Use: "migrate", Short: "Manage the database schema"}, up, down, status)
+	return group(&cobra.Command{Use: "migrate", Short: "Manage the database schema"}, up, down, status, newRestoredCommand(environ))
 }
 
 // migrateCommand runs act on the configured database and prints what it says.

@@ -19,6 +19,7 @@ import (
 // listed, shown, added, changed and deleted, and named by more than its id.
 type noun[T any] struct {
 	name      string // "client"
+	plural    string // "": the name with an s
 	reference string // what names one, for people: "id or client_id"
 	prefix    string // of its ids
 	fields    []field
@@ -26,6 +27,8 @@ type noun[T any] struct {
 	example   string // of add
 	// adds is the argument of add, sent as this field; nil: add has none.
 	adds *field
+	// keepsGrants: deleting one deletes no grant.
+	keepsGrants bool
 
 	list   func(ctx context.Context, a *admin, cursor string) ([]T, string, error)
 	byName func(ctx context.Context, a *admin, name string) ([]T, error)
@@ -38,10 +41,14 @@ type noun[T any] struct {
 	called func(T) string // what a person may type for it
 	title  func(T) string // its name, or ""
 	show   func(T) []property
+	// addFlags are flags that add has beside the fields; it may be nil.
+	addFlags func(cmd *cobra.Command)
 	// prepare completes the body of add from flags of its own; it may be nil.
-	prepare func(a *admin, body map[string]any) error
+	prepare func(ctx context.Context, a *admin, body map[string]any) error
 	// added tells what to do next; it may be nil.
 	added func(a *admin, made T)
+	// report shows what add made, and does what is left to do; nil: print and added.
+	report func(ctx context.Context, a *admin, made T) error
 }
 
 // said is what a message calls a thing, which it may not find there again.
@@ -51,6 +58,13 @@ func (n *noun[T]) said(thing T) string {
 		said += " (" + printable(title) + ")"
 	}
 	return said
+}
+
+func (n *noun[T]) many() string {
+	if n.plural != "" {
+		return n.plural
+	}
+	return n.name + "s"
 }
 
 // argName is the argument in usage texts.
@@ -90,7 +104,7 @@ func (n *noun[T]) commands(environ []string) []*cobra.Command {
 }
 
 func (n *noun[T]) listCommand(environ []string) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the " + n.name + "s, oldest first", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List the " + n.many() + ", oldest first", Args: cobra.NoArgs}
 	limit := cmd.Flags().Int("limit", 0, "how many at most (default: all)")
 	return adminCommand(environ, cmd, func(ctx context.Context, a *admin, _ []string) error {
 		items, err := all(*limit, func(cursor string) ([]T, string, error) { return n.list(ctx, a, cursor) })
@@ -126,6 +140,11 @@ func (n *noun[T]) print(a *admin, thing T) error {
 	if !a.json {
 		return writeProperties(a.cmd.OutOrStdout(), n.show(thing))
 	}
+	return printObject(a, thing)
+}
+
+// printObject prints one thing as JSON.
+func printObject(a *admin, thing any) error {
 	body, err := json.Marshal(thing)
 	if err != nil {
 		return err
@@ -147,6 +166,9 @@ func (n *noun[T]) addCommand(environ []string) *cobra.Command {
 		cmd.Args = argument(1, "one "+n.adds.usage)
 	}
 	addFields(cmd, n.fields)
+	if n.addFlags != nil {
+		n.addFlags(cmd)
+	}
 	key := cmd.Flags().String("idempotency-key", "", "a text of your own: repeating the command with it within a day adds nothing twice")
 	return adminCommand(environ, cmd, func(ctx context.Context, a *admin, args []string) error {
 		a.fields = n.fields
@@ -158,7 +180,7 @@ func (n *noun[T]) addCommand(environ []string) *cobra.Command {
 			body[n.adds.name] = args[0]
 		}
 		if n.prepare != nil {
-			if err := n.prepare(a, body); err != nil {
+			if err := n.prepare(ctx, a, body); err != nil {
 				return err
 			}
 		}
@@ -168,6 +190,9 @@ func (n *noun[T]) addCommand(environ []string) *cobra.Command {
 		made, err := n.created(ctx, a, *key, body)
 		if err != nil {
 			return err
+		}
+		if n.report != nil {
+			return n.report(ctx, a, made)
 		}
 		if err := n.print(a, made); err != nil {
 			return err
@@ -270,13 +295,17 @@ func (n *noun[T]) disableCommand(environ []string, disable bool, short, warning 
 }
 
 func (n *noun[T]) deleteCommand(environ []string) *cobra.Command {
+	taken, all := " and everything people have approved with it", " and every grant for it"
+	if n.keepsGrants {
+		taken, all = "", ""
+	}
 	cmd := &cobra.Command{
 		Use: "delete", Aliases: []string{"remove"},
-		Short: "Delete a " + n.name + " and everything people have approved with it",
+		Short: "Delete a " + n.name + taken,
 	}
 	addYes(cmd)
 	return n.one(environ, cmd, func(ctx context.Context, a *admin, thing *T, _ string) error {
-		if err := a.confirm("Delete %s and every grant for it? This cannot be undone.", n.said(*thing)); err != nil {
+		if err := a.confirm("Delete %s%s? This cannot be undone.", n.said(*thing), all); err != nil {
 			return err
 		}
 		if err := a.check(n.remove(ctx, a, n.id(*thing))); err != nil {
@@ -315,6 +344,7 @@ func scopeLines(scopes []api.Scope) string {
 		if len(s.Tools) > 0 {
 			lines[i] += "  (" + strings.Join(s.Tools, ", ") + ")"
 		}
+		lines[i] += "  [" + s.Risk + "]"
 	}
 	return strings.Join(lines, "\n")
 }

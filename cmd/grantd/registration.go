@@ -15,7 +15,7 @@ import (
 
 func newRegistrationCommand(environ []string) *cobra.Command {
 	commands := append(newRequestCommands(environ),
-		newPolicyCommand(environ), newProfilesCommand(environ), newRegistrationTokenCommand(environ))
+		newRegistrationPolicyCommand(environ), newProfilesCommand(environ), newRegistrationTokenCommand(environ))
 	return adminGroup("registration", "Decide which clients may introduce themselves", commands...)
 }
 
@@ -150,7 +150,7 @@ func listRequests(ctx context.Context, a *admin, state, cursor string) ([]api.Re
 	return got.JSON200.Items, got.JSON200.NextCursor, nil
 }
 
-func newPolicyCommand(environ []string) *cobra.Command {
+func newRegistrationPolicyCommand(environ []string) *cobra.Command {
 	policy := adminCommand(environ, &cobra.Command{Use: "policy", Short: "Show or change who may introduce themselves", Args: cobra.NoArgs},
 		func(ctx context.Context, a *admin, _ []string) error {
 			got, err := a.api.GetRegistrationPolicyWithResponse(ctx)

@@ -20,8 +20,10 @@ var resources = &noun[api.Resource]{
 		{"scope", "scopes", scopesField, "`NAME=SENTENCE`: a scope, and what people are asked when they approve it"},
 		{"introspection-client", "introspection_clients", listField, "`client_id` of a client that may introspect its tokens"},
 		{"access-token-lifetime", "access_token_lifetime", numberField, "seconds, 60 to 900 (default 600)"},
+		managedBy,
 	},
-	example: `  grantd resource add https://mcp.example.com/mcp --name Notes \
+	example: `  grantd resource add https://mcp.example.com/mcp
+  grantd resource add https://mcp.example.com/mcp --name Notes \
     --scope "notes:read=Read your notes" --tool notes:read=list_notes,read_note`,
 	columns: []column[api.Resource]{
 		{"URI", func(r api.Resource) string { return r.URI }, whole},
@@ -70,18 +72,19 @@ var resources = &noun[api.Resource]{
 			{"scopes", scopeLines(r.Scopes)},
 			{"introspection_clients", strings.Join(r.IntrospectionClients, "\n")},
 			{"access_token_lifetime", strconv.Itoa(r.AccessTokenLifetime) + " seconds"},
+			{"managed_by", r.ManagedBy},
 			{"created_at", second(&r.CreatedAt)},
 			{"updated_at", second(&r.UpdatedAt)},
 		}
 	},
-	added: func(a *admin, made api.Resource) {
-		if len(made.Scopes) == 0 {
-			a.say("\nNobody can be granted anything here until it has a scope:\n"+
-				"grantd resource set %s --scope \"notes:read=Read your notes\"", made.URI)
-		}
-	},
+	addFlags: addDiscoverFlags,
+}
+
+func init() { // they need resources themselves
+	resources.prepare, resources.report = discoverResource, reportResource
 }
 
 func newResourceCommand(environ []string) *cobra.Command {
-	return adminGroup("resource", "Manage resources: the MCP servers that tokens are for", resources.commands(environ)...)
+	return adminGroup("resource", "Manage resources: the MCP servers that tokens are for", append(resources.commands(environ),
+		newResourceInspectCommand(environ), newResourceSetupCommand(environ))...)
 }

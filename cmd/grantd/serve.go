@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"grantd/server"
+	"grantd/server/tracing"
 	"grantd/storage"
 )
 
@@ -31,6 +32,8 @@ const (
 	maxHeaderBytes    = 32 << 10
 	// shutdownTimeout is how long requests under way may take to finish.
 	shutdownTimeout = 10 * time.Second
+	// tracesTimeout is how long sending the last traces may take after that.
+	tracesTimeout = 2 * time.Second
 )
 
 func newServeCommand(environ []string) *cobra.Command {
@@ -51,6 +54,9 @@ folder and can be reached from this machine only.`,
 				return err
 			}
 			defer runtime.KeepAlive(settleMemory(os.Getenv))
+			if err := running.inviteFirstAdmin(cmd.Context(), cmd.OutOrStdout()); err != nil {
+				return errors.Join(err, running.Close())
+			}
 			return running.wait(cmd.Context())
 		},
 	}
@@ -64,8 +70,10 @@ type running struct {
 	// there is no admin API.
 	Public, Admin net.Addr
 
+	server         *server.Server
 	servers        []*http.Server
 	store          storage.Store
+	tracer         *tracing.Tracer // nil: none
 	stopBackground context.CancelFunc
 	tasks          sync.WaitGroup
 	failed         chan error // the first failure of a listener or the background work
@@ -99,11 +107,14 @@ func startServer(ctx context.Context, c Config) (_ *running, err error) {
 	if err != nil {
 		return nil, err
 	}
-	srv, err := server.New(ctx, c.server(store))
+	if c.OTLPEndpoint != nil {
+		r.tracer = tracing.New(c.OTLPEndpoint, version())
+	}
+	srv, err := server.New(ctx, c.server(store, r.tracer))
 	if err != nil {
 		return nil, errors.Join(err, closeAll(public, admin))
 	}
-	r.Public = public.Addr()
+	r.server, r.Public = srv, public.Addr()
 	r.serve(public, srv.Public(), log)
 	if admin != nil {
 		r.Admin = admin.Addr()
@@ -118,6 +129,20 @@ func startServer(ctx context.Context, c Config) (_ *running, err error) {
 	})
 	c.announce(log, r)
 	return r, nil
+}
+
+// inviteFirstAdmin prints the link of the first administrator when there is no user.
+// It is no line of the log, which others read.
+func (r *running) inviteFirstAdmin(ctx context.Context, stdout io.Writer) error {
+	link, err := r.server.FirstAdminLink(ctx)
+	switch {
+	case ctx.Err() != nil: // it is to stop already
+		return nil
+	case err != nil || link == "":
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "\nThere is no user yet. This link makes the first administrator; it works once, for 24 hours:\n\n  %s\n\n", link)
+	return err
 }
 
 // wait serves until ctx ends or something fails, then closes.
@@ -149,9 +174,18 @@ func (r *running) Close() error {
 		stopping.Wait()
 		r.stopBackground()
 		r.tasks.Wait()
+		r.sendTraces()
 		r.closeErr = errors.Join(append(errs, r.store.Close())...)
 	})
 	return r.closeErr
+}
+
+// sendTraces sends what is left. A collector that does not answer keeps nobody from
+// stopping; the log has been told.
+func (r *running) sendTraces() {
+	ctx, cancel := context.WithTimeout(context.Background(), tracesTimeout)
+	defer cancel()
+	_ = r.tracer.Shutdown(ctx)
 }
 
 // serve answers on one listener. The listener belongs to the http.Server, which
@@ -224,7 +258,7 @@ func (c Config) adminOnNetwork() bool {
 }
 
 // server is the part of the configuration that the server itself needs.
-func (c Config) server(store storage.Store) server.Config {
+func (c Config) server(store storage.Store, tracer *tracing.Tracer) server.Config {
 	keys := make([]string, len(c.AdminKeys))
 	for i, key := range c.AdminKeys {
 		keys[i] = key.Reveal()
@@ -238,10 +272,13 @@ func (c Config) server(store storage.Store) server.Config {
 		TrustedProxies:   c.TrustedProxies,
 		SigningAlgorithm: c.SigningAlgorithm,
 		KeyRotation:      c.KeyRotation,
+		AuditRetention:   c.AuditRetention,
 		Listeners:        []string{c.Listen, c.AdminListen},
 		OutboundAllow:    c.OutboundAllow,
 		OutboundRoots:    c.OutboundRoots,
 		OutboundProxy:    c.OutboundProxy,
+		Tracer:           tracer,
+		Mail:             c.Mail,
 	}
 }
 

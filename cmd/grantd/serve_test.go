@@ -1,22 +1,27 @@
 package main_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	grantd "grantd/cmd/grantd"
 	"grantd/internal/pgtest"
 )
 
@@ -259,6 +264,27 @@ func TestServeRefusesOldSchema(t *testing.T) {
 	s.end(t)
 }
 
+// A schema of a later release is refused whether it may be migrated or not.
+func TestServeRefusesNewerSchema(t *testing.T) {
+	inFolder(t)
+	made, _ := serve(t, anyPort...)
+	made.end(t)
+	db, err := sql.Open("sqlite", "grantd.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), `UPDATE schema_migrations SET version = 9999`)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, migrate := range []string{"--migrate=off", "--migrate=on"} {
+		r := run(t, nil, append([]string{"serve", migrate}, anyPort...)...)
+		if r.code != 1 || !strings.Contains(r.stderr, "grantd migrate down") {
+			t.Errorf("%s: code %d, want 1 and the command: %s", migrate, r.code, r.stderr)
+		}
+	}
+}
+
 func TestMigrate(t *testing.T) {
 	inFolder(t)
 	for _, step := range []struct {
@@ -366,4 +392,40 @@ func selfSigned(t *testing.T, dir string) (cert, key string) {
 	write(t, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER})))
 	return cert, key
+}
+
+// The first start prints a link for the first administrator, where the log is not.
+func TestServePrintsTheFirstAdminsLink(t *testing.T) {
+	inFolder(t)
+	start := func() (stdout, stderr string) {
+		t.Helper()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var log bytes.Buffer
+		out := &printed{stop: stop}
+		if code := grantd.Run(ctx, []string{"serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, nil, out, &log); code != 0 {
+			t.Fatalf("code %d: %s", code, log.String())
+		}
+		return out.text.String(), log.String()
+	}
+	first, log := start()
+	second, _ := start()
+	link := regexp.MustCompile(`http://127\.0\.0\.1:8080/account/link\?token=ult_[A-Za-z0-9_-]{43}\n`)
+	if !link.MatchString(first) || !link.MatchString(second) || link.FindString(first) == link.FindString(second) {
+		t.Errorf("printed %q and then %q", first, second)
+	}
+	if strings.Contains(log, "ult_") {
+		t.Errorf("it is in the log: %s", log)
+	}
+}
+
+// printed stops the server once it has printed something.
+type printed struct {
+	text bytes.Buffer
+	stop func()
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	defer p.stop()
+	return p.text.Write(b)
 }

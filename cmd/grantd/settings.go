@@ -56,6 +56,10 @@ var settings = []setting{
 		usage: "how long a signing key signs, as 90d or 36h; 0: until \"grantd key rotate\"",
 	},
 	{
+		name: "audit-retention", fallback: "0",
+		usage: "how long audit events are kept, as 400d; 0: for ever. The audit chain stays whole without them",
+	},
+	{
 		name: "root-key", secret: true, list: true,
 		usage: "32 bytes in base64 that all other keys derive from; several for rotation, the first signs (default: made beside the SQLite file; required with Postgres)",
 	},
@@ -72,8 +76,17 @@ var settings = []setting{
 		usage: "egress proxy (http://HOST:PORT) for fetching those documents; which addresses may be reached is then its to judge",
 	},
 	{
+		name: "smtp-url", secret: true,
+		usage: "mail server for invitations and resets: smtp://USER:PASSWORD@HOST:PORT with STARTTLS, or smtps:// (default: none, links are only shown)",
+	},
+	{name: "mail-from", usage: "address that mail comes from; needed with --smtp-url"},
+	{
 		name: "migrate", bare: "on",
 		usage: "bring the database schema up to date at start: on or off (default: on for SQLite, off for Postgres)",
+	},
+	{
+		name:  "otlp-endpoint",
+		usage: "OpenTelemetry collector to send traces to, by OTLP over HTTP, as http://127.0.0.1:4318",
 	},
 	{name: "log-level", fallback: "info", usage: "debug, info, warn or error"},
 	{

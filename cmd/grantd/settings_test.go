@@ -261,6 +261,11 @@ func TestCombinations(t *testing.T) {
 		{"authorities without a certificate", []string{"--outbound-ca=" + key}, []string{"--outbound-ca"}},
 		{"an egress proxy", []string{"--outbound-proxy=http://proxy.internal:3128", "--outbound-allow=idp.internal:8443"}, nil},
 		{"an egress proxy with a password", []string{"--outbound-proxy=http://u:p@proxy.internal:3128"}, []string{"--outbound-proxy"}},
+		{"a mail server", []string{"--smtp-url=smtp://u:p@mail.example.com", "--mail-from=grantd@example.com"}, nil},
+		{"a mail server without a sender", []string{"--smtp-url=smtp://mail.example.com"}, []string{"--smtp-url"}},
+		{"a sender without a mail server", []string{"--mail-from=grantd@example.com"}, []string{"--mail-from"}},
+		{"a mail server of another kind", []string{"--smtp-url=http://mail.example.com", "--mail-from=grantd@example.com"}, []string{"--smtp-url"}},
+		{"a sender who is none", []string{"--smtp-url=smtp://mail.example.com", "--mail-from=grantd"}, []string{"--mail-from"}},
 		{"an egress proxy of another kind", []string{"--outbound-proxy=socks5://proxy.internal:1080"}, []string{"--outbound-proxy"}},
 		{"an egress proxy and a network", []string{"--outbound-proxy=http://proxy.internal:3128", "--outbound-allow=10.0.0.0/24"}, []string{"--outbound-allow"}},
 		{"grantd as its own egress proxy", []string{"--outbound-proxy=http://127.0.0.1:8081"}, []string{"--outbound-proxy"}},
@@ -306,6 +311,19 @@ func TestCombinations(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestOTLPEndpoint(t *testing.T) {
+	for _, good := range []string{"http://127.0.0.1:4318", "https://collector.example.com/otlp"} {
+		if shown, r := config(t, nil, "--otlp-endpoint="+good); r.code != 0 || len(shown.Faults) != 0 {
+			t.Errorf("%s: %+v", good, shown.Faults)
+		}
+	}
+	for _, bad := range []string{"127.0.0.1:4318", "collector", "grpc://127.0.0.1:4317", "http://", "http://user:pass@127.0.0.1", "http://127.0.0.1/?key=1"} {
+		if shown, _ := config(t, []string{"GRANTD_OTLP_ENDPOINT=" + bad}); len(shown.Faults) != 1 || shown.Faults[0].Where != "GRANTD_OTLP_ENDPOINT" {
+			t.Errorf("%s: %+v", bad, shown.Faults)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -71,7 +72,7 @@ var users = &noun[api.User]{
 			{"updated_at", second(&u.UpdatedAt)},
 		}
 	},
-	prepare: func(a *admin, body map[string]any) error {
+	prepare: func(_ context.Context, a *admin, body map[string]any) error {
 		if none, _ := a.cmd.Flags().GetBool("no-password"); none || body["password"] != nil {
 			return nil
 		}
@@ -120,7 +121,89 @@ func newUserCommand(environ []string) *cobra.Command {
 		a.say("The user %s has a new password and is signed out everywhere.", printable(changed.Username))
 		return nil
 	})
-	return adminGroup("user", "Manage users: the people who can sign in and approve", append(commands, password,
+	invite := newLinkCommand(environ, "invite", "invitation", "Make a link with which a new user sets a password",
+		"The user cannot sign in before. The link works once, for 7 days.")
+	reset := newLinkCommand(environ, "reset-password", "password_reset", "Make a link with which a user sets a new password",
+		"The old password works until the link is used. The link works once, for a day.")
+	return adminGroup("user", "Manage users: the people who can sign in and approve", append(commands, password, invite, reset, newEraseCommand(environ),
 		users.disableCommand(environ, true, "Stop a user: sessions, grants and tokens end now", "They are signed out, and everything they have approved ends now and stays ended."),
 		users.disableCommand(environ, false, "Let a disabled user sign in again; what they had approved is gone", ""))...)
+}
+
+// newEraseCommand takes an id of a user who is gone too.
+func newEraseCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "erase USER",
+		Short: "Delete a user and erase their data from the audit",
+		Long: `Delete a user, named by id or username, and make name, email, username and addresses
+unreadable in the audit events that tell of them. What is left names nobody: the id.
+"grantd audit verify" still finds the chain whole. A user who is deleted already is named
+by the id.
+
+` + exitCodes,
+		Args:              argument(1, "one user, by its "+users.reference),
+		ValidArgsFunction: users.complete(environ),
+	}
+	addYes(cmd)
+	return adminCommand(environ, cmd, func(ctx context.Context, a *admin, args []string) error {
+		id := args[0]
+		if _, err := storage.IDBytes(storage.PrefixUser, id); err != nil {
+			u, _, err := users.resolve(ctx, a, id)
+			if err != nil {
+				return err
+			}
+			id = u.ID
+		}
+		if err := a.confirm("Delete the user %s and erase their data from the audit? This cannot be undone.", printable(args[0])); err != nil {
+			return err
+		}
+		got, err := a.api.EraseUserWithResponse(ctx, id)
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(got.Body)
+		}
+		a.say("The user is deleted, and %d audit events no longer say who it was.", got.JSON200.Events)
+		return nil
+	})
+}
+
+// newLinkCommand makes a command that makes a link for a user.
+func newLinkCommand(environ []string, use, purpose, short, long string) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Long: short + ".\n\n" + long + "\nIt is shown this once, or mailed with --mail; a link made before no longer works."}
+	mail := cmd.Flags().Bool("mail", false, "mail it to the user's address and do not show it; the server needs --smtp-url")
+	lifetime := cmd.Flags().String("expires-in", "", "how `long` it is good for, as 12h or 7d")
+	return users.one(environ, cmd, func(ctx context.Context, a *admin, u *api.User, _ string) error {
+		a.fields = []field{{flag: "mail", name: "mail"}, {flag: "expires-in", name: "expires_in"}}
+		fields := api.UserLinkFields{Purpose: purpose, Mail: *mail}
+		if *lifetime != "" {
+			long, err := parseDays(*lifetime)
+			if err != nil {
+				return wrongUsage("--expires-in %s is no length of time: write 12h or 7d", printable(*lifetime))
+			}
+			seconds := int(long / time.Second)
+			fields.ExpiresIn = &seconds
+		}
+		// Sent once: without an answer there may be a link that nobody has seen.
+		got, err := a.api.CreateUserLinkWithResponse(ctx, u.ID, fields)
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(got.Body)
+		}
+		made := got.JSON201
+		if made.MailedTo != "" {
+			a.say("The link is mailed to %s. It works once, until %s.", printable(made.MailedTo), second(&made.ExpiresAt))
+			return nil
+		}
+		err = writeProperties(a.cmd.OutOrStdout(), []property{
+			{"username", u.Username},
+			{"link", made.URL},
+			{"expires_at", second(&made.ExpiresAt)},
+		})
+		a.say("\nThe link is shown this once, and works once: give it to %s and to nobody else.", printable(u.Username))
+		return err
+	})
 }

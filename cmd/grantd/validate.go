@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"grantd/server/keys"
+	"grantd/server/mail"
 	"grantd/server/outbound"
 	"grantd/server/web"
 	"grantd/storage"
@@ -38,9 +40,12 @@ type Config struct {
 	TLSCert, TLSKey  string
 	SigningAlgorithm string
 	KeyRotation      time.Duration // 0: never by itself
+	AuditRetention   time.Duration // 0: for ever
 	OutboundAllow    []outbound.Allowed
 	OutboundRoots    *x509.CertPool // nil: the system's
 	OutboundProxy    *url.URL       // nil: none
+	OTLPEndpoint     *url.URL       // nil: no traces
+	Mail             *mail.Sender   // nil: no mail server
 	Migrate          bool
 	LogLevel         slog.Level
 
@@ -74,10 +79,13 @@ func (s *Settings) Config() (Config, error) {
 	c.OutboundAllow = s.outboundAllow()
 	c.OutboundRoots = s.outboundRoots()
 	c.OutboundProxy = s.outboundProxy(c.OutboundAllow)
+	c.Mail = s.mail()
 	c.SigningAlgorithm = s.signingAlgorithm()
 	c.KeyRotation = s.keyRotation()
+	c.AuditRetention = s.auditRetention()
 	c.Migrate = s.migrate(c.Database)
 	c.LogLevel = s.logLevel()
+	c.OTLPEndpoint = s.otlpEndpoint()
 	if len(s.faults) > 0 {
 		return Config{}, s.faults
 	}
@@ -335,6 +343,29 @@ func (s *Settings) outboundProxy(allowed []outbound.Allowed) *url.URL {
 	return proxy
 }
 
+// mail reads the mail server and the sender's address, which need each other.
+func (s *Settings) mail() *mail.Sender {
+	server, serverFrom := s.get("smtp-url")
+	from, fromFrom := s.get("mail-from")
+	switch {
+	case server == "" && from == "":
+		return nil
+	case server == "":
+		s.fault(fromFrom.name, "is given without a mail server", "give --smtp-url-file too")
+		return nil
+	case from == "":
+		s.fault(serverFrom.name, "is given without the address that mail comes from", "give --mail-from too, as grantd@example.com")
+		return nil
+	}
+	sender, err := mail.New(server, from, time.Now)
+	if errors.Is(err, mail.ErrFrom) {
+		s.fault(fromFrom.name, err.Error(), "write an address of a domain that the mail server sends for")
+	} else if err != nil {
+		s.fault(serverFrom.name, err.Error(), "write it as smtp://USER:PASSWORD@mail.example.com:587, and keep it in a file named by --smtp-url-file")
+	}
+	return sender
+}
+
 // parsePrefix reads a network; a single address is a network of one.
 func parsePrefix(text string) (netip.Prefix, bool) {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
@@ -366,6 +397,22 @@ func (s *Settings) keyRotation() time.Duration {
 		s.fault(from.name, "is "+given+": no key would have the time to become known", "give 1h or more, or 0 for never")
 	}
 	return every
+}
+
+// minAuditRetention keeps what happened last for long enough to be looked at.
+const minAuditRetention = 24 * time.Hour
+
+// auditRetention reads a duration that may also be in days.
+func (s *Settings) auditRetention() time.Duration {
+	given, from := s.get("audit-retention")
+	kept, err := parseDays(given)
+	switch {
+	case err != nil || kept < 0:
+		s.fault(from.name, "is "+strconv.Quote(given)+", which is no time", "write it as 400d, or 0 for ever")
+	case kept > 0 && kept < minAuditRetention:
+		s.fault(from.name, "is "+given+": nobody could look at what happened", "give 1d or more, or 0 for ever")
+	}
+	return kept
 }
 
 // parseDays is time.ParseDuration that also takes days, as 90d.
@@ -405,4 +452,17 @@ func (s *Settings) logLevel() slog.Level {
 	}
 	s.fault(from.name, "is "+strconv.Quote(given), "choose debug, info, warn or error")
 	return slog.LevelInfo
+}
+
+func (s *Settings) otlpEndpoint() *url.URL {
+	raw, from := s.get("otlp-endpoint")
+	if raw == "" {
+		return nil
+	}
+	endpoint, err := url.Parse(raw)
+	if err != nil || endpoint.Host == "" || endpoint.Scheme != "http" && endpoint.Scheme != "https" || endpoint.User != nil || endpoint.RawQuery != "" || endpoint.Fragment != "" {
+		s.fault(from.name, "is not the URL of a collector", "write http://HOST:4318 or https://HOST, without /v1/traces")
+		return nil
+	}
+	return endpoint
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"grantd/api"
+	"grantd/server/leaked"
 	"grantd/server/profiles"
 	"grantd/server/web"
 	"grantd/storage"
@@ -20,18 +21,23 @@ type Store interface {
 	storage.ClientStore
 	storage.ResourceStore
 	storage.UserStore
+	CreateUserLink(ctx context.Context, l *storage.UserLink, event storage.AuditEvent) error
+	DeleteUserLink(ctx context.Context, userID string, event storage.AuditEvent) error
 	storage.InitialAccessTokenStore
 	storage.GroupStore
 	storage.IdempotencyKeyStore
 	storage.RegistrationPolicyStore
+	storage.PolicyStore
 	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
 	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
 	DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
+	Grant(ctx context.Context, id string) (*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	SigningKeys(ctx context.Context) ([]*storage.SigningKey, error)
-	AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error)
+	storage.AuditEventStore
+	SealedAuditEvents(ctx context.Context, number int64, position, limit int) ([]*storage.AuditEvent, error)
 }
 
 // SigningKeys moves the signing keys on. Both complete the event and fail with
@@ -41,6 +47,22 @@ type SigningKeys interface {
 	Rotate(ctx context.Context, active, next *storage.SigningKey, event storage.AuditEvent) error
 	// Revoke withdraws one of rows, which are all keys.
 	Revoke(ctx context.Context, rows []*storage.SigningKey, key *storage.SigningKey, event storage.AuditEvent) error
+}
+
+// Trust says how clients stand that introduce themselves. Its errors are outages.
+type Trust interface {
+	Client(ctx context.Context, c *storage.Client) (storage.RegistrationMode, error)
+	// Level returns how far a client is known.
+	Level(ctx context.Context, c *storage.Client) (storage.ClientTrust, error)
+}
+
+// Tokens knows whose a value is that leaked. storage.ErrNotFound: it is not one of
+// this server's.
+type Tokens interface {
+	InspectValue(ctx context.Context, value string) (*leaked.Value, error)
+	// RevokeValue ends the installation of the value, or the value itself where there
+	// is none. It completes the event.
+	RevokeValue(ctx context.Context, value string, event storage.AuditEvent) (*leaked.Value, error)
 }
 
 // Sealer seals text so that only this server's root keys open it.
@@ -53,9 +75,12 @@ type Sealer interface {
 // shorter one.
 const MinKeyLength = 32
 
-// Config is what New needs. All fields but Hosts, CheckURL and Profiles are required.
+// Config is what New needs. All fields but Hosts, CheckURL, Profiles and Mail are
+// required.
 type Config struct {
 	Store Store
+	// Issuer is what the server calls itself in tokens and metadata.
+	Issuer string
 	// HashPassword turns a password into what storage.User.PasswordHash holds.
 	// It may fail when the server is too busy.
 	HashPassword func(ctx context.Context, password string) (string, error)
@@ -68,20 +93,28 @@ type Config struct {
 	// all.
 	CheckURL    func(url string) error
 	SigningKeys SigningKeys
+	Trust       Trust
+	Chain       Chain
+	Tokens      Tokens
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
 	// Profiles are the client profiles, whether they are on or off.
 	Profiles profiles.Set
-	Now      func() time.Time
+	// LinkURL is the link with that token.
+	LinkURL func(token string) string
+	// Mail sends a link to a User; nil: there is no mail server.
+	Mail func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error
+	Now  func() time.Time
 }
 
 // New returns the handler for everything under /admin/v1. It wraps itself in
 // web.Guard and answers every error but a foreign host's as problem+json.
 func New(cfg Config) http.Handler {
 	h := &handlers{
-		store: cfg.Store, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL,
-		signingKeys: cfg.SigningKeys, sealer: cfg.Sealer, profiles: cfg.Profiles, clock: cfg.Now,
+		store: cfg.Store, issuer: cfg.Issuer, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, signingKeys: cfg.SigningKeys,
+		tokens: cfg.Tokens, trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles,
+		linkURL: cfg.LinkURL, mail: cfg.Mail, clock: cfg.Now,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -108,11 +141,17 @@ func New(cfg Config) http.Handler {
 // handlers implements api.StrictServerInterface.
 type handlers struct {
 	store        Store
+	issuer       string
 	hashPassword func(context.Context, string) (string, error)
 	checkURL     func(string) error
 	signingKeys  SigningKeys
+	trust        Trust
+	chain        Chain
+	tokens       Tokens
 	sealer       Sealer
 	profiles     profiles.Set
+	linkURL      func(token string) string
+	mail         func(context.Context, *storage.User, *storage.UserLink, string) error
 	clock        func() time.Time
 }
 
@@ -144,6 +183,18 @@ func taken(err error, message string) error {
 		return &web.Error{Status: http.StatusConflict, Code: "already-exists", Message: message, Err: err}
 	}
 	return err
+}
+
+// stillFree is the end of a dry run of a create: found is what looking for a thing of
+// that name returned.
+func stillFree(found error, message string) error {
+	if errors.Is(found, storage.ErrNotFound) {
+		return nil
+	}
+	if found == nil {
+		found = storage.ErrExists
+	}
+	return taken(found, message)
 }
 
 // checkID refuses with ErrNotFound what cannot be an id, so that nothing strange

@@ -61,7 +61,7 @@ func TestAudit(t *testing.T) {
 		{"PATCH", resource, `{"access_token_lifetime":60}`, 200, "resource.updated", f.Resource.ID, map[string]string{"changed": "access_token_lifetime", "access_token_lifetime": "60"}},
 		{
 			"POST", resourcesPath, `{"uri":"https://a.example/mcp","name":"A","scopes":[{"name":"a"}]}`, 201, "resource.created", "",
-			map[string]string{"changed": "access_token_lifetime name scopes uri", "access_token_lifetime": "600", "name": "A", "scopes": `[{"name":"a"}]`, "uri": "https://a.example/mcp"},
+			map[string]string{"changed": "access_token_lifetime name scopes uri", "access_token_lifetime": "600", "name": "A", "scopes": `[{"name":"a","risk":"write"}]`, "uri": "https://a.example/mcp"},
 		},
 		{
 			"POST", "/admin/v1/users", `{"username":"bob","password":"hunter2hunter2","email":"bob@example.com","name":"Bob","groups":["staff"]}`, 201, "user.created", "",
@@ -70,7 +70,9 @@ func TestAudit(t *testing.T) {
 		{"PATCH", user, `{"password":"hunter2hunter2"}`, 200, "user.updated", f.User.ID, map[string]string{"changed": "password"}},
 		{"PATCH", user, `{"password":null,"disabled":false}`, 200, "user.updated", f.User.ID, map[string]string{"changed": "password"}},
 		{"PATCH", user, `{"password":null}`, 200, "", "", nil},
-		{"DELETE", "/admin/v1/grants/" + f.Grant.ID, "", 204, "grant.revoked", f.Grant.ID, map[string]string{}},
+		{"DELETE", "/admin/v1/grants/" + f.Grant.ID, "", 204, "grant.revoked", f.Grant.ID, map[string]string{
+			"user_id": f.User.ID, "client_id": f.Client.ID, "resource_id": f.Resource.ID,
+		}},
 		{"DELETE", "/admin/v1/grants/" + f.Grant.ID, "", 404, "", "", nil},
 		{"DELETE", client, "", 204, "client.deleted", f.Client.ID, map[string]string{}},
 		{"DELETE", resource, "", 204, "resource.deleted", f.Resource.ID, map[string]string{}},
@@ -176,7 +178,7 @@ func TestSecretsNeverReappear(t *testing.T) {
 			}
 		}
 	}
-	stored, err := s.store.AuditEvents(t.Context(), storage.Page{Limit: 1000})
+	stored, err := s.store.AuditEvents(t.Context(), storage.AuditFilter{}, storage.Page{Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

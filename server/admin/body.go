@@ -8,8 +8,10 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/mux"
@@ -24,24 +26,38 @@ const maxBody = 1 << 20
 // bodies are the types of the request bodies, by method and path template. An
 // operation that is not here takes none.
 var bodies = map[string]reflect.Type{
-	"POST /admin/v1/clients":         reflect.TypeFor[api.ClientFields](),
-	"PATCH /admin/v1/clients/{id}":   reflect.TypeFor[api.ClientPatch](),
-	"POST /admin/v1/resources":       reflect.TypeFor[api.ResourceFields](),
-	"PATCH /admin/v1/resources/{id}": reflect.TypeFor[api.ResourcePatch](),
-	"POST /admin/v1/users":           reflect.TypeFor[api.UserFields](),
-	"PATCH /admin/v1/users/{id}":     reflect.TypeFor[api.UserPatch](),
-	"POST /admin/v1/keys/rotate":     reflect.TypeFor[api.KeyRotation](),
+	"POST /admin/v1/clients":          reflect.TypeFor[api.ClientFields](),
+	"PATCH /admin/v1/clients/{id}":    reflect.TypeFor[api.ClientPatch](),
+	"POST /admin/v1/resources":        reflect.TypeFor[api.ResourceFields](),
+	"PATCH /admin/v1/resources/{id}":  reflect.TypeFor[api.ResourcePatch](),
+	"POST /admin/v1/policies":         reflect.TypeFor[api.PolicyFields](),
+	"PATCH /admin/v1/policies/{id}":   reflect.TypeFor[api.PolicyPatch](),
+	"POST /admin/v1/users":            reflect.TypeFor[api.UserFields](),
+	"PATCH /admin/v1/users/{id}":      reflect.TypeFor[api.UserPatch](),
+	"POST /admin/v1/users/{id}/links": reflect.TypeFor[api.UserLinkFields](),
+	"POST /admin/v1/groups":           reflect.TypeFor[api.GroupFields](),
+	"PATCH /admin/v1/groups/{id}":     reflect.TypeFor[api.GroupPatch](),
+	"POST /admin/v1/keys/rotate":      reflect.TypeFor[api.KeyRotation](),
+	"POST /admin/v1/grants/revoke":    reflect.TypeFor[api.GrantSelection](),
+	"POST /admin/v1/tokens/inspect":   reflect.TypeFor[api.TokenValue](),
+	"POST /admin/v1/tokens/revoke":    reflect.TypeFor[api.TokenValue](),
 
+	"POST /admin/v1/clients/{id}/secrets/rotate": reflect.TypeFor[api.SecretRotation](),
+
+	"POST /admin/v1/clients/{id}/secrets":                reflect.TypeFor[api.ClientSecretFields](),
 	"POST /admin/v1/registration-tokens":                 reflect.TypeFor[api.RegistrationTokenFields](),
 	"PATCH /admin/v1/registration-policy":                reflect.TypeFor[api.RegistrationPolicyPatch](),
 	"POST /admin/v1/registration-requests/{id}/decision": reflect.TypeFor[api.RegistrationDecision](),
 }
 
-// readBodyStrictly checks the body of a POST or PATCH before the generated code
+// optionalBodies are those operations of bodies that also work without one.
+var optionalBodies = []string{"POST /admin/v1/clients/{id}/secrets"}
+
+// readBodyStrictly checks the body of a POST, PUT or PATCH before the generated code
 // decodes it, which would let unknown, repeated and misspelt fields through.
 func readBodyStrictly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost || r.Method == http.MethodPatch {
+		if slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, r.Method) {
 			if err := checkRequestBody(w, r); err != nil {
 				writeError(w, r, err)
 				return
@@ -56,8 +72,10 @@ func checkRequestBody(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	bodyType, takesBody := bodies[r.Method+" "+template]
-	if err := checkContentType(r, takesBody); err != nil {
+	operation := r.Method + " " + template
+	bodyType, takesBody := bodies[operation]
+	needsBody := takesBody && !slices.Contains(optionalBodies, operation)
+	if err := checkContentType(r, needsBody); err != nil {
 		return err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -68,11 +86,12 @@ func checkRequestBody(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return malformed(api.Fault{Detail: "the body did not arrive whole"})
 	}
+	if len(body) == 0 && !needsBody {
+		r.Body = http.NoBody
+		return nil
+	}
 	if !takesBody {
 		// Some programs send {} with every POST.
-		if len(body) == 0 {
-			return nil
-		}
 		bodyType = reflect.TypeFor[struct{}]()
 	}
 	if faults := checkJSON(body, bodyType); len(faults) > 0 {
@@ -128,9 +147,16 @@ func checkValue(f *faults, raw json.RawMessage, t reflect.Type, pointer string) 
 		f.add(pointer, "must not be null; leave the field out instead")
 		return
 	}
-	if t == reflect.TypeFor[json.RawMessage]() { // a JSON object that has rules of its own
+	if t == reflect.TypeFor[json.RawMessage]() || t.Kind() == reflect.Map { // a JSON object that has rules of its own
 		if raw[0] != '{' {
 			f.add(pointer, "must be an object")
+		}
+		return
+	}
+	if t == reflect.TypeFor[time.Time]() {
+		var at time.Time
+		if json.Unmarshal(raw, &at) != nil {
+			f.add(pointer, "must be a time as in 2026-11-23T09:30:00Z")
 		}
 		return
 	}

@@ -73,7 +73,7 @@ func TestMassAssignment(t *testing.T) {
 	s := newServer(t)
 	for path, names := range map[string][]string{
 		"/admin/v1/clients": {
-			"id", "client_id", "client_secret", "source", "secrets", "hashed_secret", "version", "created_at", "updated_at",
+			"id", "source", "secrets", "hashed_secret", "version", "created_at", "updated_at",
 			"is_admin", "issuer", "jwks", "registration_access_token", "client_secret_expires_at",
 		},
 		"/admin/v1/users": {"id", "sub", "password_hash", "has_password", "is_admin", "admin", "roles", "version", "created_at"},
@@ -171,7 +171,7 @@ func TestNoBody(t *testing.T) {
 	path := "/admin/v1/clients/" + create[api.Client](s, "/admin/v1/clients", `{"grant_types":["client_credentials"]}`).ID + "/secrets"
 	s.send(http.MethodPost, path, "").want(http.StatusCreated)
 	s.send(http.MethodPost, path, "{}").want(http.StatusCreated)
-	s.send(http.MethodPost, path, `{"client_secret":"x"}`).wantProblem(http.StatusBadRequest, "malformed")
+	s.send(http.MethodPost, path, `{"secret":"x"}`).wantProblem(http.StatusBadRequest, "malformed")
 	r := s.request(http.MethodPost, path, "a=b")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	s.do(r).wantProblem(http.StatusUnsupportedMediaType, "unsupported-media-type")

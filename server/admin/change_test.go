@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func TestMergePatch(t *testing.T) {
 		"a method":                 {clientsPath, client, `{"token_endpoint_auth_method":"client_secret_post"}`, fields{"token_endpoint_auth_method": "client_secret_post"}},
 		"a resource's name":        {resourcesPath, resource, `{"name":"New"}`, fields{"name": "New"}},
 		"its own URI":              {resourcesPath, resource, `{"uri":"HTTPS://FILES.example/mcp"}`, fields{}},
-		"scopes":                   {resourcesPath, resource, `{"scopes":[{"name":"b","tools":["u"]}]}`, fields{"scopes": []any{map[string]any{"name": "b", "tools": []any{"u"}}}}},
+		"scopes":                   {resourcesPath, resource, `{"scopes":[{"name":"b","tools":["u"]}]}`, fields{"scopes": []any{map[string]any{"name": "b", "tools": []any{"u"}, "risk": "write"}}}},
 		"scopes away":              {resourcesPath, resource, `{"scopes":null}`, fields{"scopes": []any{}}},
 		"lifetime":                 {resourcesPath, resource, `{"access_token_lifetime":null}`, fields{"access_token_lifetime": 600.0}},
 		"a user's name and groups": {"/admin/v1/users", user, `{"name":null,"groups":["z"]}`, fields{"name": nil, "groups": []any{"z"}}},
@@ -245,7 +246,12 @@ func (b *broken) Clients(context.Context, storage.Page) ([]*storage.Client, erro
 func (b *broken) CreateUser(context.Context, *storage.User, storage.AuditEvent) error {
 	return b.err()
 }
-func (b *broken) DeleteGrant(context.Context, string, storage.AuditEvent) error { return b.err() }
+func (b *broken) Grant(context.Context, string) (*storage.Grant, error) { return nil, b.err() }
+
+func (b *broken) CreateUserLink(context.Context, *storage.UserLink, storage.AuditEvent) error {
+	return b.err()
+}
+
 func (b *broken) ClientByClientID(context.Context, string) (*storage.Client, error) {
 	return nil, b.err()
 }
@@ -256,6 +262,7 @@ func TestOutage(t *testing.T) {
 	store := &broken{}
 	s := newServer(t, func(inner admin.Store) admin.Store { store.Store = inner; return store })
 	id := create[api.Client](s, clientsPath, `{"grant_types":["client_credentials"]}`).ID
+	user := storagetest.NewFixture(t, s.store).User.ID
 	store.fail = true
 	for _, request := range [][3]string{
 		{http.MethodGet, clientsPath},
@@ -264,6 +271,7 @@ func TestOutage(t *testing.T) {
 		{http.MethodGet, clientsPath + "/" + id + "/secrets"},
 		{http.MethodPost, clientsPath + "/" + id + "/secrets"},
 		{http.MethodPost, "/admin/v1/users", `{"username":"alice"}`},
+		{http.MethodPost, "/admin/v1/users/" + user + "/links", `{"purpose":"invitation"}`},
 		{http.MethodPost, resourcesPath, `{"uri":"https://a.example/mcp","name":"A","introspection_clients":["` + id + `"]}`},
 		{http.MethodGet, "/admin/v1/grants?client_id=https://app.example/client.json"},
 		{http.MethodDelete, "/admin/v1/grants/" + storage.NewID(storage.PrefixGrant)},
@@ -286,4 +294,21 @@ func storedHash(s *server, id string) string {
 		s.t.Fatal(err)
 	}
 	return u.PasswordHash
+}
+
+// A key set is replaced whole, not merged with the one that is there.
+func TestPatchKeySet(t *testing.T) {
+	s := newServer(t)
+	set := func(kid string) string {
+		return `"jwks":{"keys":[{"kty":"EC","crv":"P-256","kid":"` + kid + `","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}`
+	}
+	c := create[api.Client](s, clientsPath, `{"token_endpoint_auth_method":"private_key_jwt","grant_types":["client_credentials"],`+set("old")+`}`)
+	changed := into[api.Client](s.send(http.MethodPatch, clientsPath+"/"+c.ID, `{`+set("new")+`}`).want(http.StatusOK))
+	if keys := string(changed.JWKS); !strings.Contains(keys, `"new"`) || strings.Contains(keys, `"old"`) {
+		t.Errorf("jwks = %s", keys)
+	}
+	problem := s.send(http.MethodPatch, clientsPath+"/"+c.ID, `{"jwks":"x"}`).wantProblem(http.StatusBadRequest, "malformed")
+	if len(problem.Errors) != 1 || problem.Errors[0].Pointer != "/jwks" {
+		t.Errorf("errors = %+v", problem.Errors)
+	}
 }

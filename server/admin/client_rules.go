@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,7 +32,8 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 	f.httpsURI("/policy_uri", fields.PolicyURI)
 	c.ClientName, c.SoftwareID, c.SoftwareVersion, c.Contacts = fields.ClientName, fields.SoftwareID, fields.SoftwareVersion, fields.Contacts
 	c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI = fields.ClientURI, fields.LogoURI, fields.TosURI, fields.PolicyURI
-	c.Disabled, c.RequirePushedAuthorizationRequests = fields.Disabled, fields.RequirePushedAuthorizationRequests
+	f.text("/managed_by", fields.ManagedBy, storage.MaxText)
+	c.Disabled, c.RequirePushedAuthorizationRequests, c.ManagedBy = fields.Disabled, fields.RequirePushedAuthorizationRequests, fields.ManagedBy
 
 	c.TokenEndpointAuthMethod = fields.TokenEndpointAuthMethod
 	if c.TokenEndpointAuthMethod == "" {
@@ -77,6 +79,29 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 		}
 	}
 	return f
+}
+
+// clientID wants a client_id that an admin may choose, or none. It cannot be taken
+// for a URL, for an id that grantd gives, or for two values in HTTP Basic.
+func (f *faults) clientID(value string) {
+	const pointer = "/client_id"
+	switch {
+	case value == "":
+	case !chosenClientID.MatchString(value):
+		f.add(pointer, "must have 1 to 64 letters, digits, dots, hyphens, underscores or tildes, the first one a letter or digit")
+	case storage.HasOwnPrefix(value):
+		f.add(pointer, "must not begin with one to four letters and an underscore, as the ids that grantd gives do")
+	}
+}
+
+var chosenClientID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}$`)
+
+// chosenSecret wants a client secret as grantd makes them, or none: only its plain
+// hash is kept, which is enough for what nobody can guess.
+func (f *faults) chosenSecret(pointer, value string) {
+	if value != "" && !storage.IsSecret(storage.SecretPrefixClient, value) {
+		f.add(pointer, "must be cs_ and 32 random bytes as base64url without padding, 43 characters; \"grantd client secret generate\" makes one")
+	}
 }
 
 // setKeys sets the keys of a private_key_jwt client (RFC 7591 §2). The document at

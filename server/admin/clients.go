@@ -16,6 +16,8 @@ import (
 
 const clientsPath = "/admin/v1/clients/"
 
+const clientIDTaken = "There is a client with this client_id already."
+
 func (h *handlers) ListClients(ctx context.Context, request api.ListClientsRequestObject) (api.ListClientsResponseObject, error) {
 	page, err := pageOf(request.Params.Cursor, request.Params.Limit, storage.PrefixClient)
 	if err != nil {
@@ -41,8 +43,21 @@ func (h *handlers) ListClients(ctx context.Context, request api.ListClientsReque
 func (h *handlers) CreateClient(ctx context.Context, request api.CreateClientRequestObject) (api.CreateClientResponseObject, error) {
 	now := h.now()
 	c := &storage.Client{Source: storage.SourceRegistered, CreatedAt: now, UpdatedAt: now}
-	if err := h.setClient(c, *request.Body).err(); err != nil {
+	f := h.setClient(c, *request.Body)
+	f.clientID(request.Body.ClientID)
+	f.chosenSecret("/client_secret", request.Body.ClientSecret)
+	if request.Body.ClientSecret != "" && !needsSecret(c) {
+		f.add("/client_secret", "is not used with this token_endpoint_auth_method; leave it out")
+	}
+	if err := f.err(); err != nil {
 		return nil, err
+	}
+	if request.Params.DryRun {
+		_, err := h.store.ClientByClientID(ctx, request.Body.ClientID)
+		if err := stillFree(err, clientIDTaken); err != nil {
+			return nil, err
+		}
+		return api.CreateClient204Response{}, nil
 	}
 	key := request.Params.IdempotencyKey
 	id, err := h.idFor(ctx, storage.PrefixClient, key, "createClient", request.Body)
@@ -50,10 +65,13 @@ func (h *handlers) CreateClient(ctx context.Context, request api.CreateClientReq
 		return nil, err
 	}
 	c.ID, c.ClientID = id, id
-	var secret string
+	if request.Body.ClientID != "" {
+		c.ClientID = request.Body.ClientID
+	}
+	var secret string // that is shown
 	if needsSecret(c) {
 		var kept storage.ClientSecret
-		secret, kept = newSecret(now)
+		secret, kept = newSecret(request.Body.ClientSecret, now)
 		c.Secrets = []storage.ClientSecret{kept}
 	}
 	event, _, err := withChanges(h.event(ctx, "client.created", c.ID), api.ClientFields{}, clientFields(c))
@@ -63,7 +81,7 @@ func (h *handlers) CreateClient(ctx context.Context, request api.CreateClientReq
 	made, replayed, err := once(key, func() (*storage.Client, error) { return h.store.Client(ctx, id) },
 		func() (*storage.Client, error) { return c, h.store.CreateClient(ctx, c, event) })
 	if err != nil {
-		return nil, err
+		return nil, taken(err, clientIDTaken)
 	}
 	shown := showClient(made)
 	if !replayed {
@@ -100,7 +118,7 @@ func (h *handlers) UpdateClient(ctx context.Context, request api.UpdateClientReq
 		if err := checkIfMatch(request.Params.IfMatch, c.Version); err != nil {
 			return err
 		}
-		return h.updateClient(ctx, c, sent)
+		return h.updateClient(ctx, c, sent, request.Params.DryRun)
 	})
 	if err != nil {
 		return nil, err
@@ -108,9 +126,9 @@ func (h *handlers) UpdateClient(ctx context.Context, request api.UpdateClientReq
 	return api.UpdateClient200JSONResponse{Body: showClient(c), Headers: api.UpdateClient200ResponseHeaders{ETag: etag(c.Version)}}, nil
 }
 
-// updateClient changes c by the patch and writes it. A patch that changes
-// nothing writes nothing.
-func (h *handlers) updateClient(ctx context.Context, c *storage.Client, sent patch) error {
+// updateClient changes c by the patch and writes it, unless it is a dry run. A patch
+// that changes nothing writes nothing.
+func (h *handlers) updateClient(ctx context.Context, c *storage.Client, sent patch, dryRun bool) error {
 	before, hadNone := clientFields(c), !needsSecret(c)
 	merged, err := applyPatch(before, sent)
 	if err != nil {
@@ -134,7 +152,7 @@ func (h *handlers) updateClient(ctx context.Context, c *storage.Client, sent pat
 		}
 	}
 	event, changed, err := withChanges(h.event(ctx, "client.updated", c.ID), before, clientFields(c))
-	if err != nil || !changed {
+	if err != nil || !changed || dryRun {
 		return err
 	}
 	c.UpdatedAt = event.At
@@ -183,7 +201,12 @@ func notRegistered(message string) error {
 
 // clientFields are what setClient would have to be given to make c.
 func clientFields(c *storage.Client) api.ClientFields {
+	chosen := c.ClientID
+	if chosen == c.ID {
+		chosen = ""
+	}
 	return api.ClientFields{
+		ClientID:                chosen,
 		ClientName:              c.ClientName,
 		RedirectUris:            c.RedirectURIs,
 		GrantTypes:              c.GrantTypes,
@@ -201,6 +224,7 @@ func clientFields(c *storage.Client) api.ClientFields {
 		Contacts:                c.Contacts,
 		SoftwareID:              c.SoftwareID,
 		SoftwareVersion:         c.SoftwareVersion,
+		ManagedBy:               c.ManagedBy,
 		Disabled:                c.Disabled,
 
 		TokenEndpointAuthSigningAlg:        c.TokenEndpointAuthSigningAlg,
@@ -230,9 +254,11 @@ func showClient(c *storage.Client) api.Client {
 		Contacts:                list(c.Contacts),
 		SoftwareID:              c.SoftwareID,
 		SoftwareVersion:         c.SoftwareVersion,
+		ManagedBy:               c.ManagedBy,
 		Disabled:                c.Disabled,
 		CreatedAt:               c.CreatedAt.UTC(),
 		UpdatedAt:               c.UpdatedAt.UTC(),
+		LastUsedAt:              optionalTime(c.LastUsedAt),
 
 		TokenEndpointAuthSigningAlg:        c.TokenEndpointAuthSigningAlg,
 		RequirePushedAuthorizationRequests: c.RequirePushedAuthorizationRequests,

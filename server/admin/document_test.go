@@ -120,20 +120,30 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	if err := s.store.CreateInitialAccessToken(s.t.Context(), token, storagetest.Event("registration_token.created", token.ID)); err != nil {
 		s.t.Fatal(err)
 	}
+	rule := storagetest.NewPolicy()
+	if err := s.store.CreatePolicy(s.t.Context(), rule, storagetest.Event("policy.created", rule.ID)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.makePayroll()
 	keys := s.makeKeys()
 	s.later(storage.KeyPublication)
 	asked := storagetest.NewRegistrationRequest()
 	if err := s.store.AskRegistration(s.t.Context(), asked, f.User.ID, storagetest.RequestLimits, storagetest.Event("registration_request.created", asked.ClientID)); err != nil {
 		s.t.Fatal(err)
 	}
+	group, err := s.store.GroupByName(s.t.Context(), f.User.Groups[0])
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	ids := map[string]string{
+		"groups": group.ID, "name": group.Name,
 		"registration-tokens": token.ID, "registration-requests": asked.ID,
-		"clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
+		"policies": rule.ID, "clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,
 		"username": f.User.Username, "uri": f.Resource.URI, "group": f.User.Groups[0],
 	}
 	collection := strings.Split(path, "/")[3]
-	path = strings.NewReplacer("{id}", ids[collection], "{secret_id}", secret.ID, "{kid}", keys[0].KID).Replace(path)
+	path = strings.NewReplacer("{id}", ids[collection], "{secret_id}", secret.ID, "{user_id}", f.User.ID, "{kid}", keys[0].KID).Replace(path)
 
 	query := url.Values{}
 	for _, p := range parameters {
@@ -150,6 +160,20 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 		path += "?" + query.Encode()
 	}
 	return path
+}
+
+// makePayroll stores what the examples of policies name.
+func (s *server) makePayroll() {
+	s.t.Helper()
+	r, c := storagetest.NewResource(), storagetest.NewClient()
+	r.URI, c.ClientID = "https://payroll.example.com/mcp", "intranet-portal"
+	r.Scopes = []storage.Scope{{Name: "payroll:read", Risk: storage.RiskRead}, {Name: "payroll:erase", Risk: storage.RiskDestructive}}
+	if err := s.store.CreateResource(s.t.Context(), r, storagetest.Event("resource.created", r.ID)); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.store.CreateClient(s.t.Context(), c, storagetest.Event("client.created", c.ID)); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // A field that the document does not have is refused by every operation.

@@ -181,6 +181,10 @@ func TestMethods(t *testing.T) {
 		"/admin/v1/grants/" + f.Grant.ID:                  "DELETE",
 		"/admin/v1/keys":                                  "GET",
 		"/admin/v1/audit-events":                          "GET",
+		"/admin/v1/audit-head":                            "GET",
+		"/admin/v1/audit-verification":                    "GET",
+		"/admin/v1/audit-access":                          "GET",
+		"/admin/v1/users/" + f.User.ID + "/erase":         "POST",
 	} {
 		a := s.send(http.MethodPut, path, `{}`)
 		a.wantProblem(http.StatusMethodNotAllowed, "method-not-allowed")

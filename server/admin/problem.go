@@ -83,8 +83,12 @@ func writeUndecodable(w http.ResponseWriter, r *http.Request, _ error) {
 func writeBadParameter(w http.ResponseWriter, r *http.Request, err error) {
 	fault := api.Fault{Detail: "has a parameter of a wrong type"}
 	var format *api.InvalidParamFormatError
-	if errors.As(err, &format) {
-		fault = api.Fault{Pointer: "?" + format.ParamName, Detail: "is not acceptable; send it once, and limit as a number"}
+	var required *api.RequiredParamError
+	switch {
+	case errors.As(err, &format):
+		fault = api.Fault{Pointer: "?" + format.ParamName, Detail: "is not acceptable; send it once, limit as a number and a time as 2026-01-31T08:00:00Z"}
+	case errors.As(err, &required):
+		fault = api.Fault{Pointer: "?" + required.ParamName, Detail: "is required"}
 	}
 	writeError(w, r, &faultsError{code: "invalid", faults: []api.Fault{fault}})
 }

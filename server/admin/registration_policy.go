@@ -21,7 +21,7 @@ func (h *handlers) GetRegistrationPolicy(ctx context.Context, _ api.GetRegistrat
 	if err != nil {
 		return nil, err
 	}
-	return api.GetRegistrationPolicy200JSONResponse(showPolicy(p)), nil
+	return api.GetRegistrationPolicy200JSONResponse(showRegistrationPolicy(p)), nil
 }
 
 func (h *handlers) UpdateRegistrationPolicy(ctx context.Context, request api.UpdateRegistrationPolicyRequestObject) (api.UpdateRegistrationPolicyResponseObject, error) {
@@ -39,26 +39,26 @@ func (h *handlers) UpdateRegistrationPolicy(ctx context.Context, request api.Upd
 		if p, err = h.store.RegistrationPolicy(ctx); err != nil {
 			return err
 		}
-		return h.updatePolicy(ctx, p, sent)
+		return h.updateRegistrationPolicy(ctx, p, sent)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateRegistrationPolicy200JSONResponse(showPolicy(p)), nil
+	return api.UpdateRegistrationPolicy200JSONResponse(showRegistrationPolicy(p)), nil
 }
 
-// updatePolicy changes p by the patch and writes it. A patch that changes nothing
+// updateRegistrationPolicy changes p by the patch and writes it. A patch that changes nothing
 // writes nothing.
-func (h *handlers) updatePolicy(ctx context.Context, p *storage.RegistrationPolicy, sent patch) error {
-	before := showPolicy(p)
+func (h *handlers) updateRegistrationPolicy(ctx context.Context, p *storage.RegistrationPolicy, sent patch) error {
+	before := showRegistrationPolicy(p)
 	merged, err := applyPatch(before, sent)
 	if err != nil {
 		return err
 	}
-	if err := h.setPolicy(p, merged).err(); err != nil {
+	if err := h.setRegistrationPolicy(p, merged).err(); err != nil {
 		return err
 	}
-	event, changed, err := withChanges(h.event(ctx, "registration_policy.updated", "registration-policy"), before, showPolicy(p))
+	event, changed, err := withChanges(h.event(ctx, "registration_policy.updated", "registration-policy"), before, showRegistrationPolicy(p))
 	if err != nil || !changed {
 		return err
 	}
@@ -66,9 +66,9 @@ func (h *handlers) updatePolicy(ctx context.Context, p *storage.RegistrationPoli
 	return h.store.UpdateRegistrationPolicy(ctx, p, event)
 }
 
-// setPolicy sets every field of p, applying the defaults, and returns all that is
+// setRegistrationPolicy sets every field of p, applying the defaults, and returns all that is
 // wrong with them.
-func (h *handlers) setPolicy(p *storage.RegistrationPolicy, fields api.RegistrationPolicy) faults {
+func (h *handlers) setRegistrationPolicy(p *storage.RegistrationPolicy, fields api.RegistrationPolicy) faults {
 	var f faults
 	modes := []string{string(storage.RegistrationAllow), string(storage.RegistrationAskAdmin), string(storage.RegistrationOff)}
 	set := func(pointer string, into *storage.RegistrationMode, sent string, allowed ...string) {
@@ -133,7 +133,7 @@ func validHost(host string) bool {
 	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
-func showPolicy(p *storage.RegistrationPolicy) api.RegistrationPolicy {
+func showRegistrationPolicy(p *storage.RegistrationPolicy) api.RegistrationPolicy {
 	hosts := make([]api.HostDecision, len(p.Hosts))
 	for i, d := range p.Hosts {
 		hosts[i] = api.HostDecision{Host: d.Host, Decision: string(d.Decision)}

@@ -56,7 +56,7 @@ func TestRegistrationPolicy(t *testing.T) {
 
 func eventsNamed(t *testing.T, s *server, action string) []*storage.AuditEvent {
 	t.Helper()
-	all, err := s.store.AuditEvents(t.Context(), storage.Page{Limit: 1000})
+	all, err := s.store.AuditEvents(t.Context(), storage.AuditFilter{}, storage.Page{Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"grantd/api"
@@ -11,6 +12,8 @@ import (
 )
 
 const resourcesPath = "/admin/v1/resources/"
+
+const resourceTaken = "There is a resource with this URI already."
 
 // The bounds of a resource's fields.
 const (
@@ -54,6 +57,13 @@ func (h *handlers) CreateResource(ctx context.Context, request api.CreateResourc
 	if err := h.checkIntrospectionClients(ctx, &f, r, nil); err != nil {
 		return nil, err
 	}
+	if request.Params.DryRun {
+		_, err := h.store.ResourceByURI(ctx, r.URI)
+		if err := stillFree(err, resourceTaken); err != nil {
+			return nil, err
+		}
+		return api.CreateResource204Response{}, nil
+	}
 	key := request.Params.IdempotencyKey
 	id, err := h.idFor(ctx, storage.PrefixResource, key, "createResource", request.Body)
 	if err != nil {
@@ -67,7 +77,7 @@ func (h *handlers) CreateResource(ctx context.Context, request api.CreateResourc
 	made, replayed, err := once(key, func() (*storage.Resource, error) { return h.store.Resource(ctx, id) },
 		func() (*storage.Resource, error) { return r, h.store.CreateResource(ctx, r, event) })
 	if err != nil {
-		return nil, taken(err, "There is a resource with this URI already.")
+		return nil, taken(err, resourceTaken)
 	}
 	return api.CreateResource201JSONResponse{Body: showResource(made), Headers: api.CreateResource201ResponseHeaders{
 		ETag: etag(made.Version), IdempotentReplayed: replayed, Location: resourcesPath + id,
@@ -100,7 +110,7 @@ func (h *handlers) UpdateResource(ctx context.Context, request api.UpdateResourc
 		if err := checkIfMatch(request.Params.IfMatch, r.Version); err != nil {
 			return err
 		}
-		return h.updateResource(ctx, r, sent)
+		return h.updateResource(ctx, r, sent, request.Params.DryRun)
 	})
 	if err != nil {
 		return nil, err
@@ -108,10 +118,10 @@ func (h *handlers) UpdateResource(ctx context.Context, request api.UpdateResourc
 	return api.UpdateResource200JSONResponse{Body: showResource(r), Headers: api.UpdateResource200ResponseHeaders{ETag: etag(r.Version)}}, nil
 }
 
-// updateResource changes r by the patch and writes it. A patch that changes
-// nothing writes nothing.
-func (h *handlers) updateResource(ctx context.Context, r *storage.Resource, sent patch) error {
-	uri, known, before := r.URI, r.IntrospectionClients, resourceFields(r)
+// updateResource changes r by the patch and writes it, unless it is a dry run. A
+// patch that changes nothing writes nothing.
+func (h *handlers) updateResource(ctx context.Context, r *storage.Resource, sent patch, dryRun bool) error {
+	uri, known, before, had := r.URI, r.IntrospectionClients, resourceFields(r), r.ScopeNames()
 	merged, err := applyPatch(before, sent)
 	if err != nil {
 		return err
@@ -124,8 +134,14 @@ func (h *handlers) updateResource(ctx context.Context, r *storage.Resource, sent
 		return err
 	}
 	event, changed, err := withChanges(h.event(ctx, "resource.updated", r.ID), before, resourceFields(r))
-	if err != nil || !changed {
+	if err != nil || !changed || dryRun {
 		return err
+	}
+	// Whole, however long the value of scopes is: it says who has lost what.
+	left := r.ScopeNames()
+	removed := slices.DeleteFunc(had, func(name string) bool { return slices.Contains(left, name) })
+	if len(removed) > 0 {
+		event = event.With("scopes_removed", strings.Join(removed, " "))
 	}
 	r.UpdatedAt = event.At
 	return h.store.UpdateResource(ctx, r, event)
@@ -187,6 +203,8 @@ func setResource(r *storage.Resource, fields api.ResourceFields) faults {
 
 	f.texts("/introspection_clients", fields.IntrospectionClients, maxIntrospectionClients, storage.MaxURILength)
 	r.IntrospectionClients = fields.IntrospectionClients
+	f.text("/managed_by", fields.ManagedBy, storage.MaxText)
+	r.ManagedBy = fields.ManagedBy
 
 	f.setScopes(r, fields.Scopes)
 	return f
@@ -209,7 +227,12 @@ func (f *faults) setScopes(r *storage.Resource, scopes []api.Scope) {
 		}
 		f.text(pointer+"/description", s.Description, maxDescription)
 		f.texts(pointer+"/tools", s.Tools, maxTools, maxToolName)
-		r.Scopes = append(r.Scopes, storage.Scope{Name: s.Name, Description: s.Description, Tools: s.Tools})
+		risk := s.Risk
+		if risk == "" {
+			risk = string(storage.RiskWrite)
+		}
+		f.oneOf(pointer+"/risk", risk, string(storage.RiskRead), string(storage.RiskWrite), string(storage.RiskDestructive))
+		r.Scopes = append(r.Scopes, storage.Scope{Name: s.Name, Description: s.Description, Tools: s.Tools, Risk: storage.ScopeRisk(risk)})
 	}
 }
 
@@ -245,6 +268,7 @@ func resourceFields(r *storage.Resource) api.ResourceFields {
 		Scopes:               showScopes(r.Scopes),
 		IntrospectionClients: r.IntrospectionClients,
 		AccessTokenLifetime:  &seconds,
+		ManagedBy:            r.ManagedBy,
 	}
 }
 
@@ -256,6 +280,7 @@ func showResource(r *storage.Resource) api.Resource {
 		Scopes:               showScopes(r.Scopes),
 		IntrospectionClients: list(r.IntrospectionClients),
 		AccessTokenLifetime:  int(r.AccessTokenLifetime / time.Second),
+		ManagedBy:            r.ManagedBy,
 		CreatedAt:            r.CreatedAt.UTC(),
 		UpdatedAt:            r.UpdatedAt.UTC(),
 	}
@@ -264,7 +289,7 @@ func showResource(r *storage.Resource) api.Resource {
 func showScopes(scopes []storage.Scope) []api.Scope {
 	shown := make([]api.Scope, len(scopes))
 	for i, s := range scopes {
-		shown[i] = api.Scope{Name: s.Name, Description: s.Description, Tools: s.Tools}
+		shown[i] = api.Scope{Name: s.Name, Description: s.Description, Tools: s.Tools, Risk: string(s.Risk)}
 	}
 	return shown
 }

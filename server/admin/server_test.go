@@ -21,7 +21,10 @@ import (
 	"grantd/api"
 	"grantd/migrations"
 	"grantd/server/admin"
+	"grantd/server/audit"
+	"grantd/server/catalog"
 	"grantd/server/keys"
+	"grantd/server/leaked"
 	"grantd/server/profiles"
 	"grantd/server/registration"
 	"grantd/storage"
@@ -32,6 +35,7 @@ const (
 	key      = "first-admin-key-of-this-test-0123456789"
 	otherKey = "other-admin-key-of-this-test-0123456789"
 	host     = "127.0.0.1:8081"
+	issuer   = "https://auth.example.com/tenant"
 )
 
 var start = time.Date(2026, time.November, 23, 9, 30, 0, 123_456_000, time.UTC)
@@ -42,10 +46,13 @@ type server struct {
 	handler http.Handler
 	store   storage.Store
 	signing *keys.Signing // has no keys before makeKeys
+	chain   *audit.Chain
 
-	mu     sync.Mutex
-	now    time.Time
-	hashed []string // the passwords that were given to HashPassword
+	mu        sync.Mutex
+	now       time.Time
+	mailed    []string // addresses and links
+	mailFails error
+	hashed    []string // the passwords that were given to HashPassword
 }
 
 // newServer starts a server. wrap may put something between it and the database.
@@ -84,8 +91,10 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.chain = &audit.Chain{Store: store, Root: root, Now: now}
 	s.handler = admin.New(admin.Config{
-		Store: inner, SigningKeys: s.signing, Sealer: root,
+		Store: inner, Issuer: issuer, SigningKeys: s.signing, Tokens: exampleTokens{}, Sealer: root, Chain: s.chain,
+		Trust: &registration.Trust{Policies: catalog.New(store, nil), Profiles: known},
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -95,7 +104,14 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 		Keys:     []string{key, otherKey, "short"},
 		Hosts:    []string{"127.0.0.1", "localhost"},
 		Profiles: known,
-		Now:      now,
+		LinkURL:  func(token string) string { return "https://auth.example.com/account/link?token=" + token },
+		Mail: func(_ context.Context, to *storage.User, _ *storage.UserLink, url string) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.mailed = append(s.mailed, to.Email+" "+url)
+			return s.mailFails
+		},
+		Now: now,
 	})
 	return s
 }
@@ -276,4 +292,21 @@ func hasNull(document []byte) bool {
 			return true
 		}
 	}
+}
+
+// exampleTokens knows the value of the examples only; what the values of a real
+// server are is tried in package server.
+type exampleTokens struct{}
+
+const exampleToken = "tok_06h0q8zexdy5gvb48r2e2n0v5r_fam_06h0q8zexdy6k3e1a7w9c2m4tc"
+
+func (exampleTokens) InspectValue(_ context.Context, value string) (*leaked.Value, error) {
+	if value != exampleToken {
+		return nil, storage.ErrNotFound
+	}
+	return &leaked.Value{Kind: leaked.TokenID, TokenID: value, FamilyID: value[31:], FamilyLive: true, IssuedAt: start}, nil
+}
+
+func (t exampleTokens) RevokeValue(ctx context.Context, value string, _ storage.AuditEvent) (*leaked.Value, error) {
+	return t.InspectValue(ctx, value)
 }

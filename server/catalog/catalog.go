@@ -1,5 +1,5 @@
 // Package catalog remembers what nearly every request reads and hardly anything
-// writes: Clients, Resources, and the RegistrationPolicy with the decisions on
+// writes: Clients, Resources, Policies, and the RegistrationPolicy with the decisions on
 // single clients. It follows the database's one version row, so
 // that a change made on any replica is seen here within the interval of the
 // heartbeat; without a good read of that row for staleAfter it remembers nothing
@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -28,8 +29,8 @@ const (
 	maxClients = 10_000
 	// unseen is a version that no row has.
 	unseen = -1
-	// resourcePage is how many Resources are read at a time.
-	resourcePage = 200
+	// listPage is how many Resources or Policies are read at a time.
+	listPage = 200
 )
 
 // Store is what the catalog reads.
@@ -37,6 +38,7 @@ type Store interface {
 	Client(ctx context.Context, id string) (*storage.Client, error)
 	ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error)
 	Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error)
+	Policies(ctx context.Context, page storage.Page) ([]*storage.Policy, error)
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
@@ -57,12 +59,18 @@ type Catalog struct {
 	goodAt   time.Time // of the last good read of the version row, monotonic
 	byID     map[string]*storage.Client
 	byName   map[string]*storage.Client
-	all      []*storage.Resource
-	haveAll  bool
+	all      list[*storage.Resource]
+	rules    list[*storage.Policy]
 	policy   *storage.RegistrationPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
 	fetching singleflight.Group
+
+	hits, misses atomic.Int64 // lookups of Clients and Resources
 }
+
+// Lookups returns how many lookups of Clients and Resources were answered from
+// memory, and how many were not.
+func (c *Catalog) Lookups() (hits, misses int64) { return c.hits.Load(), c.misses.Load() }
 
 // New returns a catalog that remembers nothing until Beat or Run has read the
 // version row. clock may be nil.
@@ -142,7 +150,7 @@ func (c *Catalog) forget() {
 	c.epoch++
 	c.byID = make(map[string]*storage.Client)
 	c.byName = make(map[string]*storage.Client)
-	c.all, c.haveAll = nil, false
+	c.all, c.rules = list[*storage.Resource]{}, list[*storage.Policy]{}
 	c.policy = nil
 	c.requests = make(map[string]*storage.RegistrationRequest)
 }
@@ -166,8 +174,10 @@ func (c *Catalog) client(ctx context.Context, key string, remembered func() *sto
 	client, fresh, epoch := remembered(), c.fresh(), c.epoch
 	c.mu.RUnlock()
 	if client != nil && fresh {
+		c.hits.Add(1)
 		return client, nil
 	}
+	c.misses.Add(1)
 	found, err := c.once(ctx, fmt.Sprint(epoch, " client ", key), func(ctx context.Context) (any, error) { return read(ctx) })
 	if err != nil {
 		return nil, err
@@ -189,39 +199,52 @@ func (c *Catalog) client(ctx context.Context, key string, remembered func() *sto
 
 // Resources returns all Resources, oldest first.
 func (c *Catalog) Resources(ctx context.Context) ([]*storage.Resource, error) {
+	return whole(ctx, c, "resources", &c.all, c.store.Resources, func(r *storage.Resource) string { return r.ID })
+}
+
+// Policies returns all Policies, in the order in which they are asked.
+func (c *Catalog) Policies(ctx context.Context) ([]*storage.Policy, error) {
+	return whole(ctx, c, "policies", &c.rules, c.store.Policies, func(p *storage.Policy) string { return p.ID })
+}
+
+// list is all there is of something, if it is known.
+type list[T any] struct {
+	items []T
+	known bool
+}
+
+// whole returns what is in the list, or reads it page by page.
+func whole[T any](ctx context.Context, c *Catalog, name string, cached *list[T], read func(context.Context, storage.Page) ([]T, error), id func(T) string) ([]T, error) {
 	c.mu.RLock()
-	all, usable, epoch := c.all, c.haveAll && c.fresh(), c.epoch
+	all, usable, epoch := cached.items, cached.known && c.fresh(), c.epoch
 	c.mu.RUnlock()
 	if usable {
+		c.hits.Add(1)
 		return all, nil
 	}
-	found, err := c.once(ctx, fmt.Sprint(epoch, " resources"), func(ctx context.Context) (any, error) { return c.readResources(ctx) })
+	c.misses.Add(1)
+	found, err := c.once(ctx, fmt.Sprint(epoch, " ", name), func(ctx context.Context) (any, error) {
+		var all []T
+		for page := (storage.Page{Limit: listPage}); ; page.After = id(all[len(all)-1]) {
+			some, err := read(ctx, page)
+			if err != nil {
+				return nil, err
+			}
+			if all = append(all, some...); len(some) < page.Limit {
+				return all, nil
+			}
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	all = found.([]*storage.Resource)
+	all = found.([]T)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.epoch == epoch {
-		c.all, c.haveAll = all, true
+		*cached = list[T]{items: all, known: true}
 	}
 	return all, nil
-}
-
-func (c *Catalog) readResources(ctx context.Context) ([]*storage.Resource, error) {
-	var all []*storage.Resource
-	page := storage.Page{Limit: resourcePage}
-	for {
-		some, err := c.store.Resources(ctx, page)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, some...)
-		if len(some) < page.Limit {
-			return all, nil
-		}
-		page.After = some[len(some)-1].ID
-	}
 }
 
 // once folds lookups of one thing that happen at once into one. One caller who

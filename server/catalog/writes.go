@@ -64,6 +64,10 @@ func (w *writes) AddClientSecret(ctx context.Context, id string, secret storage.
 	return w.then(w.Store.AddClientSecret(ctx, id, secret, event))
 }
 
+func (w *writes) RotateClientSecret(ctx context.Context, id string, secret storage.ClientSecret, until time.Time, event storage.AuditEvent) error {
+	return w.then(w.Store.RotateClientSecret(ctx, id, secret, until, event))
+}
+
 func (w *writes) DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error {
 	return w.then(w.Store.DeleteClientSecret(ctx, id, secretID, event))
 }
@@ -82,6 +86,18 @@ func (w *writes) DeleteResource(ctx context.Context, id string, event storage.Au
 
 func (w *writes) UpdateRegistrationPolicy(ctx context.Context, p *storage.RegistrationPolicy, event storage.AuditEvent) error {
 	return w.then(w.Store.UpdateRegistrationPolicy(ctx, p, event))
+}
+
+func (w *writes) CreatePolicy(ctx context.Context, p *storage.Policy, event storage.AuditEvent) error {
+	return w.then(w.Store.CreatePolicy(ctx, p, event))
+}
+
+func (w *writes) UpdatePolicy(ctx context.Context, p *storage.Policy, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdatePolicy(ctx, p, event))
+}
+
+func (w *writes) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
+	return w.then(w.Store.DeletePolicy(ctx, id, event))
 }
 
 func (w *writes) DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"grantd/server/keys"
+	"grantd/server/policy"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/templates"
@@ -53,9 +54,12 @@ type Question struct {
 	Step        string // what the page's URLs remember beyond Query
 	Client      *storage.Client
 	Known       string // what the client is known as by where it comes from, or ""
+	Trust       storage.ClientTrust
 	RedirectURI string
 	Resource    *storage.Resource
 	Scopes      []string
+	Decision    policy.Decision // by which policies the scopes are allowed
+	Withheld    []string        // scopes that were asked for and are not
 	SignIn      *storage.SignIn
 	// Device asks instead of an authorization request (RFC 8628 §3.3), which then
 	// has no Query and no RedirectURI. UserCode is its code as people see it.
@@ -147,32 +151,30 @@ func (c *Consent) Judge(q Question, form web.Parameters) (Decision, error) {
 // page is everything the person sees of a question.
 func (c *Consent) page(q Question) templates.ConsentPage {
 	root := c.Pages.Issuer.Root()
+	client := Describe(q.Client, q.RedirectURI)
+	client.Trusted, client.Known = q.Trust == storage.TrustTrusted, q.Known
 	page := templates.ConsentPage{
-		Base:   c.Pages.Base(),
-		Action: root + "/authorize?" + q.Query + q.Step,
-		Client: templates.ConsentClient{
-			Name: q.Client.ClientName, Host: ClientHost(q.Client), RedirectHost: RedirectHost(q.RedirectURI),
-			Loopback: storage.LoopbackRedirect(q.RedirectURI), Verified: !q.Client.SelfAsserted(), Known: q.Known, Source: string(q.Client.Source),
-		},
+		Base:             c.Pages.Base(),
+		Action:           root + "/authorize?" + q.Query + q.Step,
+		Client:           client,
 		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
 		SwitchAccountURL: root + "/login?" + q.Query + q.Step,
 	}
+	page.Policies, page.Withheld = q.Decision.Names(), q.Withheld
 	if q.Device != nil {
 		page.UserCode, page.Action = q.UserCode, root+"/device"
 		page.SwitchAccountURL = root + "/login?user_code=" + url.QueryEscape(q.UserCode)
 		page.Client.RedirectHost, page.Client.Loopback, page.Client.Device = "", false, true
 	}
-	if page.Client.Name == "" {
-		page.Client.Name = q.Client.ClientID
-	}
+	page.Client.Known = q.Known
 	if q.Client.MayUse(storage.GrantTypeRefreshToken) {
 		page.RefreshLifetimeDays = int(storage.FamilyLifetime / (24 * time.Hour))
 	}
 	for _, scope := range q.Resource.Scopes {
 		if slices.Contains(q.Scopes, scope.Name) {
 			approved := q.SignIn.Grant != nil && slices.Contains(q.SignIn.Grant.Scopes, scope.Name)
-			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Approved: approved, Checked: true})
+			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Risk: string(scope.Risk), Approved: approved, Checked: true})
 		}
 	}
 	return page
@@ -213,6 +215,21 @@ func authority(uri string) string {
 		return ""
 	}
 	return u.Host
+}
+
+// Describe says who a client is, and where access goes when redirectURI is not
+// empty. Which profile knows it is not part of it.
+func Describe(client *storage.Client, redirectURI string) templates.ConsentClient {
+	described := templates.ConsentClient{
+		Name: client.ClientName, Host: ClientHost(client), Verified: !client.SelfAsserted(), Source: string(client.Source),
+	}
+	if redirectURI != "" {
+		described.RedirectHost, described.Loopback = RedirectHost(redirectURI), storage.LoopbackRedirect(redirectURI)
+	}
+	if described.Name == "" {
+		described.Name = client.ClientID
+	}
+	return described
 }
 
 // ClientHost is the host of the client's document, or "" if it has none.

@@ -54,7 +54,13 @@ type Signing struct {
 	// was read earlier is never put to use later.
 	reading sync.Mutex
 	set     atomic.Pointer[keySet]
+
+	hits, misses atomic.Int64 // tokens to verify
 }
+
+// Verified returns how many of the tokens to verify had been verified before, and
+// how many had not.
+func (s *Signing) Verified() (hits, misses int64) { return s.hits.Load(), s.misses.Load() }
 
 // keySet is the parsed state of all SigningKeys at one moment.
 type keySet struct {
@@ -169,7 +175,10 @@ func (s *Signing) Verify(token string, v any) error {
 	}
 	set := s.set.Load()
 	payload, known := set.verified.get(token)
-	if !known {
+	if known {
+		s.hits.Add(1)
+	} else {
+		s.misses.Add(1)
 		var err error
 		if payload, err = set.check(token); err != nil {
 			return err

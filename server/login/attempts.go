@@ -51,6 +51,14 @@ type refusal struct {
 	retryAfter int // seconds, 0 for none
 }
 
+// reason is the refusal's in the metrics.
+func (r *refusal) reason() string {
+	if r.retryAfter > 0 {
+		return "too-many-attempts"
+	}
+	return "wrong-password"
+}
+
 // try returns the enabled user whose name and password these are, or why not in
 // words that are the same for every reason. An unknown, disabled or
 // password-less user costs the same work as a wrong password.

@@ -143,7 +143,7 @@ func (h *house) user(t *testing.T, username string, change ...func(*storage.User
 
 func (h *house) actions(t *testing.T, action string) (found []*storage.AuditEvent) {
 	t.Helper()
-	events, err := h.store.AuditEvents(t.Context(), storage.Page{Limit: 10000})
+	events, err := h.store.AuditEvents(t.Context(), storage.AuditFilter{}, storage.Page{Limit: 10000})
 	if err != nil {
 		t.Fatal(err)
 	}

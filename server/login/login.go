@@ -119,8 +119,10 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 
 	user, refused, err := h.attempts.try(r, username, secret)
 	if err == nil && refused == nil {
-		_, err = h.Sessions.Start(w, r, user, session.How{Method: "password", Address: h.Addresses.Of(r).String()})
-		if errors.Is(err, storage.ErrNotFound) { // disabled since the password was checked
+		_, err = h.Sessions.Start(w, r, user, session.How{
+			Method: "password", Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash,
+		})
+		if errors.Is(err, storage.ErrNotFound) { // disabled, or another password, since it was checked
 			refused, err = &refusal{status: http.StatusUnauthorized, problem: wrong}, nil
 		}
 	}
@@ -128,6 +130,7 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case refused != nil:
+		web.Refused(w, refused.reason())
 		if refused.retryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(refused.retryAfter))
 		}

@@ -32,10 +32,11 @@ type accessTokens struct{ *OAuth }
 
 // sign returns the access token that a token request has earned.
 func (t accessTokens) sign(client *storage.Client, s *tokenSession) (string, error) {
+	s.tokenID = newTokenID(s.now, client.ID, s.familyID)
 	return t.Signing.Sign(claims{
 		Issuer: t.Issuer.String(), Subject: s.subject, Audience: s.resource.URI, ClientID: client.ClientID,
 		IssuedAt: s.now.Unix(), Expiry: s.now.Add(s.resource.AccessTokenLifetime).Unix(),
-		TokenID: storage.NewID(storage.PrefixToken), Scope: strings.Join(s.scopes, " "), FamilyID: s.familyID,
+		TokenID: s.tokenID, Scope: strings.Join(s.scopes, " "), FamilyID: s.familyID,
 	})
 }
 

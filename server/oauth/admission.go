@@ -19,6 +19,8 @@ type Admission interface {
 	Client(ctx context.Context, c *storage.Client) (storage.RegistrationMode, error)
 	// Known returns what a client is known as by where it comes from, or "".
 	Known(ctx context.Context, c *storage.Client) (string, error)
+	// Level returns how far a client is known.
+	Level(ctx context.Context, c *storage.Client) (storage.ClientTrust, error)
 }
 
 // requestLimits bound what people may ask of the administrators.
@@ -34,8 +36,7 @@ func (o *OAuth) admit(w http.ResponseWriter, r *http.Request, request *authoriza
 	}
 	switch {
 	case mode == storage.RegistrationAllow:
-		request.known, err = o.Admission.Known(r.Context(), request.client)
-		return false, err
+		return false, o.recognise(r.Context(), request)
 	case mode == storage.RegistrationOff:
 		o.turnAway(w, r)
 		return true, nil
@@ -43,6 +44,15 @@ func (o *OAuth) admit(w http.ResponseWriter, r *http.Request, request *authoriza
 		return true, o.refuse(w, r, request, web.NewOAuthError("consent_required", "An administrator must allow this application first."))
 	}
 	return true, o.showAsk(w, r, request, signIn, "")
+}
+
+// recognise finds out what the pages say of how far the client is known.
+func (o *OAuth) recognise(ctx context.Context, request *authorizationRequest) (err error) {
+	if request.known, err = o.Admission.Known(ctx, request.client); err != nil {
+		return err
+	}
+	request.trust, err = o.Admission.Level(ctx, request.client)
+	return err
 }
 
 // showAsk shows the page that asks for an administrator, as it stands for this
@@ -57,7 +67,7 @@ func (o *OAuth) showAsk(w http.ResponseWriter, r *http.Request, request *authori
 	case mine && asked.State == storage.RequestPending:
 		reference = asked.ID
 	}
-	if request.known, err = o.Admission.Known(r.Context(), request.client); err != nil {
+	if err := o.recognise(r.Context(), request); err != nil {
 		return err
 	}
 	return o.Consent.ShowAsk(w, o.question(request, signIn), reference, problem)

@@ -45,9 +45,14 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
 		return err
 	}
+	if answered, err := o.permit(w, r, request, signIn); answered || err != nil {
+		return err
+	}
 	switch {
 	case remembered(request, signIn):
 		return o.issueRemembered(w, r, request, signIn)
+	case inAdvance(request, signIn):
+		return o.approveInAdvance(w, r, request, signIn)
 	case request.prompt("none"):
 		return o.refuse(w, r, request, web.NewOAuthError("consent_required", "The person must approve."))
 	}
@@ -77,6 +82,9 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
+		return err
+	}
+	if answered, err := o.permit(w, r, request, signIn); answered || err != nil {
 		return err
 	}
 	q := o.question(request, signIn)
@@ -131,8 +139,8 @@ func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error
 
 func (o *OAuth) question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
 	q := consent.Question{
-		Query: request.query, Client: request.client, Known: request.known, RedirectURI: request.redirectURI,
-		Resource: request.resource, Scopes: request.scopes, SignIn: signIn,
+		Query: request.query, Client: request.client, Known: request.known, Trust: request.trust, RedirectURI: request.redirectURI,
+		Resource: request.resource, Scopes: request.scopes, Decision: request.decision, Withheld: request.withheld, SignIn: signIn,
 	}
 	if request.pushed != nil {
 		// Who opened it in time may take their time.
@@ -160,9 +168,29 @@ func (o *OAuth) mustSignInAgain(request *authorizationRequest, signIn *storage.S
 // as the person saw then, never when the client asks for the page.
 func remembered(request *authorizationRequest, signIn *storage.SignIn) bool {
 	grant := signIn.Grant
-	return grant != nil && grant.Covers(request.scopes) && !request.client.SelfAsserted() && !request.prompt("consent") &&
-		strings.HasPrefix(request.redirectURI, "https://") &&
+	return grant != nil && !grant.InAdvance && grant.Covers(request.scopes) && recognisable(request) &&
 		grant.RedirectURI == request.redirectURI && grant.ClientName == request.client.ClientName
+}
+
+// recognisable reports whether a request may be answered without a page: the client
+// cannot be somebody else, its answer arrives safely, and it does not ask for the
+// page.
+func recognisable(request *authorizationRequest) bool {
+	return !request.client.SelfAsserted() && !request.prompt("consent") && strings.HasPrefix(request.redirectURI, "https://")
+}
+
+// approveInAdvance writes the Grant and the code as a policy says, and answers.
+func (o *OAuth) approveInAdvance(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
+	target, err := o.grant(r, request, signIn, storage.NewID(storage.PrefixCode), request.scopes, true)
+	switch {
+	case errors.Is(err, storage.ErrConsumed):
+		return answeredBefore(err)
+	case errors.Is(err, storage.ErrNotFound): // something has just ended: the page will say what is left
+		return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
+	case err != nil:
+		return err
+	}
+	return o.leave(w, r, request, target)
 }
 
 // issueRemembered answers with a code under an earlier approval.
@@ -200,12 +228,7 @@ func (o *OAuth) leave(w http.ResponseWriter, r *http.Request, request *authoriza
 
 // approve writes the Grant and the code, and answers.
 func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, decision consent.Decision) error {
-	code := o.newCode(request, signIn, request.codeID(decision.Nonce), decision.Scopes)
-	approval := &storage.Approval{Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName}
-	if !request.client.Stored() {
-		approval.Document, approval.DocumentEvent = request.client, documentEvent(request.client, signIn, code.CreatedAt)
-	}
-	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: approval})
+	target, err := o.grant(r, request, signIn, decision.Nonce, decision.Scopes, false)
 	switch {
 	case errors.Is(err, storage.ErrConsumed):
 		return answeredBefore(err)
@@ -216,6 +239,19 @@ func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authori
 	}
 	respond(w, target)
 	return nil
+}
+
+// grant writes the Grant of the scopes and the code, and returns where the browser
+// goes with it.
+func (o *OAuth) grant(r *http.Request, request *authorizationRequest, signIn *storage.SignIn, nonce string, scopes []string, inAdvance bool) (target string, err error) {
+	code := o.newCode(request, signIn, request.codeID(nonce), scopes)
+	approval := &storage.Approval{
+		Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName, InAdvance: inAdvance,
+	}
+	if !request.client.Stored() {
+		approval.Document, approval.DocumentEvent = request.client, documentEvent(request.client, signIn, code.CreatedAt)
+	}
+	return o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: approval, decision: request.decision})
 }
 
 // answeredBefore is the answer to whoever decides what was decided.
@@ -245,6 +281,7 @@ func (o *OAuth) deny(w http.ResponseWriter, r *http.Request, request *authorizat
 	} else if err != nil {
 		return err
 	}
+	web.Refused(w, "access_denied")
 	target := o.redirectTarget(request, errorValues(web.NewOAuthError("access_denied", "The person denied the request.")))
 	if !request.client.SelfAsserted() {
 		respond(w, target)
@@ -313,6 +350,7 @@ func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authoriz
 		return err
 	}
 	e := web.OAuthErrorOf(err)
+	web.Refused(w, e.Code)
 	target := o.redirectTarget(request, errorValues(e))
 	automatic := !request.client.SelfAsserted()
 	if !automatic {

@@ -8,6 +8,7 @@ import (
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/handler/oauth2"
 
+	"grantd/server/policy"
 	"grantd/storage"
 )
 
@@ -19,6 +20,7 @@ type authorizeSession struct {
 	code      *storage.AuthorizationCode
 	sessionID string
 	approval  *storage.Approval // nil: an earlier approval is remembered
+	decision  policy.Decision   // that allowed it
 }
 
 // Clone returns the session itself: it belongs to one request.
@@ -57,6 +59,11 @@ func (s codeStorage) CreateAuthorizeCodeSession(ctx context.Context, _ string, r
 	}
 	event := storage.NewAuditEvent(session.now, "user:"+session.code.UserID, "grant.approved", session.code.ID).
 		With("client_id", session.code.ClientID).With("resource_id", session.code.ResourceID).
-		With("scope", strings.Join(session.code.Scopes, " ")).With("redirect_uri", session.code.RedirectURI)
+		With("scope", strings.Join(session.code.Scopes, " ")).With("shown", strings.Join(session.approval.Shown, " ")).
+		With("redirect_uri", session.code.RedirectURI)
+	event = withPolicies(event, session.decision, session.code.Scopes)
+	if session.approval.InAdvance {
+		event = event.With("consent", "policy")
+	}
 	return s.store.Approve(ctx, session.approval, event)
 }

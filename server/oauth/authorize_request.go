@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"grantd/server/consent"
+	"grantd/server/policy"
 	"grantd/server/web"
 	"grantd/storage"
 )
@@ -41,11 +42,14 @@ type authorizationRequest struct {
 	pushed        *storage.PushedRequest // nil: the query is all there is
 	attended      bool                   // somebody has signed in to ask
 	client        *storage.Client
-	known         string // as what, by where it comes from; set when it is admitted
+	known         string              // as what, by where it comes from; set when it is admitted
+	trust         storage.ClientTrust // likewise
 	redirectURI   string
 	state         string // sent back byte for byte; empty: none was sent
 	resource      *storage.Resource
 	scopes        []string
+	decision      policy.Decision // on the scopes; set when they are permitted
+	withheld      []string        // scopes that are not
 	codeChallenge string
 	prompts       []string
 	maxAge        time.Duration // below zero: not asked

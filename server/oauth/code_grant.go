@@ -48,7 +48,7 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	} else if err != nil {
 		return err
 	}
-	code, grantScopes, err := g.Store.Code(ctx, id)
+	code, standing, err := g.Store.Code(ctx, id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return invalidGrant("The authorization code is unknown or long past.")
 	} else if err != nil {
@@ -66,7 +66,10 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	if len(a.resources) == 1 && !resource.Names(a.resources[0]) {
 		return invalidTarget("The code was approved for another resource.")
 	}
-	scopes := allowedNow(client, resource, code.Scopes, grantScopes)
+	scopes, err := g.allowedNow(ctx, client, resource, code.Scopes, standing)
+	if err != nil {
+		return err
+	}
 	switch {
 	case !code.RedeemedAt.IsZero():
 		return g.replayed(ctx, code, client, session.now)
@@ -75,7 +78,7 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	case code.FailedProofs >= storage.MaxFailedProofs:
 		return invalidGrant("The authorization code was presented with a wrong code_verifier too often.")
 	case code.GrantID == "" || len(scopes) == 0 || !client.MayReach(resource):
-		return invalidGrant("The approval behind this code has been withdrawn.")
+		return invalidGrant("The approval behind this code has been withdrawn, or the policy no longer allows it.")
 	}
 	session.code, session.resource, session.scopes = code, resource, scopes
 	session.subject, session.familyID = code.UserID, code.FamilyID()

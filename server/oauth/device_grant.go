@@ -45,7 +45,7 @@ func (g *deviceGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.A
 	} else if err != nil {
 		return err
 	}
-	d, grantScopes, err := g.Store.DeviceAuthorization(ctx, id)
+	d, standing, err := g.Store.DeviceAuthorization(ctx, id)
 	if errors.Is(err, storage.ErrNotFound) { // it is ours, so it was swept
 		return expiredToken()
 	} else if err != nil {
@@ -63,7 +63,10 @@ func (g *deviceGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.A
 	if len(a.resources) == 1 && !resource.Names(a.resources[0]) {
 		return invalidTarget("The device code was issued for another resource.")
 	}
-	scopes := allowedNow(client, resource, d.Scopes, grantScopes)
+	scopes, err := g.allowedNow(ctx, client, resource, d.Scopes, standing)
+	if err != nil {
+		return err
+	}
 	switch {
 	case d.State == storage.DeviceRedeemed:
 		return g.replayed(ctx, d, client, session.now)
@@ -74,7 +77,7 @@ func (g *deviceGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.A
 	case d.State == storage.DevicePending:
 		return g.wait(ctx, d, session.now)
 	case d.GrantID == "" || len(scopes) == 0 || !client.MayReach(resource):
-		return invalidGrant("The approval behind this device code has been withdrawn.")
+		return invalidGrant("The approval behind this device code has been withdrawn, or the policy no longer allows it.")
 	}
 	session.device, session.resource, session.scopes = d, resource, scopes
 	session.subject, session.familyID = d.UserID, d.FamilyID()

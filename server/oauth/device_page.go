@@ -116,7 +116,9 @@ func (o *OAuth) decideDevice(w http.ResponseWriter, r *http.Request, q consent.Q
 	now, user := o.Now(), &q.SignIn.User
 	if decision.Approved {
 		event := storage.NewAuditEvent(now, "user:"+user.ID, "grant.approved", q.Device.ID).
-			With("client_id", q.Client.ID).With("resource_id", q.Resource.ID).With("scope", strings.Join(decision.Scopes, " "))
+			With("client_id", q.Client.ID).With("resource_id", q.Resource.ID).With("scope", strings.Join(decision.Scopes, " ")).
+			With("shown", strings.Join(q.Scopes, " "))
+		event = withPolicies(event, q.Decision, decision.Scopes)
 		err = o.Store.ApproveDeviceAuthorization(r.Context(), &storage.DeviceApproval{
 			ID: q.Device.ID, SessionID: q.SignIn.Session.ID, UserID: user.ID, ClientID: q.Client.ID, ResourceID: q.Resource.ID,
 			Scopes: decision.Scopes, Shown: q.Scopes, ClientName: q.Client.ClientName, Now: now,
@@ -207,7 +209,26 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 	if client.Disabled || !client.MayUse(storage.GrantTypeDeviceCode) || !client.MayReach(resource) || len(scopes) == 0 {
 		return consent.Question{}, impossible
 	}
-	return consent.Question{Client: client, Resource: resource, Scopes: scopes, SignIn: signIn, Device: d, UserCode: showUserCode(code)}, nil
+	decision, err := o.decide(ctx, client, resource, signIn.User.Groups, scopes)
+	if err != nil {
+		return consent.Question{}, err
+	}
+	allowed := decision.Allowed()
+	if len(allowed) == 0 {
+		return consent.Question{}, &web.Error{
+			Status: http.StatusForbidden, Code: "not-allowed-by-policy", Title: "Your organisation does not allow this",
+			Message: "By your organisation's policy you cannot let this device use this MCP server in the way it asks. Nothing was allowed. If you need it, ask an administrator.",
+		}
+	}
+	trust, err := o.Admission.Level(ctx, client)
+	if err != nil {
+		return consent.Question{}, err
+	}
+	return consent.Question{
+		Client: client, Trust: trust, Resource: resource, Scopes: allowed, Decision: decision.Of(allowed),
+		Withheld: slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) }),
+		SignIn:   signIn, Device: d, UserCode: showUserCode(code),
+	}, nil
 }
 
 // askForCode shows the page that asks for a code.

@@ -8,12 +8,6 @@ import (
 	"grantd/storage"
 )
 
-// allowedNow are the scopes, of those once approved, that the Grant, the Resource
-// and the client's ceiling allow now.
-func allowedNow(client *storage.Client, resource *storage.Resource, approved, grantScopes []string) []string {
-	return client.Within(storage.Intersect(storage.Intersect(approved, grantScopes), resource.ScopeNames()))
-}
-
 // beginFamily makes the tokens of a new Family and then, after everything that
 // could fail, has redeem write it. what names in an error that which is redeemed.
 func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session *tokenSession, grantID, what string, redeem func(context.Context, *storage.Family) error) (accessToken string, err error) {

@@ -88,14 +88,16 @@ func (o *OAuth) introspect(r *http.Request, caller *storage.Client, token string
 	} else if err != nil {
 		return nil, err
 	}
-	live, grantScopes, err := o.Store.AccessTokenLive(ctx, c.TokenID, c.FamilyID, now)
+	live, standing, err := o.Store.AccessTokenLive(ctx, c.TokenID, c.FamilyID, now)
 	if err != nil {
 		return nil, err
 	}
 	// What was taken away since the token was signed counts no longer.
 	scopes := client.Within(storage.Intersect(strings.Fields(c.Scope), resource.ScopeNames()))
-	if c.FamilyID != "" {
-		scopes = storage.Intersect(scopes, grantScopes)
+	if c.FamilyID != "" { // policies are for people
+		if scopes, err = o.allowedNow(ctx, client, resource, scopes, standing); err != nil {
+			return nil, err
+		}
 	}
 	if !live || len(scopes) == 0 || !client.MayReach(resource) {
 		return inactive, nil

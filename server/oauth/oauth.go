@@ -22,16 +22,19 @@ type Store interface {
 	storage.DeviceAuthorizationStore
 	storage.AccessTokenStore
 	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
+	ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error)
+	DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
 	AskRegistration(ctx context.Context, r *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
 }
 
-// Catalog finds Clients and Resources, usually without asking the database.
+// Catalog finds Clients, Resources and Policies, usually without asking the database.
 type Catalog interface {
 	Client(ctx context.Context, clientID string) (*storage.Client, error)
 	ClientByID(ctx context.Context, id string) (*storage.Client, error)
 	Resources(ctx context.Context) ([]*storage.Resource, error)
+	Policies(ctx context.Context) ([]*storage.Policy, error)
 }
 
 // Clients finds the client that a person is asked about. One that describes itself
@@ -63,7 +66,9 @@ type Config struct {
 	Pushes     *web.FailureLimit // pushed requests of strangers, per address
 	Signing    *keys.Signing
 	Root       *keys.Root
-	Now        func() time.Time
+	// Issued is told of every access token that is handed out.
+	Issued func(client *storage.Client, grantType string)
+	Now    func() time.Time
 }
 
 // OAuth serves the protocol's endpoints.

@@ -128,6 +128,7 @@ func newPipeline(t *testing.T) *pipeline {
 	o := New(Config{
 		Issuer: issuer, Store: store, Catalog: known, Clients: rowsOnly{known}, Sessions: signedIn{f}, Pages: pages, Signing: signing, Root: root, Now: now,
 		Consent: &consent.Consent{Pages: pages, Root: root, Now: now}, Admission: everybody{},
+		Issued: func(*storage.Client, string) {},
 		ClientAuth: &clientauth.Authenticator{
 			Clients: known, Now: now, Failures: &web.FailureLimit{Failures: 20, Window: time.Minute, Now: now},
 		},
@@ -321,3 +322,7 @@ func (everybody) Client(context.Context, *storage.Client) (storage.RegistrationM
 }
 
 func (everybody) Known(context.Context, *storage.Client) (string, error) { return "", nil }
+
+func (everybody) Level(context.Context, *storage.Client) (storage.ClientTrust, error) {
+	return storage.TrustRegistered, nil
+}

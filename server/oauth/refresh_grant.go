@@ -9,6 +9,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"grantd/server/policy"
 	"grantd/storage"
 )
 
@@ -55,7 +56,7 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	if err != nil {
 		return err
 	}
-	family, grantScopes, renewed, err := g.look(ctx, familyID, usual)
+	family, standing, renewed, err := g.look(ctx, familyID, usual)
 	if errors.Is(err, storage.ErrNotFound) {
 		return invalidGrant("The refresh token has been revoked.")
 	} else if err != nil {
@@ -78,7 +79,8 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	case renewed: // and so it was the client's, and live
 	case presented >= family.Generation:
 		session.rotation = &storage.Rotation{FamilyID: family.ID, Presented: presented, Request: request, Now: session.now}
-		session.restored = presented > family.Generation
+		session.rotation.Behind = storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.moved_forward", family.ID).
+			With("reason", "the refresh token is newer than the database")
 	case presented == family.Generation-1 && session.now.Sub(family.RotatedAt) <= storage.RefreshGrace:
 		if !slices.Equal(request, family.RotationRequest) {
 			return invalidGrant("The refresh token was already used, for another request.")
@@ -92,7 +94,7 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	} else if err != nil {
 		return err
 	}
-	return g.narrow(session, client, family, grantScopes, resource, a, presented)
+	return g.narrow(ctx, session, client, family, standing, resource, a, presented)
 }
 
 // renewal is the refresh of a family that is as the request lets expect: then it
@@ -112,21 +114,28 @@ func (g *refreshGrant) renewal(ctx context.Context, client *storage.Client, a as
 	if len(a.scopes) > 0 {
 		allowed = storage.Intersect(allowed, a.scopes)
 	}
-	return &storage.Renewal{Rotation: rotation, ClientID: client.ID, ResourceID: resource.ID, Asked: a.scopes, Allowed: allowed}, nil
+	policies, q, err := g.policyQuestion(ctx, client, resource)
+	if err != nil {
+		return nil, err
+	}
+	usual := &storage.Renewal{Rotation: rotation, ClientID: client.ID, ResourceID: resource.ID, Asked: a.scopes}
+	usual.Allowed, usual.AllowedTo = policy.Foretell(policies, q, allowed)
+	return usual, nil
 }
 
 // look reads the family and, in the usual case, renews it.
-func (g *refreshGrant) look(ctx context.Context, familyID string, usual *storage.Renewal) (family *storage.Family, grantScopes []string, renewed bool, err error) {
+func (g *refreshGrant) look(ctx context.Context, familyID string, usual *storage.Renewal) (family *storage.Family, standing storage.Standing, renewed bool, err error) {
 	if usual != nil {
 		return g.Store.RenewFamily(ctx, *usual)
 	}
-	family, grantScopes, err = g.Store.Family(ctx, familyID)
-	return family, grantScopes, false, err
+	family, standing, err = g.Store.Family(ctx, familyID)
+	return family, standing, false, err
 }
 
 // narrow works out the scopes of the new access token: asked ∩ family ∩ Grant ∩
-// what resource and client allow now. The family keeps its own.
-func (g *refreshGrant) narrow(session *tokenSession, client *storage.Client, family *storage.Family, grantScopes []string, resource *storage.Resource, a asked, presented int64) error {
+// what resource, client and policies allow now. The family keeps its own, so that
+// somebody who is back in a group has them again.
+func (g *refreshGrant) narrow(ctx context.Context, session *tokenSession, client *storage.Client, family *storage.Family, standing storage.Standing, resource *storage.Resource, a asked, presented int64) error {
 	if len(a.resources) == 1 && !resource.Names(a.resources[0]) {
 		return invalidTarget("The refresh token is for another resource.")
 	}
@@ -135,16 +144,18 @@ func (g *refreshGrant) narrow(session *tokenSession, client *storage.Client, fam
 			return invalidScope("A refresh cannot ask for more than was granted.")
 		}
 	}
-	scopes := allowedNow(client, resource, family.Scopes, grantScopes)
+	scopes, err := g.allowedNow(ctx, client, resource, family.Scopes, standing)
+	if err != nil {
+		return err
+	}
 	if len(scopes) == 0 || !client.MayReach(resource) {
-		return invalidGrant("The approval behind this refresh token has been withdrawn.")
+		return invalidGrant("The approval behind this refresh token has been withdrawn, or the policy no longer allows it.")
 	}
 	if len(a.scopes) > 0 {
 		if scopes = storage.Intersect(scopes, a.scopes); len(scopes) == 0 {
 			return invalidScope("None of the scopes asked for is granted any more.")
 		}
 	}
-	var err error
 	session.refresh, err = g.values.refreshToken(family.ID, presented+1)
 	session.resource, session.scopes, session.subject, session.familyID = resource, scopes, family.UserID, family.ID
 	return err
@@ -153,7 +164,8 @@ func (g *refreshGrant) narrow(session *tokenSession, client *storage.Client, fam
 // reused ends the family of a token that was used before: somebody has a copy
 // (OAuth 2.1 §4.3.1).
 func (g *refreshGrant) reused(ctx context.Context, family *storage.Family, client *storage.Client, session *tokenSession) error {
-	event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.ended", family.ID).With("reason", "refresh token reused")
+	event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.ended", family.ID).
+		With("reason", "refresh token reused").With(storage.DetailUser, family.UserID)
 	if err := g.Store.EndFamily(ctx, family.ID, event); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
@@ -178,13 +190,6 @@ func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, r fosi
 		case errors.Is(err, storage.ErrConsumed):
 			return invalidGrant("The refresh token was already used.")
 		case err != nil:
-			return err
-		}
-	}
-	if session.restored {
-		event := storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.moved_forward", session.familyID).
-			With("reason", "the refresh token is newer than the database")
-		if err := g.Store.RecordAuditEvent(ctx, event); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,8 @@ func (o *OAuth) revokeFamily(ctx context.Context, client *storage.Client, token 
 	if err != nil || !mayRevoke(client, holder) {
 		return ignoreNotFound(err)
 	}
-	event := storage.NewAuditEvent(o.Now(), "client:"+holder.ClientID, "family.ended", family.ID).With("reason", "refresh token revoked")
+	event := storage.NewAuditEvent(o.Now(), "client:"+holder.ClientID, "family.ended", family.ID).
+		With("reason", "refresh token revoked").With(storage.DetailUser, family.UserID)
 	return ignoreNotFound(o.Store.EndFamily(ctx, family.ID, event))
 }
 

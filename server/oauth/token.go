@@ -35,6 +35,7 @@ func (o *OAuth) Token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return oauthError(err)
 	}
+	o.Issued(clientOf(request), form.Get("grant_type"))
 	web.WriteJSON(w, http.StatusOK, response.ToMap())
 	return nil
 }

@@ -11,6 +11,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
+// MinBytes is the length of the shortest password that may be set, in bytes. There
+// are no other rules about what one is made of (NIST SP 800-63B §3.1.1.2).
+const MinBytes = 8
+
 // MaxBytes is the length of the longest password, in bytes as sent.
 const MaxBytes = 1024
 

@@ -61,6 +61,10 @@ func (t *Trust) Document(ctx context.Context, clientID string) (storage.Registra
 	if err != nil {
 		return "", err
 	}
+	return t.document(ctx, p, clientID)
+}
+
+func (t *Trust) document(ctx context.Context, p *storage.RegistrationPolicy, clientID string) (storage.RegistrationMode, error) {
 	decision, err := t.Policies.RegistrationDecision(ctx, clientID)
 	if err != nil {
 		return "", err
@@ -93,6 +97,38 @@ func (t *Trust) Client(ctx context.Context, c *storage.Client) (storage.Registra
 	if err != nil {
 		return "", err
 	}
+	return t.client(ctx, p, c)
+}
+
+// Level says how far a client is known, for policies and for people. Trusted is one
+// that describes itself and that an administrator allowed (its host, itself, or by
+// handing out an initial access token) or a client profile knows. That the policy
+// lets in anybody makes nobody trusted.
+func (t *Trust) Level(ctx context.Context, c *storage.Client) (storage.ClientTrust, error) {
+	if !c.SelfAsserted() {
+		return storage.TrustRegistered, nil
+	}
+	p, err := t.Policies.RegistrationPolicy(ctx)
+	if err != nil {
+		return "", err
+	}
+	// Who is allowed would be so too if strangers had to ask.
+	strict := *p
+	strict.Dynamic, strict.MetadataDocuments = storage.RegistrationAskAdmin, storage.RegistrationAskAdmin
+	for _, policy := range []*storage.RegistrationPolicy{p, &strict} {
+		mode, err := t.client(ctx, policy, c)
+		if err != nil {
+			return "", err
+		}
+		if mode != storage.RegistrationAllow {
+			return storage.TrustUnverified, nil
+		}
+	}
+	return storage.TrustTrusted, nil
+}
+
+// client judges a client that introduced itself.
+func (t *Trust) client(ctx context.Context, p *storage.RegistrationPolicy, c *storage.Client) (storage.RegistrationMode, error) {
 	// Nothing goes to a host that was turned away, whoever asks for it.
 	if slices.ContainsFunc(c.RedirectURIs, func(uri string) bool {
 		host, _ := hostOf(uri)
@@ -102,7 +138,7 @@ func (t *Trust) Client(ctx context.Context, c *storage.Client) (storage.Registra
 		return storage.RegistrationOff, nil
 	}
 	if c.Source == storage.SourceMetadataDocument {
-		return t.Document(ctx, c.ClientID)
+		return t.document(ctx, p, c.ClientID)
 	}
 	decision, err := t.Policies.RegistrationDecision(ctx, c.ClientID)
 	switch {

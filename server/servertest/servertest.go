@@ -20,6 +20,7 @@ import (
 	"grantd/server"
 	"grantd/server/keys"
 	"grantd/server/outbound"
+	"grantd/server/tracing"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/storage/postgres"
@@ -62,9 +63,12 @@ type options struct {
 	roots    *x509.CertPool // of the hosts of documents
 	clock    *Clock
 	rotation time.Duration
-	host     string
-	issuer   string
-	tls      bool
+	// retention is that of audit events.
+	retention time.Duration
+	host      string
+	issuer    string
+	tls       bool
+	tracer    *tracing.Tracer
 }
 
 // Option chooses something about a test server.
@@ -110,6 +114,9 @@ func WithClock(c *Clock) Option { return func(o *options) { o.clock = c } }
 // WithKeyRotation rotates the signing keys by schedule.
 func WithKeyRotation(every time.Duration) Option { return func(o *options) { o.rotation = every } }
 
+// WithAuditRetention removes audit events after that time.
+func WithAuditRetention(d time.Duration) Option { return func(o *options) { o.retention = d } }
+
 // WithHost makes the issuer's host this name instead of 127.0.0.1.
 func WithHost(host string) Option { return func(o *options) { o.host = host } }
 
@@ -118,6 +125,9 @@ func WithHost(host string) Option { return func(o *options) { o.host = host } }
 func ReplicaOf(s *Server) Option {
 	return func(o *options) { o.issuer, o.clock = s.issuer.String(), s.Clock }
 }
+
+// WithTracer traces the requests.
+func WithTracer(t *tracing.Tracer) Option { return func(o *options) { o.tracer = t } }
 
 // WithTLS gives it an https issuer and a certificate that its own clients trust.
 func WithTLS() Option { return func(o *options) { o.tls = true } }
@@ -176,7 +186,9 @@ func New(t testing.TB, opts ...Option) *Server {
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
 		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, OutboundRoots: o.roots, OutboundResolver: onlyLocalhost{},
 		Now:         o.clock.Now,
-		KeyRotation: o.rotation,
+		KeyRotation: o.rotation, AuditRetention: o.retention,
+		SealEvery: 24 * time.Hour, // when a test says so
+		Tracer:    o.tracer,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -209,8 +221,35 @@ func (s *Server) Beat() {
 	}
 }
 
+// FirstAdminLink makes the first administrator's link, "" when there is a user.
+func (s *Server) FirstAdminLink() string {
+	s.t.Helper()
+	link, err := s.server.FirstAdminLink(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return link
+}
+
 // Tend has the server look after its signing keys, as it does each minute.
 func (s *Server) Tend() error { return s.server.Tend(s.t.Context()) }
+
+// Seal has the server seal its audit events, as it does every few seconds.
+func (s *Server) Seal() {
+	s.t.Helper()
+	if err := s.server.Seal(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Expire has the server remove audit events past their retention, as it does each
+// minute.
+func (s *Server) Expire() {
+	s.t.Helper()
+	if err := s.server.Expire(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+}
 
 // onlyLocalhost knows no other name, so that no test reaches out.
 type onlyLocalhost struct{}

@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
 
 	"grantd/server/web"
 	"grantd/storage"
@@ -32,11 +34,17 @@ type Sealer interface {
 	Open(purpose, sealed string) ([]byte, error)
 }
 
-// How says how a person signed in, for the audit.
+// How says how a person signed in, for the audit and for the list of sessions.
 type How struct {
 	Method  string // "password"
 	Address string // where from
+	// PasswordHash, if not empty, is what the password was compared with: the sign-in
+	// fails when the user has another by now.
+	PasswordHash string
 }
+
+// maxUserAgent bounds what is kept of a browser's description of itself, in bytes.
+const maxUserAgent = 512
 
 // SignIn returns who is signed in with this browser, and what they have approved
 // for the client on the resource when both ids are given. storage.ErrNotFound
@@ -52,7 +60,7 @@ func (m *Manager) SignIn(r *http.Request, clientID, resourceID string) (*storage
 // Start signs the user in with this browser: a new Session with a new token, and
 // a new mark of the device. The Session that the browser had before ends, whoever
 // it belonged to. It writes cookies only when it succeeds. storage.ErrNotFound
-// when the user is disabled or gone; storage.ErrUnavailable.
+// when the user is disabled or gone or has another password; storage.ErrUnavailable.
 func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.User, how How) (*storage.Session, error) {
 	previous, err := m.SignIn(r, "", "")
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -63,6 +71,7 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.Us
 	s := &storage.Session{
 		ID: storage.NewID(storage.PrefixSession), TokenHash: hashOf(token), UserID: user.ID,
 		AuthenticatedAt: now, CreatedAt: now, LastSeenAt: now,
+		UserAgent: userAgent(r), Address: how.Address, PasswordHash: how.PasswordHash,
 	}
 	event := storage.NewAuditEvent(now, "user:"+user.ID, "user.signed_in", s.ID).
 		With("method", how.Method).With("address", how.Address)
@@ -104,6 +113,21 @@ func (m *Manager) delete(r *http.Request, signIn *storage.SignIn, event storage.
 		return err
 	}
 	return nil
+}
+
+// userAgent is what the browser calls itself, as a line of text that every database
+// takes.
+func userAgent(r *http.Request) string {
+	sent := r.UserAgent()
+	if len(sent) > maxUserAgent {
+		sent = sent[:maxUserAgent]
+	}
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return -1
+		}
+		return c
+	}, strings.ToValidUTF8(sent, ""))
 }
 
 const tokenBytes = 32

@@ -369,7 +369,7 @@ func TestSignInAndOutAreAudited(t *testing.T) {
 	if err := h.End(httptest.NewRecorder(), request(t, set...)); err != nil {
 		t.Fatal(err)
 	}
-	events, err := h.store.AuditEvents(t.Context(), storage.Page{Limit: 100})
+	events, err := h.store.AuditEvents(t.Context(), storage.AuditFilter{}, storage.Page{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,6 +110,7 @@ func (p *Pages) Error(w http.ResponseWriter, r *http.Request, err error) {
 // ErrorPage answers with a page that a room filled in itself; err is logged.
 func (p *Pages) ErrorPage(w http.ResponseWriter, r *http.Request, page templates.ErrorPage, err error) {
 	logError(r, page.Status, err)
+	Refused(w, reasonOf(err))
 	if page.Reference == "" {
 		page.Reference = RequestID(r.Context())
 	}

@@ -11,6 +11,9 @@ const (
 	// AnyForm: no form-action. Browsers apply form-action to every redirect that
 	// follows a post, so a consent page with one never reaches the client.
 	AnyForm
+	// SecretAddress is OwnForms for a page whose own address is a secret: not even
+	// grantd's files are told it in a Referer, where a proxy would log it.
+	SecretAddress
 )
 
 const contentSecurityPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
@@ -20,13 +23,16 @@ const contentSecurityPolicy = "default-src 'none'; style-src 'self'; img-src 'se
 // forms.
 func pageHeaders(h http.Header, forms FormPolicy, secure bool) {
 	policy := contentSecurityPolicy
-	if forms == OwnForms {
+	if forms != AnyForm {
 		policy += "; form-action 'self'"
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
+	if forms == SecretAddress {
+		h.Set("Referrer-Policy", "strict-origin")
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=()")

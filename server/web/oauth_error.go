@@ -64,6 +64,7 @@ func OAuthErrorOf(err error) *OAuthError {
 func WriteOAuthError(w http.ResponseWriter, r *http.Request, realm string, err error) {
 	e := OAuthErrorOf(err)
 	logError(r, e.Status, err)
+	Refused(w, e.Code)
 	quoted := `realm="` + strings.ReplaceAll(realm, `"`, "") + `"`
 	switch {
 	case e.Challenge:

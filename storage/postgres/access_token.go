@@ -21,18 +21,19 @@ WITH revoked AS (
 
 // AccessTokenLive implements storage.AccessTokenStore. A family's user is its
 // Grant's.
-func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, grantScopes []string, err error) {
+func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing storage.Standing, err error) {
 	const sql = `
 SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1)
-	AND ($2::text = '' OR held.scopes IS NOT NULL), held.scopes
+	AND ($2::text = '' OR held.scopes IS NOT NULL), held.scopes, held.groups
 FROM (VALUES (1)) AS one (n)
 LEFT JOIN (
-	SELECT g.scopes
+	SELECT g.scopes, ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = f.user_id
 	WHERE f.id = $2 AND f.expires_at > $3 AND f.rotated_at > $4 AND NOT u.disabled
 ) AS held ON true`
-	err = s.row(ctx, "look up an access token", sql, []any{jti, familyID, now, now.Add(-storage.FamilyIdle)}, &live, &grantScopes)
-	return live, grantScopes, err
+	err = s.row(ctx, "look up an access token", sql, []any{jti, familyID, now, now.Add(-storage.FamilyIdle)},
+		&live, &standing.Scopes, &standing.Groups)
+	return live, standing, err
 }

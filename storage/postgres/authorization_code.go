@@ -37,26 +37,27 @@ FROM live`
 }
 
 // Code implements storage.AuthorizationCodeStore.
-func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, []string, error) {
+func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, storage.Standing, error) {
 	const sql = `
 SELECT c.id, c.grant_id, c.user_id, c.client_id, c.resource_id, c.scopes, c.redirect_uri, c.code_challenge,
-	c.created_at, c.expires_at, c.redeemed_at, c.failed_proofs, g.scopes
+	c.created_at, c.expires_at, c.redeemed_at, c.failed_proofs, g.scopes,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = c.user_id ORDER BY group_name)
 FROM authorization_codes c
 JOIN users u ON u.id = c.user_id
 LEFT JOIN grants g ON g.id = c.grant_id AND NOT u.disabled
 WHERE c.id = $1`
 	var (
-		c           storage.AuthorizationCode
-		grantScopes []string
+		c        storage.AuthorizationCode
+		standing storage.Standing
 	)
 	err := s.row(ctx, "read a code", sql, []any{id},
 		&c.ID, (*zeronull.Text)(&c.GrantID), &c.UserID, &c.ClientID, &c.ResourceID, &c.Scopes, &c.RedirectURI,
 		&c.CodeChallenge, &c.CreatedAt, &c.ExpiresAt, (*zeronull.Timestamptz)(&c.RedeemedAt), &c.FailedProofs,
-		&grantScopes)
+		&standing.Scopes, &standing.Groups)
 	if err != nil {
-		return nil, nil, err
+		return nil, storage.Standing{}, err
 	}
-	return &c, grantScopes, nil
+	return &c, standing, nil
 }
 
 // RedeemCode implements storage.AuthorizationCodeStore. The Grant is locked
@@ -102,6 +103,28 @@ func (s *Store) redeem(ctx context.Context, doing string, f *storage.Family, sql
 	}
 	f.Scopes = scopes
 	return nil
+}
+
+// RevokeCode implements storage.AuthorizationCodeStore. Without a Grant it cannot be
+// redeemed.
+func (s *Store) RevokeCode(ctx context.Context, codeID string, event storage.AuditEvent) error {
+	const (
+		doing = "revoke a code"
+		sql   = `
+WITH code AS (
+	SELECT id, redeemed_at FROM authorization_codes WHERE id = $7 AND grant_id IS NOT NULL FOR UPDATE
+), revoked AS (
+	UPDATE authorization_codes c SET grant_id = NULL FROM code WHERE c.id = code.id AND code.redeemed_at IS NULL
+	RETURNING c.id
+), recorded AS (` + recordEvent + `revoked)
+SELECT redeemed_at IS NOT NULL FROM code`
+	)
+	var redeemed bool
+	err := s.row(ctx, doing, sql, withEvent(event, codeID), &redeemed)
+	if err == nil && redeemed {
+		return fmt.Errorf("%s: %w", doing, storage.ErrConsumed)
+	}
+	return err
 }
 
 // FailCode implements storage.AuthorizationCodeStore.

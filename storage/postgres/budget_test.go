@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"context"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -231,4 +233,55 @@ SELECT pg_relation_size('families'), pg_indexes_size('families'),
 		t.Fatal(err)
 	}
 	return out
+}
+
+// What an account page shows of the audit log is found by its index: with the
+// planner told to avoid scans, none is left in the plan.
+func TestUserAuditEventsUsesItsIndex(t *testing.T) {
+	databaseURL := pgtest.MigratedURL(t)
+	var planned statements
+	s, db := open(t, databaseURL, postgres.WithTracer(&planned)), database(t, databaseURL)
+	if _, err := s.UserAuditEvents(t.Context(), "usr_x", "", 10); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(t.Context()) }()
+	if _, err := tx.Exec(t.Context(), "SET LOCAL enable_seqscan = off"); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := tx.Query(t.Context(), "EXPLAIN "+planned.last(), "usr_x", "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(plan, "\n"); !strings.Contains(text, "audit_events_of_user") || !strings.Contains(text, "Index Cond: (COALESCE(") {
+		t.Errorf("the plan:\n%s", text)
+	}
+}
+
+// statements remembers what was sent.
+type statements struct {
+	mu   sync.Mutex
+	sent []string
+}
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, data.SQL)
+	return ctx
+}
+
+func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (s *statements) last() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent[len(s.sent)-1]
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype/zeronull"
@@ -17,8 +18,8 @@ const (
 SELECT c.id, c.client_id, c.source, c.version, c.client_name, c.redirect_uris, c.grant_types, c.response_types,
 	c.token_endpoint_auth_method, c.application_type, c.scope, c.resources, c.client_uri, c.logo_uri, c.tos_uri,
 	c.policy_uri, c.contacts, c.software_id, c.software_version, c.jwks, c.jwks_uri, c.token_endpoint_auth_signing_alg,
-	c.disabled, c.created_at, c.updated_at, c.require_pushed_authorization_requests, c.registration_access_token_hash, c.document_fetched_at, c.vouched,
-	s.id, s.hash, s.created_at, s.expires_at
+	c.disabled, c.created_at, c.updated_at, c.require_pushed_authorization_requests, c.registration_access_token_hash, c.document_fetched_at, c.vouched, c.managed_by,
+	c.last_used_at, s.id, s.hash, s.created_at, s.expires_at
 FROM `
 	withSecrets = ` c
 LEFT JOIN client_secrets s ON s.client_id = c.id
@@ -37,6 +38,12 @@ func (s *Store) ClientByClientID(ctx context.Context, clientID string) (*storage
 	return only(rows(ctx, s, "read a client", scanClients, sql, clientID))
 }
 
+// ClientBySecret implements storage.ClientStore.
+func (s *Store) ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error) {
+	const sql = selectClients + `(SELECT * FROM clients WHERE id = (SELECT client_id FROM client_secrets WHERE hash = $1 LIMIT 1))` + withSecrets
+	return only(rows(ctx, s, "find the client of a secret", scanClients, sql, octets(hash)))
+}
+
 // Clients implements storage.ClientStore.
 func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
 	const sql = selectClients + `(SELECT * FROM clients WHERE id > $1 ORDER BY id LIMIT $2)` + withSecrets
@@ -47,8 +54,8 @@ const insertClient = `
 INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
 	contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled, created_at, updated_at,
-	require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash, registration_digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`
+	require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash, registration_digest, managed_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
 
 // CreateClient implements storage.ClientStore.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
@@ -67,15 +74,15 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 		list(c.GrantTypes), list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope),
 		list(c.Resources), c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID,
 		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.CreatedAt, c.UpdatedAt,
-		c.RequirePushedAuthorizationRequests, nullTime(c.DocumentFetchedAt), c.Vouched, c.RegistrationAccessTokenHash, digest,
+		c.RequirePushedAuthorizationRequests, nullTime(c.DocumentFetchedAt), c.Vouched, c.RegistrationAccessTokenHash, digest, c.ManagedBy,
 	}
 }
 
 // afterClient writes what belongs to a client that was just inserted.
 func afterClient(ctx context.Context, tx pgx.Tx, c *storage.Client, event storage.AuditEvent) error {
-	const insertSecret = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`
+	const sql = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`
 	for _, secret := range c.Secrets {
-		_, err := tx.Exec(ctx, insertSecret, secret.ID, c.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))
+		_, err := tx.Exec(ctx, sql, secret.ID, c.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))
 		if err != nil {
 			return err
 		}
@@ -93,7 +100,7 @@ UPDATE clients SET version = $2, client_name = $3, redirect_uris = $4, grant_typ
 	token_endpoint_auth_method = $7, application_type = $8, scope = $9, resources = $10, client_uri = $11,
 	logo_uri = $12, tos_uri = $13, policy_uri = $14, contacts = $15, software_id = $16, software_version = $17,
 	jwks = $18, jwks_uri = $19, token_endpoint_auth_signing_alg = $20, disabled = $21, updated_at = $22,
-	require_pushed_authorization_requests = $23
+	require_pushed_authorization_requests = $23, managed_by = $24
 WHERE id = $1`
 	)
 	if err := lockVersion(ctx, tx, lock, c.ID, c.Version); err != nil {
@@ -102,7 +109,7 @@ WHERE id = $1`
 	_, err := tx.Exec(ctx, update, c.ID, c.Version+1, c.ClientName, list(c.RedirectURIs), list(c.GrantTypes),
 		list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
-		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt, c.RequirePushedAuthorizationRequests)
+		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt, c.RequirePushedAuthorizationRequests, c.ManagedBy)
 	return err
 }
 
@@ -128,24 +135,59 @@ func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event stora
 
 // DeleteClient implements storage.ClientStore.
 func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM clients WHERE id = $1`
+	const sql = `DELETE FROM clients WHERE id = $1 RETURNING '', client_id`
 	return s.deleteFromCatalog(ctx, "delete a client", sql, id, event)
 }
 
-// AddClientSecret implements storage.ClientStore.
-func (s *Store) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
-	const sql = `
+// What adds a secret, in parameters 7 to 11; what happens to the others stands
+// between the two parts.
+const (
+	touchOwner = `
 WITH owner AS (
 	UPDATE clients SET version = version + 1 WHERE id = $7 RETURNING id
-), added AS (
+)`
+	insertSecret = `, added AS (
 	INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT $8::text, id, $9::bytea, $10::timestamptz, $11::timestamptz FROM owner
 	RETURNING id
 ), recorded AS (` + recordEvent + `added
 ), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM added))
 SELECT id FROM added`
-	return s.act(ctx, "add a client secret", storage.ErrNotFound, sql,
-		withEvent(event, id, secret.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))...)
+)
+
+func secretArgs(id string, secret storage.ClientSecret, event storage.AuditEvent) []any {
+	return withEvent(event, id, secret.ID, octets(secret.Hash), secret.CreatedAt, nullTime(secret.ExpiresAt))
+}
+
+// AddClientSecret implements storage.ClientStore.
+func (s *Store) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
+	return s.act(ctx, "add a client secret", storage.ErrNotFound, touchOwner+insertSecret, secretArgs(id, secret, event)...)
+}
+
+// RotateClientSecret implements storage.ClientStore. The new secret is not yet
+// there for the parts that change the others.
+func (s *Store) RotateClientSecret(ctx context.Context, id string, secret storage.ClientSecret, until time.Time, event storage.AuditEvent) error {
+	const others = `, gone AS (
+	DELETE FROM client_secrets USING owner WHERE client_id = owner.id AND expires_at <= $10
+), ending AS (
+	UPDATE client_secrets SET expires_at = $12 FROM owner
+	WHERE client_id = owner.id AND (expires_at IS NULL OR expires_at > $12 AND expires_at > $10)
+)`
+	return s.act(ctx, "rotate a client secret", storage.ErrNotFound, touchOwner+others+insertSecret, append(secretArgs(id, secret, event), until)...)
+}
+
+// NoteClientsUsed implements storage.ClientStore. A row that is held is left for
+// the next time.
+func (s *Store) NoteClientsUsed(ctx context.Context, ids []string, at time.Time) error {
+	const sql = `
+WITH used AS (
+	SELECT id FROM clients
+	WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at <= $3)
+	FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE clients SET last_used_at = $2 FROM used WHERE clients.id = used.id`
+	_, err := s.exec(ctx, "note the use of clients", sql, list(ids), at, at.Add(-storage.ClientUse))
+	return err
 }
 
 // DeleteClientSecret implements storage.ClientStore.
@@ -178,7 +220,7 @@ func scanClients(rows pgx.Rows) ([]*storage.Client, error) {
 			&c.LogoURI, &c.TosURI, &c.PolicyURI, &c.Contacts, &c.SoftwareID, &c.SoftwareVersion,
 			&c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled,
 			&c.CreatedAt, &c.UpdatedAt, &c.RequirePushedAuthorizationRequests, &c.RegistrationAccessTokenHash,
-			(*zeronull.Timestamptz)(&c.DocumentFetchedAt), &c.Vouched,
+			(*zeronull.Timestamptz)(&c.DocumentFetchedAt), &c.Vouched, &c.ManagedBy, (*zeronull.Timestamptz)(&c.LastUsedAt),
 			(*zeronull.Text)(&secret.ID), &secret.Hash, (*zeronull.Timestamptz)(&secret.CreatedAt),
 			(*zeronull.Timestamptz)(&secret.ExpiresAt))
 		if err != nil {

@@ -50,14 +50,15 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 
 const selectDevice = `
 SELECT d.id, d.user_code_hash, d.client_id, d.resource_id, d.scopes, d.state, d.user_id, d.grant_id,
-	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at, g.scopes
+	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at, g.scopes,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = d.user_id ORDER BY group_name)
 FROM device_authorizations d
 LEFT JOIN users u ON u.id = d.user_id
 LEFT JOIN grants g ON g.id = d.grant_id AND NOT u.disabled
 `
 
 // DeviceAuthorization implements storage.DeviceAuthorizationStore.
-func (s *Store) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, []string, error) {
+func (s *Store) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, storage.Standing, error) {
 	return s.device(ctx, selectDevice+`WHERE d.id = $1`, id)
 }
 
@@ -68,21 +69,21 @@ func (s *Store) PendingDeviceAuthorization(ctx context.Context, userCodeHashes [
 	return d, err
 }
 
-func (s *Store) device(ctx context.Context, sql string, args ...any) (*storage.DeviceAuthorization, []string, error) {
+func (s *Store) device(ctx context.Context, sql string, args ...any) (*storage.DeviceAuthorization, storage.Standing, error) {
 	var (
 		d            storage.DeviceAuthorization
 		microseconds int64
-		grantScopes  []string
+		standing     storage.Standing
 	)
 	err := s.row(ctx, "read a device authorization", sql, args,
 		&d.ID, &d.UserCodeHash, &d.ClientID, &d.ResourceID, &d.Scopes, &d.State, (*zeronull.Text)(&d.UserID),
 		(*zeronull.Text)(&d.GrantID), &microseconds, (*zeronull.Timestamptz)(&d.PolledAt), &d.CreatedAt, &d.ExpiresAt,
-		(*zeronull.Timestamptz)(&d.RedeemedAt), &grantScopes)
+		(*zeronull.Timestamptz)(&d.RedeemedAt), &standing.Scopes, &standing.Groups)
 	if err != nil {
-		return nil, nil, err
+		return nil, storage.Standing{}, err
 	}
 	d.PollInterval = time.Duration(microseconds) * time.Microsecond
-	return &d, grantScopes, nil
+	return &d, standing, nil
 }
 
 // PollDeviceAuthorization implements storage.DeviceAuthorizationStore. Its commit

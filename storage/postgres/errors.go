@@ -73,7 +73,9 @@ func (q *quiet) Error() string {
 func (q *quiet) Unwrap() error { return q.err }
 
 // retry is insist for those who may be told to come back when too many wait.
-func (s *Store) retry(ctx context.Context, doing string, act func(context.Context) error) error {
+func (s *Store) retry(ctx context.Context, doing string, act func(context.Context) error) (err error) {
+	ctx, end := storage.Span(ctx, "postgresql", doing)
+	defer func() { end(err) }()
 	if err := s.queue.Enter(); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}

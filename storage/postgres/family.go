@@ -3,30 +3,52 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"grantd/storage"
 )
 
 // Family implements storage.FamilyStore.
-func (s *Store) Family(ctx context.Context, id string) (*storage.Family, []string, error) {
+func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage.Standing, error) {
 	const sql = `
 SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, g.scopes
+	f.rotated_at, f.created_at, f.expires_at, g.scopes,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name)
 FROM families f
 JOIN grants g ON g.id = f.grant_id
 JOIN users u ON u.id = f.user_id
 WHERE f.id = $1 AND NOT u.disabled`
 	var (
-		f           storage.Family
-		grantScopes []string
+		f        storage.Family
+		standing storage.Standing
 	)
 	err := s.row(ctx, "read a family", sql, []any{id},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &grantScopes)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &standing.Scopes, &standing.Groups)
 	if err != nil {
-		return nil, nil, err
+		return nil, storage.Standing{}, err
 	}
-	return &f, grantScopes, nil
+	return &f, standing, nil
+}
+
+// UserFamilies implements storage.FamilyStore.
+func (s *Store) UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error) {
+	const sql = `
+SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
+	f.rotated_at, f.created_at, f.expires_at
+FROM grants g
+JOIN families f ON f.grant_id = g.id
+WHERE g.user_id = $1 AND f.id > $2 AND f.expires_at > $4 AND f.rotated_at > $5 ORDER BY f.id LIMIT $3`
+	return rows(ctx, s, "list a user's families", each(scanFamily), sql, userID, page.After, page.Limit, now, now.Add(-storage.FamilyIdle))
+}
+
+func scanFamily(row pgx.CollectableRow) (*storage.Family, error) {
+	var f storage.Family
+	err := row.Scan(&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt)
+	return &f, err
 }
 
 // RotateFamily implements storage.FamilyStore. The row is locked whatever it
@@ -37,19 +59,26 @@ func (s *Store) RotateFamily(ctx context.Context, r storage.Rotation) error {
 	const (
 		doing = "rotate a family"
 		sql   = `
-UPDATE families SET
-	generation       = CASE WHEN generation <= $2 THEN $2 + 1 ELSE generation END,
-	rotation_request = CASE WHEN generation <= $2 THEN $3 ELSE rotation_request END,
-	rotated_at       = CASE WHEN generation <= $2 THEN $4 ELSE rotated_at END
-WHERE id = $1 AND expires_at > $4 AND rotated_at > $5
-RETURNING generation = $2 + 1 AND rotation_request = $3 AND rotated_at > $6`
+WITH seen AS (
+	SELECT id, generation, rotation_request, rotated_at FROM families
+	WHERE id = $7 AND expires_at > $10 AND rotated_at > $11
+	FOR NO KEY UPDATE
+), rotated AS (
+	UPDATE families f SET
+		generation       = CASE WHEN seen.generation <= $8 THEN $8 + 1 ELSE seen.generation END,
+		rotation_request = CASE WHEN seen.generation <= $8 THEN $9 ELSE seen.rotation_request END,
+		rotated_at       = CASE WHEN seen.generation <= $8 THEN $10 ELSE seen.rotated_at END
+	FROM seen
+	WHERE f.id = seen.id
+	RETURNING f.generation = $8 + 1 AND f.rotation_request = $9 AND f.rotated_at > $12 AS answers, seen.generation < $8 AS was_behind
+), recorded AS (` + recordEvent + `rotated WHERE was_behind AND $1 <> '')
+SELECT answers FROM rotated`
 	)
 	var answers bool
-	err := s.row(ctx, doing, sql,
-		[]any{
-			r.FamilyID, r.Presented, octets(r.Request), r.Now,
-			r.Now.Add(-storage.FamilyIdle), r.Now.Add(-storage.RefreshGrace),
-		}, &answers)
+	err := s.row(ctx, doing, sql, withEvent(r.Behind,
+		r.FamilyID, r.Presented, octets(r.Request), r.Now,
+		r.Now.Add(-storage.FamilyIdle), r.Now.Add(-storage.RefreshGrace),
+	), &answers)
 	if err == nil && !answers {
 		return fmt.Errorf("%s: %w", doing, storage.ErrConsumed)
 	}
@@ -59,11 +88,12 @@ RETURNING generation = $2 + 1 AND rotation_request = $3 AND rotated_at > $6`
 // RenewFamily implements storage.FamilyStore. The UPDATE judges the row as it is
 // when it has locked it, so of several racing calls one renews; the others may
 // return the row as it was before.
-func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Family, []string, bool, error) {
+func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Family, storage.Standing, bool, error) {
 	const sql = `
 WITH seen AS (
 	SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-		f.rotated_at, f.created_at, f.expires_at, g.scopes AS grant_scopes
+		f.rotated_at, f.created_at, f.expires_at, g.scopes AS grant_scopes,
+		ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = f.user_id
@@ -72,31 +102,38 @@ WITH seen AS (
 	UPDATE families f SET generation = $2 + 1, rotation_request = $3, rotated_at = $4
 	FROM seen
 	WHERE f.id = $1 AND f.generation = $2 AND f.expires_at > $4 AND f.rotated_at > $5
-		AND f.client_id = $6 AND f.resource_id = $7 AND f.scopes @> $8 AND f.scopes && $9 AND seen.grant_scopes @> f.scopes
+		AND f.client_id = $6 AND f.resource_id = $7 AND f.scopes @> $8 AND seen.grant_scopes @> f.scopes
+		AND (f.scopes && $9 OR EXISTS (
+			SELECT 1 FROM unnest($10::text[], $11::text[]) AS allowed (group_name, scope)
+			WHERE group_name = ANY (seen.groups) AND scope = ANY (f.scopes)))
 	RETURNING f.scopes
 )
 SELECT id, grant_id, user_id, client_id, resource_id, coalesce(renewed.scopes, seen.scopes), generation, rotation_request,
-	rotated_at, created_at, expires_at, grant_scopes, renewed.scopes IS NOT NULL
+	rotated_at, created_at, expires_at, grant_scopes, groups, renewed.scopes IS NOT NULL
 FROM seen LEFT JOIN renewed ON true`
 	var (
-		f           storage.Family
-		grantScopes []string
-		renewed     bool
+		f        storage.Family
+		standing storage.Standing
+		renewed  bool
 	)
+	groups, scopes := make([]string, len(r.AllowedTo)), make([]string, len(r.AllowedTo))
+	for i, to := range r.AllowedTo {
+		groups[i], scopes[i] = to.Group, to.Scope
+	}
 	err := s.row(ctx, "renew a family", sql,
 		[]any{
 			r.FamilyID, r.Presented, octets(r.Request), r.Now, r.Now.Add(-storage.FamilyIdle),
-			r.ClientID, r.ResourceID, list(r.Asked), list(r.Allowed),
+			r.ClientID, r.ResourceID, list(r.Asked), list(r.Allowed), groups, scopes,
 		},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &grantScopes, &renewed)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &standing.Scopes, &standing.Groups, &renewed)
 	if err != nil {
-		return nil, nil, false, err
+		return nil, storage.Standing{}, false, err
 	}
 	if renewed {
 		f.Generation, f.RotationRequest, f.RotatedAt = r.Presented+1, octets(r.Request), r.Now
 	}
-	return &f, grantScopes, renewed, nil
+	return &f, standing, renewed, nil
 }
 
 // EndFamily implements storage.FamilyStore.

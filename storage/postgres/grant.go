@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -35,10 +36,11 @@ WITH live AS (
 	FOR KEY SHARE OF scopes
 )`
 	allHeld     = `(SELECT count(*) FROM held) = cardinality($13)`
-	insertGrant = `
-	INSERT INTO grants (id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at)
-	SELECT $14::text, live.user_id, live.client_id, live.resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz
-	FROM live`
+	insertGrant = grantValues + `false FROM live`
+	// grantValues lacks whether it is in advance.
+	grantValues = `
+	INSERT INTO grants (id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at, in_advance)
+	SELECT $14::text, live.user_id, live.client_id, live.resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz, `
 	mergeGrant = `
 	ON CONFLICT (user_id, client_id, resource_id) DO UPDATE SET
 		scopes = ARRAY(
@@ -47,12 +49,17 @@ WITH live AS (
 			) AS decided (name) ORDER BY 1),
 		redirect_uri = EXCLUDED.redirect_uri,
 		client_name = EXCLUDED.client_name,
+		in_advance = EXCLUDED.in_advance,
 		updated_at = EXCLUDED.updated_at`
 )
 
-// approve is what an approval of a page writes. The code is inserted plainly: when
-// its id was used before, the whole statement fails and the Grant stays as it was.
-const approve = `, granted AS (` + insertGrant + `
+// approve is what an approval of a page writes, approveInAdvance what one without a
+// page does. The code is inserted plainly: when its id was used before, the whole
+// statement fails and the Grant stays as it was.
+const (
+	approve          = `, granted AS (` + insertGrant + approved
+	approveInAdvance = `, granted AS (` + grantValues + `true FROM live` + approved
+	approved         = `
 	WHERE ` + allHeld + mergeGrant + `
 	RETURNING id, user_id, client_id, resource_id
 ), coded AS (
@@ -64,6 +71,7 @@ const approve = `, granted AS (` + insertGrant + `
 	RETURNING grant_id
 ), recorded AS (` + recordEvent + `coded)
 SELECT grant_id FROM coded`
+)
 
 // Approve implements storage.GrantStore.
 func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error {
@@ -73,7 +81,10 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 		c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
 		list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
 		c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt)
-	if a.Document == nil {
+	switch {
+	case a.InAdvance: // and so it is a client with a row
+		return s.row(ctx, "approve in advance", approving+approveInAdvance, args, &c.GrantID)
+	case a.Document == nil:
 		return s.row(ctx, "approve", approving+approve, args, &c.GrantID)
 	}
 	args = append(args, documentArgs(a.Document)...)
@@ -88,11 +99,19 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	return err
 }
 
+// Grant implements storage.GrantStore.
+func (s *Store) Grant(ctx context.Context, id string) (*storage.Grant, error) {
+	const sql = `
+SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at
+FROM grants WHERE id = $1`
+	return only(rows(ctx, s, "read a grant", each(scanGrant), sql, id))
+}
+
 // Grants implements storage.GrantStore. Only the conditions that are asked for
 // are in the statement, so that each has its index.
 func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {
 	const sql = `
-SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at
+SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, in_advance, created_at, updated_at
 FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
 	args := []any{page.After, page.Limit}
 	var conditions strings.Builder
@@ -104,6 +123,15 @@ FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
 			fmt.Fprintf(&conditions, "AND %s = $%d ", by.column, len(args))
 		}
 	}
+	for _, by := range []struct {
+		comparison string
+		at         time.Time
+	}{{">=", filter.Since}, {"<", filter.Until}} {
+		if !by.at.IsZero() {
+			args = append(args, by.at)
+			fmt.Fprintf(&conditions, "AND updated_at %s $%d ", by.comparison, len(args))
+		}
+	}
 	return rows(ctx, s, "list grants", each(scanGrant), fmt.Sprintf(sql, conditions.String()), args...)
 }
 
@@ -112,15 +140,19 @@ FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
 func (s *Store) DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error {
 	const sql = `
 WITH gone AS (
-	DELETE FROM grants WHERE id = $7 RETURNING id
-), recorded AS (` + recordEvent + `gone)
+	DELETE FROM grants WHERE id = $7 RETURNING id, user_id, client_id, resource_id
+), recorded AS (
+	INSERT INTO audit_events (id, at, actor, action, target, detail)
+	SELECT $1::text, $2::timestamptz, $3::text, $4::text, $5::text,
+		$6::jsonb || jsonb_build_object('user_id', user_id, 'client_id', client_id, 'resource_id', resource_id)
+	FROM gone)
 SELECT id FROM gone`
 	return s.act(ctx, "delete a grant", storage.ErrNotFound, sql, withEvent(event, id)...)
 }
 
 func scanGrant(row pgx.CollectableRow) (*storage.Grant, error) {
 	var g storage.Grant
-	err := row.Scan(&g.ID, &g.UserID, &g.ClientID, &g.ResourceID, &g.Scopes, &g.RedirectURI, &g.ClientName,
+	err := row.Scan(&g.ID, &g.UserID, &g.ClientID, &g.ResourceID, &g.Scopes, &g.RedirectURI, &g.ClientName, &g.InAdvance,
 		&g.CreatedAt, &g.UpdatedAt)
 	return &g, err
 }

@@ -78,7 +78,7 @@ func TestTextThatNoRowCanHold(t *testing.T) {
 			t.Fatalf("an event with %q: %v", text, err)
 		}
 	}
-	events, err := s.AuditEvents(t.Context(), storage.Page{Limit: 10})
+	events, err := s.AuditEvents(t.Context(), storage.AuditFilter{}, storage.Page{Limit: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 // Resources are read with their scopes, a row for each, in one statement.
 const (
 	selectResources = `
-SELECT r.id, r.uri, r.version, r.name, r.introspection_clients, r.access_token_lifetime, r.created_at, r.updated_at,
-	s.name, s.description, s.tools
+SELECT r.id, r.uri, r.version, r.name, r.introspection_clients, r.access_token_lifetime, r.created_at, r.updated_at, r.managed_by,
+	s.name, s.description, s.tools, s.risk
 FROM `
 	withScopes = ` r
 LEFT JOIN scopes s ON s.resource_id = r.id
@@ -44,18 +44,18 @@ func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Re
 func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
 	const (
 		insert = `
-INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
-		insertScope = `INSERT INTO scopes (resource_id, position, name, description, tools) VALUES ($1, $2, $3, $4, $5)`
+INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+		insertScope = `INSERT INTO scopes (resource_id, position, name, description, tools, risk) VALUES ($1, $2, $3, $4, $5, $6)`
 	)
 	return s.tx(ctx, "create a resource", func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, insert, r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name,
-			list(r.IntrospectionClients), r.AccessTokenLifetime.Microseconds(), r.CreatedAt, r.UpdatedAt)
+			list(r.IntrospectionClients), r.AccessTokenLifetime.Microseconds(), r.CreatedAt, r.UpdatedAt, r.ManagedBy)
 		if err != nil {
 			return err
 		}
 		for i, scope := range r.Scopes {
-			if _, err := tx.Exec(ctx, insertScope, r.ID, i, scope.Name, scope.Description, list(scope.Tools)); err != nil {
+			if _, err := tx.Exec(ctx, insertScope, r.ID, i, scope.Name, scope.Description, list(scope.Tools), scope.Risk); err != nil {
 				return err
 			}
 		}
@@ -87,20 +87,20 @@ func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event s
 	const (
 		lock   = `SELECT version FROM resources WHERE id = $1 FOR NO KEY UPDATE`
 		update = `
-UPDATE resources SET version = $2, name = $3, introspection_clients = $4, access_token_lifetime = $5, updated_at = $6
+UPDATE resources SET version = $2, name = $3, introspection_clients = $4, access_token_lifetime = $5, updated_at = $6, managed_by = $7
 WHERE id = $1`
 		deleteScopes = `DELETE FROM scopes WHERE resource_id = $1 AND name <> ALL ($2) RETURNING name`
 		upsertScope  = `
-INSERT INTO scopes (resource_id, position, name, description, tools) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO scopes (resource_id, position, name, description, tools, risk) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (resource_id, name) DO UPDATE
-SET position = EXCLUDED.position, description = EXCLUDED.description, tools = EXCLUDED.tools`
+SET position = EXCLUDED.position, description = EXCLUDED.description, tools = EXCLUDED.tools, risk = EXCLUDED.risk`
 	)
 	err := s.tx(ctx, "update a resource", func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockVersion(ctx, tx, lock, r.ID, r.Version); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, update, r.ID, r.Version+1, r.Name, list(r.IntrospectionClients),
-			r.AccessTokenLifetime.Microseconds(), r.UpdatedAt)
+			r.AccessTokenLifetime.Microseconds(), r.UpdatedAt, r.ManagedBy)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ SET position = EXCLUDED.position, description = EXCLUDED.description, tools = EX
 			return err
 		}
 		for i, scope := range r.Scopes {
-			if _, err := tx.Exec(ctx, upsertScope, r.ID, i, scope.Name, scope.Description, list(scope.Tools)); err != nil {
+			if _, err := tx.Exec(ctx, upsertScope, r.ID, i, scope.Name, scope.Description, list(scope.Tools), scope.Risk); err != nil {
 				return err
 			}
 		}
@@ -134,7 +134,7 @@ SET position = EXCLUDED.position, description = EXCLUDED.description, tools = EX
 
 // DeleteResource implements storage.ResourceStore.
 func (s *Store) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM resources WHERE id = $1`
+	const sql = `DELETE FROM resources WHERE id = $1 RETURNING uri, ''`
 	return s.deleteFromCatalog(ctx, "delete a resource", sql, id, event)
 }
 
@@ -148,7 +148,7 @@ func scanResources(rows pgx.Rows) ([]*storage.Resource, error) {
 			microseconds int64
 		)
 		err := rows.Scan(&r.ID, &r.URI, &r.Version, &r.Name, &r.IntrospectionClients, &microseconds, &r.CreatedAt,
-			&r.UpdatedAt, (*zeronull.Text)(&scope.Name), (*zeronull.Text)(&scope.Description), &scope.Tools)
+			&r.UpdatedAt, &r.ManagedBy, (*zeronull.Text)(&scope.Name), (*zeronull.Text)(&scope.Description), &scope.Tools, (*zeronull.Text)(&scope.Risk))
 		if err != nil {
 			return nil, err
 		}

@@ -12,9 +12,9 @@
 //   - A statement that creates a child locks the parents it checked, and an end
 //     (disable, delete) locks the parent first and then removes children with
 //     fresh snapshots. So one of the two always sees the other.
-//   - Locks are taken in one order: users, clients, resources, scopes, sessions,
+//   - Locks are taken in one order: users, user_links, clients, resources, scopes, sessions,
 //     grants, authorization_codes, device_authorizations, families,
-//     registration_policy and _requests, catalog_version. A pending device
+//     registration_policy and _requests, policies, catalog_version. A pending device
 //     authorization has no Grant, so it is locked before the one that it gets.
 //     Where rows of one
 //     table are locked in no order, Postgres may end one of two statements; it
@@ -108,6 +108,16 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Pool implements storage.Store.
+func (s *Store) Pool() storage.Pool {
+	at := s.pool.Stat()
+	calls, refused := s.queue.Load()
+	return storage.Pool{
+		Max: int(at.MaxConns()), Open: int(at.TotalConns()), InUse: int(at.AcquiredConns()),
+		Calls: calls, Waits: at.EmptyAcquireCount(), Refused: refused,
+	}
+}
+
 // Heartbeat implements storage.Store. However many wait, it waits with them: caches
 // that nobody vouches for would make yet more work.
 func (s *Store) Heartbeat(ctx context.Context) (int64, time.Time, error) {
@@ -166,6 +176,14 @@ WITH doomed AS (
 )
 DELETE FROM sessions USING doomed WHERE sessions.id = doomed.id`
 
+	sweepUserLinks = `
+WITH doomed AS (
+	SELECT id FROM user_links
+	WHERE expires_at <= $1
+	ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM user_links USING doomed WHERE user_links.id = doomed.id`
+
 	sweepRevokedAccessTokens = `
 WITH doomed AS (
 	SELECT jti FROM revoked_access_tokens
@@ -200,6 +218,7 @@ WHERE source = 'dynamic' AND NOT disabled AND created_at <= $2 AND COALESCE(rene
 	AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
 	AND NOT EXISTS (SELECT 1 FROM registration_requests r WHERE r.client_id = clients.client_id
 		AND (r.state = 'pending' OR r.state = 'allowed' AND r.decided_at > $4))
+	AND NOT EXISTS (SELECT 1 FROM policies WHERE clients.client_id = ANY (policies.clients))
 ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 	// A disabled one stays, so that it stays disabled.
@@ -211,7 +230,8 @@ ORDER BY document_fetched_at LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 	deleteUnusedClients = `
 DELETE FROM clients
-WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)`
+WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
+	AND (source <> 'dynamic' OR NOT EXISTS (SELECT 1 FROM policies WHERE clients.client_id = ANY (policies.clients)))`
 
 	sweepRequests = `
 WITH doomed AS (
@@ -234,6 +254,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 		{"sweep device authorizations", sweepDevices, []any{now, now.Add(-storage.DeviceRetention), limit}},
 		{"sweep families", sweepFamilies, []any{now, now.Add(-storage.FamilyIdle), limit}},
 		{"sweep sessions", sweepSessions, []any{now.Add(-storage.SessionLifetime), now.Add(-storage.SessionIdle), limit}},
+		{"sweep user links", sweepUserLinks, []any{now, limit}},
 		{"sweep revoked access tokens", sweepRevokedAccessTokens, []any{now, limit}},
 		{"sweep idempotency keys", sweepIdempotencyKeys, []any{now, limit}},
 	}
@@ -260,7 +281,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, unusedClientLifetime t
 	return total + n, err
 }
 
-// sweepClients looks at the Grants twice: a Grant that was committed between the
+// sweepClients looks at the Grants and policies twice: one that was committed between the
 // first look and the lock is seen by the second, and none can come after it.
 func (s *Store) sweepClients(ctx context.Context, lockUnused string, limit int, before ...any) (int, error) {
 	deleted := 0
@@ -304,16 +325,18 @@ func catalogChanged(ctx context.Context, tx pgx.Tx, event storage.AuditEvent) er
 	return err
 }
 
-// deleteFromCatalog deletes a Client or a Resource; foreign keys delete what hangs
-// on it before the catalog moves. ErrNotFound.
+// deleteFromCatalog deletes a row that is cached, with a statement that returns the
+// URI of a Resource and the client_id of a Client, both empty for anything else.
+// Foreign keys delete what hangs on it, and policies name it no more, before the
+// catalog moves. ErrNotFound.
 func (s *Store) deleteFromCatalog(ctx context.Context, doing, sql, id string, event storage.AuditEvent) error {
 	return s.tx(ctx, doing, func(ctx context.Context, tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, sql, id)
-		if err != nil {
+		var resource, client string
+		if err := tx.QueryRow(ctx, sql, id).Scan(&resource, &client); err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return storage.ErrNotFound
+		if err := unname(ctx, tx, resource, client, event); err != nil {
+			return err
 		}
 		return catalogChanged(ctx, tx, event)
 	})

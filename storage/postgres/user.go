@@ -36,24 +36,54 @@ func (s *Store) Users(ctx context.Context, page storage.Page) ([]*storage.User, 
 
 // CreateUser implements storage.UserStore.
 func (s *Store) CreateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
-	const insert = `
-INSERT INTO users (id, username, username_key, version, email, name, password_hash, disabled, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 	return s.tx(ctx, "create a user", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insert, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name,
-			u.PasswordHash, u.Disabled, u.CreatedAt, u.UpdatedAt)
-		if err != nil {
-			return err
-		}
-		if err := joinGroups(ctx, tx, u); err != nil {
+		if err := insertUser(ctx, tx, u); err != nil {
 			return err
 		}
 		return record(ctx, tx, event)
 	})
 }
 
-// UpdateUser implements storage.UserStore. Codes go before families: a code that
-// is being redeemed is waited for, and the family it became is found.
+func insertUser(ctx context.Context, tx pgx.Tx, u *storage.User) error {
+	const insert = `
+INSERT INTO users (id, username, username_key, version, email, name, password_hash, disabled, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+	_, err := tx.Exec(ctx, insert, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name,
+		u.PasswordHash, u.Disabled, u.CreatedAt, u.UpdatedAt)
+	if err != nil {
+		return err
+	}
+	return joinGroups(ctx, tx, u)
+}
+
+// What ends with a User's permission to be here, and with a User's password, in the
+// order of locks. Codes go before families: a code that is being redeemed is
+// waited for, and the family it became is found.
+const (
+	deleteUserLink = `DELETE FROM user_links WHERE user_id = $1`
+	deleteSessions = `DELETE FROM sessions WHERE user_id = $1`
+	deleteGrants   = `DELETE FROM grants WHERE user_id = $1` // and, by foreign key, what hangs on them
+	killCodes      = `UPDATE authorization_codes SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
+	killDevices    = `UPDATE device_authorizations SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
+	deleteFamilies = `DELETE FROM families USING grants WHERE grants.id = families.grant_id AND grants.user_id = $1`
+)
+
+var (
+	endsOfDisabled = []string{deleteUserLink, deleteSessions, deleteGrants}
+	endsOfPassword = []string{deleteUserLink, deleteSessions, killCodes, killDevices, deleteFamilies}
+)
+
+// endAll runs the statements for a user whose row the transaction has locked.
+func endAll(ctx context.Context, tx pgx.Tx, userID string, ends []string) error {
+	for _, sql := range ends {
+		if _, err := tx.Exec(ctx, sql, userID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UpdateUser implements storage.UserStore.
 func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
 	const (
 		lock   = `SELECT version, password_hash FROM users WHERE id = $1 FOR NO KEY UPDATE`
@@ -61,12 +91,7 @@ func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.A
 UPDATE users SET version = $2, username = $3, username_key = $4, email = $5, name = $6, password_hash = $7,
 	disabled = $8, updated_at = $9
 WHERE id = $1`
-		leaveGroups    = `DELETE FROM user_groups WHERE user_id = $1 AND group_name <> ALL ($2)`
-		deleteSessions = `DELETE FROM sessions WHERE user_id = $1`
-		deleteGrants   = `DELETE FROM grants WHERE user_id = $1` // and, by foreign key, what hangs on them
-		killCodes      = `UPDATE authorization_codes SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
-		killDevices    = `UPDATE device_authorizations SET grant_id = NULL WHERE user_id = $1 AND redeemed_at IS NULL`
-		deleteFamilies = `DELETE FROM families USING grants WHERE grants.id = families.grant_id AND grants.user_id = $1`
+		leaveGroups = `DELETE FROM user_groups WHERE user_id = $1 AND group_name <> ALL ($2)`
 	)
 	err := s.tx(ctx, "update a user", func(ctx context.Context, tx pgx.Tx) error {
 		var (
@@ -90,17 +115,14 @@ WHERE id = $1`
 		if err := joinGroups(ctx, tx, u); err != nil {
 			return err
 		}
-		var ends []string
 		switch {
 		case u.Disabled:
-			ends = []string{deleteSessions, deleteGrants}
+			err = endAll(ctx, tx, u.ID, endsOfDisabled)
 		case u.PasswordHash != passwordHash:
-			ends = []string{deleteSessions, killCodes, killDevices, deleteFamilies}
+			err = endAll(ctx, tx, u.ID, endsOfPassword)
 		}
-		for _, sql := range ends {
-			if _, err := tx.Exec(ctx, sql, u.ID); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 		return record(ctx, tx, event)
 	})
@@ -122,21 +144,36 @@ SELECT id FROM gone`
 
 // joinGroups puts the user into the Groups it names, making those that are not
 // there. They are sorted so that two who make the same ones do not wait for each
-// other.
+// other. One that is deleted in between is made again; ErrConflict if that goes on.
 func joinGroups(ctx context.Context, tx pgx.Tx, u *storage.User) error {
 	const (
-		createGroups = `INSERT INTO groups (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING`
-		join         = `INSERT INTO user_groups (user_id, group_name) SELECT $1::text, unnest($2::text[]) ON CONFLICT DO NOTHING`
+		create = `
+INSERT INTO groups (id, name, version) SELECT id, name, 1 FROM unnest($1::text[], $2::text[]) AS g (id, name) ON CONFLICT (name) DO NOTHING`
+		lock = `SELECT name FROM groups WHERE name = ANY ($1) ORDER BY name FOR KEY SHARE`
+		join = `INSERT INTO user_groups (user_id, group_name) SELECT $1::text, unnest($2::text[]) ON CONFLICT DO NOTHING`
 	)
 	if len(u.Groups) == 0 {
 		return nil
 	}
 	groups := slices.Compact(slices.Sorted(slices.Values(u.Groups)))
-	if _, err := tx.Exec(ctx, createGroups, groups); err != nil {
-		return err
+	ids := make([]string, len(groups))
+	for i := range ids {
+		ids[i] = storage.NewID(storage.PrefixGroup)
 	}
-	_, err := tx.Exec(ctx, join, u.ID, groups)
-	return err
+	for range attempts {
+		if _, err := tx.Exec(ctx, create, ids, groups); err != nil {
+			return err
+		}
+		locked, err := tx.Exec(ctx, lock, groups)
+		if err != nil {
+			return err
+		}
+		if int(locked.RowsAffected()) == len(groups) {
+			_, err := tx.Exec(ctx, join, u.ID, groups)
+			return err
+		}
+	}
+	return storage.ErrConflict
 }
 
 // usernameKey is what usernames are compared by.

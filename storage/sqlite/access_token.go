@@ -25,21 +25,22 @@ func (s *Store) RevokeAccessToken(ctx context.Context, jti string, expiresAt tim
 
 const selectAccessTokenLive = `SELECT
 	NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = @jti)
-	AND (@family = '' OR held.scopes IS NOT NULL), held.scopes
+	AND (@family = '' OR held.scopes IS NOT NULL), held.scopes, held.groups
 	FROM (VALUES (1))
 	LEFT JOIN (
-		SELECT g.scopes FROM families f
+		SELECT g.scopes, (SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id) AS groups
+		FROM families f
 		JOIN grants g ON g.id = f.grant_id
 		JOIN users u ON u.id = g.user_id
 		WHERE f.id = @family AND NOT u.disabled AND ` + liveFamily + `) AS held`
 
 // AccessTokenLive implements storage.AccessTokenStore.
-func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, grantScopes []string, err error) {
+func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing storage.Standing, err error) {
 	err = s.readRow(ctx, selectAccessTokenLive, []any{
 		sql.Named("jti", jti),
 		sql.Named("family", familyID),
 		sql.Named("now", micros(now)),
 		sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
-	}, &live, intoList{&grantScopes})
-	return live, grantScopes, err
+	}, &live, intoList{&standing.Scopes}, intoList{&standing.Groups})
+	return live, standing, err
 }

@@ -40,25 +40,27 @@ func (s *Store) CreateCode(ctx context.Context, c *storage.AuthorizationCode, se
 const selectCode = `SELECT
 	a.id, a.grant_id, a.user_id, a.client_id, a.resource_id, a.scopes, a.redirect_uri, a.code_challenge,
 	a.created_at, a.expires_at, a.redeemed_at, a.failed_proofs,
-	CASE WHEN NOT u.disabled THEN g.scopes END
+	CASE WHEN NOT u.disabled THEN g.scopes END,
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = a.user_id)
 	FROM authorization_codes a
 	JOIN users u ON u.id = a.user_id
 	LEFT JOIN grants g ON g.id = a.grant_id
 	WHERE a.id = ?`
 
 // Code implements storage.AuthorizationCodeStore.
-func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, []string, error) {
+func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, storage.Standing, error) {
 	var (
-		c           storage.AuthorizationCode
-		grantScopes []string
+		c        storage.AuthorizationCode
+		standing storage.Standing
 	)
 	err := s.readRow(ctx, selectCode, []any{id},
 		&c.ID, intoText{&c.GrantID}, &c.UserID, &c.ClientID, &c.ResourceID, intoList{&c.Scopes}, &c.RedirectURI, &c.CodeChallenge,
-		intoTime{&c.CreatedAt}, intoTime{&c.ExpiresAt}, intoTime{&c.RedeemedAt}, &c.FailedProofs, intoList{&grantScopes})
+		intoTime{&c.CreatedAt}, intoTime{&c.ExpiresAt}, intoTime{&c.RedeemedAt}, &c.FailedProofs,
+		intoList{&standing.Scopes}, intoList{&standing.Groups})
 	if err != nil {
-		return nil, nil, err
+		return nil, storage.Standing{}, err
 	}
-	return &c, grantScopes, nil
+	return &c, standing, nil
 }
 
 // redeemCode needs no look at the user: one who is disabled has no Grant.
@@ -110,6 +112,29 @@ func (s *Store) redeem(ctx context.Context, f *storage.Family, query string, arg
 		f.Scopes = scopes
 	}
 	return err
+}
+
+const (
+	selectCodeRedeemed = `SELECT redeemed_at IS NOT NULL FROM authorization_codes WHERE id = ? AND grant_id IS NOT NULL`
+	revokeCode         = `UPDATE authorization_codes SET grant_id = NULL WHERE id = ?`
+)
+
+// RevokeCode implements storage.AuthorizationCodeStore. Without a Grant it cannot be
+// redeemed.
+func (s *Store) RevokeCode(ctx context.Context, codeID string, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error {
+		var redeemed bool
+		if err := tx.row(selectCodeRedeemed, []any{codeID}, &redeemed); err != nil {
+			return err
+		}
+		if redeemed {
+			return storage.ErrConsumed
+		}
+		if err := tx.mustExec(revokeCode, codeID); err != nil {
+			return err
+		}
+		return tx.record(event)
+	})
 }
 
 const failCode = `UPDATE authorization_codes SET failed_proofs = failed_proofs + 1

@@ -13,10 +13,10 @@ const clientValues = `
 	 token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri,
 	 policy_uri, contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg,
 	 disabled, created_at, updated_at, require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash,
-	 registration_digest)`
+	 registration_digest, managed_by)`
 
 const insertClient = `INSERT INTO clients` + clientValues + `
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
@@ -46,7 +46,7 @@ const selectClient = `SELECT id, client_id, source, version, client_name, redire
 	response_types, token_endpoint_auth_method, application_type, scope, resources, client_uri,
 	logo_uri, tos_uri, policy_uri, contacts, software_id, software_version, jwks, jwks_uri,
 	token_endpoint_auth_signing_alg, disabled, created_at, updated_at, require_pushed_authorization_requests,
-	document_fetched_at, vouched, registration_access_token_hash,
+	document_fetched_at, vouched, registration_access_token_hash, managed_by, last_used_at,
 	(SELECT json_group_array(json_object('id', id, 'hash', hex(hash), 'created_at', created_at, 'expires_at', expires_at)
 		ORDER BY created_at, id)
 	 FROM client_secrets WHERE client_secrets.client_id = clients.id)
@@ -55,6 +55,7 @@ const selectClient = `SELECT id, client_id, source, version, client_name, redire
 const (
 	selectClientByID       = selectClient + `WHERE id = ?`
 	selectClientByClientID = selectClient + `WHERE client_id = ?`
+	selectClientBySecret   = selectClient + `WHERE id = (SELECT client_id FROM client_secrets WHERE hash = ? LIMIT 1)`
 	selectClients          = selectClient + `WHERE id > ? ORDER BY id LIMIT ?`
 )
 
@@ -68,6 +69,11 @@ func (s *Store) ClientByClientID(ctx context.Context, clientID string) (*storage
 	return readOne(ctx, s, selectClientByClientID, []any{clientID}, scanClient)
 }
 
+// ClientBySecret implements storage.ClientStore.
+func (s *Store) ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error) {
+	return readOne(ctx, s, selectClientBySecret, []any{blob(hash)}, scanClient)
+}
+
 // Clients implements storage.ClientStore.
 func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
 	return readRows(ctx, s, selectClients, []any{page.After, page.Limit}, scanClient)
@@ -78,7 +84,7 @@ const updateClient = `UPDATE clients SET version = version + 1,
 	token_endpoint_auth_method = ?, application_type = ?, scope = ?, resources = ?, client_uri = ?,
 	logo_uri = ?, tos_uri = ?, policy_uri = ?, contacts = ?, software_id = ?, software_version = ?,
 	jwks = ?, jwks_uri = ?, token_endpoint_auth_signing_alg = ?, disabled = ?, updated_at = ?,
-	require_pushed_authorization_requests = ?
+	require_pushed_authorization_requests = ?, managed_by = ?
 	WHERE id = ? AND version = ? RETURNING version`
 
 // UpdateClient implements storage.ClientStore. The trigger client_disabled takes
@@ -105,7 +111,7 @@ func (t *tx) updateClient(c *storage.Client) (version int64, err error) {
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources), c.ClientURI,
 		c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
 		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.UpdatedAt),
-		c.RequirePushedAuthorizationRequests, c.ID, c.Version,
+		c.RequirePushedAuthorizationRequests, c.ManagedBy, c.ID, c.Version,
 	}, &version)
 	if err != nil {
 		return 0, t.conflictOrNotFound(err, existsClient, c.ID)
@@ -115,13 +121,17 @@ func (t *tx) updateClient(c *storage.Client) (version int64, err error) {
 
 const (
 	existsClient = `SELECT 1 FROM clients WHERE id = ?`
-	deleteClient = `DELETE FROM clients WHERE id = ?`
+	deleteClient = `DELETE FROM clients WHERE id = ? RETURNING client_id`
 )
 
 // DeleteClient implements storage.ClientStore. Foreign keys take what was granted.
 func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deleteClient, id); err != nil {
+		var clientID string
+		if err := tx.row(deleteClient, []any{id}, &clientID); err != nil {
+			return err
+		}
+		if err := tx.unname("", clientID, event); err != nil {
 			return err
 		}
 		return tx.changedCatalog(event)
@@ -132,14 +142,45 @@ const touchClient = `UPDATE clients SET version = version + 1 WHERE id = ?`
 
 // AddClientSecret implements storage.ClientStore.
 func (s *Store) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
+	return s.write(ctx, func(tx *tx) error { return tx.addClientSecret(id, secret, event) })
+}
+
+func (t *tx) addClientSecret(id string, secret storage.ClientSecret, event storage.AuditEvent) error {
+	if err := t.mustExec(touchClient, id); err != nil {
+		return err
+	}
+	if _, err := t.exec(insertSecrets, id, secretsJSON([]storage.ClientSecret{secret})); err != nil {
+		return err
+	}
+	return t.changedCatalog(event)
+}
+
+const (
+	deleteExpiredSecrets = `DELETE FROM client_secrets WHERE client_id = ? AND expires_at <= ?`
+	endSecrets           = `UPDATE client_secrets SET expires_at = ?2 WHERE client_id = ?1 AND (expires_at IS NULL OR expires_at > ?2)`
+)
+
+// RotateClientSecret implements storage.ClientStore.
+func (s *Store) RotateClientSecret(ctx context.Context, id string, secret storage.ClientSecret, until time.Time, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(touchClient, id); err != nil {
+		if _, err := tx.exec(deleteExpiredSecrets, id, micros(secret.CreatedAt)); err != nil {
 			return err
 		}
-		if _, err := tx.exec(insertSecrets, id, secretsJSON([]storage.ClientSecret{secret})); err != nil {
+		if _, err := tx.exec(endSecrets, id, micros(until)); err != nil {
 			return err
 		}
-		return tx.changedCatalog(event)
+		return tx.addClientSecret(id, secret, event)
+	})
+}
+
+const noteClientsUsed = `UPDATE clients SET last_used_at = ?1
+	WHERE id IN (SELECT value FROM json_each(?2)) AND (last_used_at IS NULL OR last_used_at <= ?3)`
+
+// NoteClientsUsed implements storage.ClientStore.
+func (s *Store) NoteClientsUsed(ctx context.Context, ids []string, at time.Time) error {
+	return s.write(ctx, func(tx *tx) error {
+		_, err := tx.exec(noteClientsUsed, micros(at), list(ids), micros(at.Add(-storage.ClientUse)))
+		return err
 	})
 }
 
@@ -189,7 +230,8 @@ func scanClient(row scanner) (*storage.Client, error) {
 		&c.TokenEndpointAuthMethod, &c.ApplicationType, intoList{&c.Scope}, intoList{&c.Resources},
 		&c.ClientURI, &c.LogoURI, &c.TosURI, &c.PolicyURI, intoList{&c.Contacts},
 		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt},
-		&c.RequirePushedAuthorizationRequests, intoTime{&c.DocumentFetchedAt}, &c.Vouched, intoBlobOrNil{&c.RegistrationAccessTokenHash}, intoJSON{&secrets},
+		&c.RequirePushedAuthorizationRequests, intoTime{&c.DocumentFetchedAt}, &c.Vouched, intoBlobOrNil{&c.RegistrationAccessTokenHash}, &c.ManagedBy,
+		intoTime{&c.LastUsedAt}, intoJSON{&secrets},
 	)
 	if err != nil {
 		return nil, err
@@ -216,6 +258,6 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts),
 		c.SoftwareID, c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.CreatedAt), micros(c.UpdatedAt),
-		c.RequirePushedAuthorizationRequests, microsOrNull(c.DocumentFetchedAt), c.Vouched, blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest),
+		c.RequirePushedAuthorizationRequests, microsOrNull(c.DocumentFetchedAt), c.Vouched, blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest), c.ManagedBy,
 	}
 }

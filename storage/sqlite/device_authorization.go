@@ -51,7 +51,8 @@ const (
 	selectDevice = `SELECT
 	d.id, d.user_code_hash, d.client_id, d.resource_id, d.scopes, d.state, d.user_id, d.grant_id,
 	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at,
-	CASE WHEN NOT u.disabled THEN g.scopes END
+	CASE WHEN NOT u.disabled THEN g.scopes END,
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = d.user_id)
 	FROM device_authorizations d
 	LEFT JOIN users u ON u.id = d.user_id
 	LEFT JOIN grants g ON g.id = d.grant_id `
@@ -61,7 +62,7 @@ const (
 )
 
 // DeviceAuthorization implements storage.DeviceAuthorizationStore.
-func (s *Store) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, []string, error) {
+func (s *Store) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, storage.Standing, error) {
 	return s.device(ctx, selectDeviceByID, id)
 }
 
@@ -75,20 +76,21 @@ func (s *Store) PendingDeviceAuthorization(ctx context.Context, userCodeHashes [
 	return d, err
 }
 
-func (s *Store) device(ctx context.Context, query string, args ...any) (*storage.DeviceAuthorization, []string, error) {
+func (s *Store) device(ctx context.Context, query string, args ...any) (*storage.DeviceAuthorization, storage.Standing, error) {
 	var (
 		d            storage.DeviceAuthorization
 		microseconds int64
-		grantScopes  []string
+		standing     storage.Standing
 	)
 	err := s.readRow(ctx, query, args,
 		&d.ID, intoBlob{&d.UserCodeHash}, &d.ClientID, &d.ResourceID, intoList{&d.Scopes}, &d.State, intoText{&d.UserID}, intoText{&d.GrantID},
-		&microseconds, intoTime{&d.PolledAt}, intoTime{&d.CreatedAt}, intoTime{&d.ExpiresAt}, intoTime{&d.RedeemedAt}, intoList{&grantScopes})
+		&microseconds, intoTime{&d.PolledAt}, intoTime{&d.CreatedAt}, intoTime{&d.ExpiresAt}, intoTime{&d.RedeemedAt},
+		intoList{&standing.Scopes}, intoList{&standing.Groups})
 	if err != nil {
-		return nil, nil, err
+		return nil, storage.Standing{}, err
 	}
 	d.PollInterval = time.Duration(microseconds) * time.Microsecond
-	return &d, grantScopes, nil
+	return &d, standing, nil
 }
 
 const pollDevice = `UPDATE device_authorizations SET polled_at = ?, poll_interval = ?
@@ -121,6 +123,7 @@ func (s *Store) ApproveDeviceAuthorization(ctx context.Context, a *storage.Devic
 			sql.Named("shown", list(a.Shown)),
 			sql.Named("redirect_uri", ""),
 			sql.Named("client_name", a.ClientName),
+			sql.Named("in_advance", false),
 		), &grantID)
 		if err != nil {
 			return err

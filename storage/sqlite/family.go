@@ -4,49 +4,84 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"slices"
+	"time"
 
 	"grantd/storage"
 )
 
 const selectFamily = `SELECT
 	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, g.scopes
+	f.rotated_at, f.created_at, f.expires_at, g.scopes,
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id)
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = g.user_id AND NOT u.disabled
 	WHERE f.id = ?`
 
 // Family implements storage.FamilyStore.
-func (s *Store) Family(ctx context.Context, id string) (*storage.Family, []string, error) {
+func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage.Standing, error) {
 	var (
-		f           storage.Family
-		grantScopes []string
+		f        storage.Family
+		standing storage.Standing
 	)
-	if err := s.readRow(ctx, selectFamily, []any{id}, append(intoFamily(&f), intoList{&grantScopes})...); err != nil {
-		return nil, nil, err
+	if err := s.readRow(ctx, selectFamily, []any{id}, append(intoFamily(&f), intoList{&standing.Scopes}, intoList{&standing.Groups})...); err != nil {
+		return nil, storage.Standing{}, err
 	}
-	return &f, grantScopes, nil
+	return &f, standing, nil
 }
 
 // liveFamily is the condition on a family f that it has not ended by @now.
 const liveFamily = `f.expires_at > @now AND f.rotated_at > @now - @family_idle`
 
+const selectUserFamilies = `SELECT
+	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
+	f.rotated_at, f.created_at, f.expires_at
+	FROM grants g
+	JOIN families f ON f.grant_id = g.id
+	WHERE g.user_id = @user AND f.id > @after AND ` + liveFamily + ` ORDER BY f.id LIMIT @limit`
+
+// UserFamilies implements storage.FamilyStore.
+func (s *Store) UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error) {
+	args := []any{
+		sql.Named("user", userID), sql.Named("after", page.After), sql.Named("limit", page.Limit),
+		sql.Named("now", micros(now)), sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
+	}
+	return readRows(ctx, s, selectUserFamilies, args, func(row scanner) (*storage.Family, error) {
+		var f storage.Family
+		return &f, row.Scan(intoFamily(&f)...)
+	})
+}
+
 const rotateFamily = `UPDATE families AS f SET generation = @presented + 1, rotation_request = @request, rotated_at = @now
 	WHERE f.id = @id AND f.generation <= @presented AND ` + liveFamily
+
+// rotateCurrentFamily is rotateFamily for a row that is not behind.
+const rotateCurrentFamily = rotateFamily + ` AND f.generation = @presented`
 
 // RotateFamily implements storage.FamilyStore.
 func (s *Store) RotateFamily(ctx context.Context, r storage.Rotation) error {
 	return s.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(rotateFamily, rotationArgs(r)...)
+		n, err := tx.exec(rotateCurrentFamily, rotationArgs(r)...)
 		if err != nil || n == 1 {
 			return err
 		}
+		n, err = tx.exec(rotateFamily, rotationArgs(r)...)
+		if err != nil {
+			return err
+		}
+		if n == 1 {
+			if r.Behind.ID != "" {
+				return tx.record(r.Behind)
+			}
+			return nil
+		}
 		// It has ended, or moved on already: why it did decides.
 		var (
-			f     storage.Family
-			grant []string
+			f        storage.Family
+			standing storage.Standing
 		)
-		if err := tx.row(selectFamily, []any{r.FamilyID}, append(intoFamily(&f), intoList{&grant})...); err != nil {
+		if err := tx.row(selectFamily, []any{r.FamilyID}, append(intoFamily(&f), intoList{&standing.Scopes}, intoList{&standing.Groups})...); err != nil {
 			return err
 		}
 		switch {
@@ -76,14 +111,14 @@ const renewFamily = rotateFamily + ` AND f.generation = @presented AND f.scopes 
 
 // RenewFamily implements storage.FamilyStore. Between looking and rotating the row
 // may move on: then it is not renewed.
-func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Family, []string, bool, error) {
-	f, grant, err := s.Family(ctx, r.FamilyID)
+func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Family, storage.Standing, bool, error) {
+	f, standing, err := s.Family(ctx, r.FamilyID)
 	if err != nil {
-		return nil, nil, false, err
+		return nil, storage.Standing{}, false, err
 	}
 	if f.Generation != r.Presented || f.Expired(r.Now) || f.ClientID != r.ClientID || f.ResourceID != r.ResourceID ||
-		!hasAll(f.Scopes, r.Asked) || len(storage.Intersect(f.Scopes, r.Allowed)) == 0 || !hasAll(grant, f.Scopes) {
-		return f, grant, false, nil
+		!hasAll(f.Scopes, r.Asked) || !allowsOne(r, f.Scopes, standing.Groups) || !hasAll(standing.Scopes, f.Scopes) {
+		return f, standing, false, nil
 	}
 	var rotated int64
 	err = s.write(ctx, func(tx *tx) error {
@@ -92,12 +127,19 @@ func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Fa
 		return err
 	})
 	if err != nil {
-		return nil, nil, false, err
+		return nil, storage.Standing{}, false, err
 	}
 	if rotated == 1 {
 		f.Generation, f.RotationRequest, f.RotatedAt = r.Presented+1, r.Request, r.Now
 	}
-	return f, grant, rotated == 1, nil
+	return f, standing, rotated == 1, nil
+}
+
+// allowsOne reports whether one of the scopes is allowed to who is in these groups.
+func allowsOne(r storage.Renewal, scopes, groups []string) bool {
+	return len(storage.Intersect(scopes, r.Allowed)) > 0 || slices.ContainsFunc(r.AllowedTo, func(to storage.GroupScope) bool {
+		return slices.Contains(groups, to.Group) && slices.Contains(scopes, to.Scope)
+	})
 }
 
 func hasAll(have, wanted []string) bool { return len(storage.Intersect(wanted, have)) == len(wanted) }
@@ -114,7 +156,7 @@ func (s *Store) EndFamily(ctx context.Context, id string, event storage.AuditEve
 	})
 }
 
-// intoFamily returns where the columns of selectFamily go, the last one aside.
+// intoFamily returns where the columns of selectFamily go, the last two aside.
 func intoFamily(f *storage.Family) []any {
 	return []any{
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID,

@@ -12,8 +12,8 @@ import (
 // writeGrant inserts the Grant or merges the approval into it, if the session,
 // user, client and resource are live and the resource has the scopes.
 const writeGrant = `INSERT INTO grants
-	(id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at)
-	SELECT @id, u.id, c.id, r.id, @sorted, @redirect_uri, @client_name, @now, @now
+	(id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at, in_advance)
+	SELECT @id, u.id, c.id, r.id, @sorted, @redirect_uri, @client_name, @now, @now, @in_advance
 	FROM sessions s
 	JOIN users u ON u.id = s.user_id
 	JOIN clients c ON c.id = @client
@@ -31,6 +31,7 @@ const writeGrant = `INSERT INTO grants
 				SELECT value FROM json_each(@sorted))),
 		redirect_uri = excluded.redirect_uri,
 		client_name = excluded.client_name,
+		in_advance = excluded.in_advance,
 		updated_at = excluded.updated_at
 	RETURNING id`
 
@@ -62,6 +63,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 			sql.Named("shown", list(a.Shown)),
 			sql.Named("redirect_uri", code.RedirectURI),
 			sql.Named("client_name", a.ClientName),
+			sql.Named("in_advance", a.InAdvance),
 			sql.Named("document", document),
 		), &code.GrantID)
 		if err != nil {
@@ -78,8 +80,17 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	return err
 }
 
-const selectGrants = `SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at
-	FROM grants WHERE id > ?`
+const (
+	selectGrant = `SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, in_advance, created_at, updated_at
+	FROM grants WHERE id `
+	selectGrants    = selectGrant + `> ?`
+	selectGrantByID = selectGrant + `= ?`
+)
+
+// Grant implements storage.GrantStore.
+func (s *Store) Grant(ctx context.Context, id string) (*storage.Grant, error) {
+	return readOne(ctx, s, selectGrantByID, []any{id}, scanGrant)
+}
 
 // Grants implements storage.GrantStore.
 func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {
@@ -94,26 +105,35 @@ func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page sto
 			args = append(args, condition.id)
 		}
 	}
+	if !filter.Since.IsZero() {
+		query.WriteString(" AND updated_at >= ?")
+		args = append(args, micros(filter.Since))
+	}
+	if !filter.Until.IsZero() {
+		query.WriteString(" AND updated_at < ?")
+		args = append(args, micros(filter.Until))
+	}
 	query.WriteString(" ORDER BY id LIMIT ?")
 	return readRows(ctx, s, query.String(), append(args, page.Limit), scanGrant)
 }
 
-const deleteGrant = `DELETE FROM grants WHERE id = ?`
+const deleteGrant = `DELETE FROM grants WHERE id = ? RETURNING user_id, client_id, resource_id`
 
 // DeleteGrant implements storage.GrantStore. Foreign keys take the Families, and
 // from the codes what they could be redeemed for.
 func (s *Store) DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deleteGrant, id); err != nil {
+		var g storage.Grant
+		if err := tx.row(deleteGrant, []any{id}, &g.UserID, &g.ClientID, &g.ResourceID); err != nil {
 			return err
 		}
-		return tx.record(event)
+		return tx.record(g.Record(event))
 	})
 }
 
 func scanGrant(row scanner) (*storage.Grant, error) {
 	var g storage.Grant
-	err := row.Scan(&g.ID, &g.UserID, &g.ClientID, &g.ResourceID, intoList{&g.Scopes}, &g.RedirectURI, &g.ClientName,
+	err := row.Scan(&g.ID, &g.UserID, &g.ClientID, &g.ResourceID, intoList{&g.Scopes}, &g.RedirectURI, &g.ClientName, &g.InAdvance,
 		intoTime{&g.CreatedAt}, intoTime{&g.UpdatedAt})
 	return &g, err
 }

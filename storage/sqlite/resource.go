@@ -9,21 +9,21 @@ import (
 )
 
 const insertResource = `INSERT INTO resources
-	(id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	(id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // writeScopes inserts scopes and changes those that are there.
-const writeScopes = `INSERT INTO scopes (resource_id, position, name, description, tools)
-	SELECT ?, key, value ->> 'name', value ->> 'description', value -> 'tools' FROM json_each(?) WHERE true
+const writeScopes = `INSERT INTO scopes (resource_id, position, name, description, tools, risk)
+	SELECT ?, key, value ->> 'name', value ->> 'description', value -> 'tools', value ->> 'risk' FROM json_each(?) WHERE true
 	ON CONFLICT (resource_id, name) DO UPDATE
-	SET position = excluded.position, description = excluded.description, tools = excluded.tools`
+	SET position = excluded.position, description = excluded.description, tools = excluded.tools, risk = excluded.risk`
 
 // CreateResource implements storage.ResourceStore.
 func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		_, err := tx.exec(insertResource,
 			r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name, list(r.IntrospectionClients),
-			r.AccessTokenLifetime.Microseconds(), micros(r.CreatedAt), micros(r.UpdatedAt))
+			r.AccessTokenLifetime.Microseconds(), micros(r.CreatedAt), micros(r.UpdatedAt), r.ManagedBy)
 		if err != nil {
 			return err
 		}
@@ -34,8 +34,8 @@ func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event s
 	})
 }
 
-const selectResource = `SELECT id, uri, version, name, introspection_clients, access_token_lifetime, created_at, updated_at,
-	(SELECT json_group_array(json_object('name', name, 'description', description, 'tools', json(tools)) ORDER BY position)
+const selectResource = `SELECT id, uri, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by,
+	(SELECT json_group_array(json_object('name', name, 'description', description, 'tools', json(tools), 'risk', risk) ORDER BY position)
 	 FROM scopes WHERE resource_id = resources.id)
 	FROM resources `
 
@@ -61,7 +61,7 @@ func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Re
 }
 
 const updateResource = `UPDATE resources SET version = version + 1,
-	name = ?, introspection_clients = ?, access_token_lifetime = ?, updated_at = ?
+	name = ?, introspection_clients = ?, access_token_lifetime = ?, updated_at = ?, managed_by = ?
 	WHERE id = ? AND version = ? RETURNING version`
 
 const deleteOtherScopes = `DELETE FROM scopes WHERE resource_id = ?
@@ -73,7 +73,7 @@ func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event s
 	var version int64
 	err := s.write(ctx, func(tx *tx) error {
 		err := tx.row(updateResource, []any{
-			r.Name, list(r.IntrospectionClients), r.AccessTokenLifetime.Microseconds(), micros(r.UpdatedAt),
+			r.Name, list(r.IntrospectionClients), r.AccessTokenLifetime.Microseconds(), micros(r.UpdatedAt), r.ManagedBy,
 			r.ID, r.Version,
 		}, &version)
 		if err != nil {
@@ -96,13 +96,17 @@ func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event s
 
 const (
 	existsResource = `SELECT 1 FROM resources WHERE id = ?`
-	deleteResource = `DELETE FROM resources WHERE id = ?`
+	deleteResource = `DELETE FROM resources WHERE id = ? RETURNING uri`
 )
 
 // DeleteResource implements storage.ResourceStore. Foreign keys take the Grants.
 func (s *Store) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deleteResource, id); err != nil {
+		var uri string
+		if err := tx.row(deleteResource, []any{id}, &uri); err != nil {
+			return err
+		}
+		if err := tx.unname(uri, "", event); err != nil {
 			return err
 		}
 		return tx.changedCatalog(event)
@@ -111,9 +115,10 @@ func (s *Store) DeleteResource(ctx context.Context, id string, event storage.Aud
 
 // scopeRow is a scopes row as JSON.
 type scopeRow struct {
-	Name        string   `json:"name"`
-	Description string   `json:"description"`
-	Tools       []string `json:"tools"`
+	Name        string            `json:"name"`
+	Description string            `json:"description"`
+	Tools       []string          `json:"tools"`
+	Risk        storage.ScopeRisk `json:"risk"`
 }
 
 func scopesJSON(scopes []storage.Scope) string {
@@ -134,7 +139,7 @@ func scanResource(row scanner) (*storage.Resource, error) {
 		scopes   []scopeRow
 	)
 	err := row.Scan(&r.ID, &r.URI, &r.Version, &r.Name, intoList{&r.IntrospectionClients}, &lifetime,
-		intoTime{&r.CreatedAt}, intoTime{&r.UpdatedAt}, intoJSON{&scopes})
+		intoTime{&r.CreatedAt}, intoTime{&r.UpdatedAt}, &r.ManagedBy, intoJSON{&scopes})
 	if err != nil {
 		return nil, err
 	}

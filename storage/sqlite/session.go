@@ -8,14 +8,15 @@ import (
 	"grantd/storage"
 )
 
-const insertSession = `INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at)
-	SELECT ?, ?, id, ?, ?, ? FROM users WHERE id = ? AND NOT disabled`
+const insertSession = `INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at, user_agent, address)
+	SELECT ?, ?, id, ?, ?, ?, ?, ? FROM users WHERE id = ? AND NOT disabled AND (? = '' OR password_hash = ?)`
 
 // CreateSession implements storage.SessionStore.
 func (s *Store) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		err := tx.mustExec(insertSession, session.ID, session.TokenHash, micros(session.AuthenticatedAt),
-			micros(session.CreatedAt), micros(session.LastSeenAt), session.UserID)
+			micros(session.CreatedAt), micros(session.LastSeenAt), session.UserAgent, session.Address,
+			session.UserID, session.PasswordHash, session.PasswordHash)
 		if err != nil {
 			return err
 		}
@@ -27,9 +28,10 @@ func (s *Store) CreateSession(ctx context.Context, session *storage.Session, eve
 const liveSession = `s.created_at > @now - @session_lifetime AND s.last_seen_at > @now - @session_idle`
 
 const selectSignIn = `SELECT
-	s.id, s.token_hash, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at,
+	s.id, s.token_hash, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address,
 	u.id, u.username, u.version, u.email, u.name, u.disabled, u.created_at, u.updated_at,
-	g.id, g.user_id, g.client_id, g.resource_id, g.scopes, g.redirect_uri, g.client_name, g.created_at, g.updated_at
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = u.id),
+	g.id, g.user_id, g.client_id, g.resource_id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, 0), g.created_at, g.updated_at
 	FROM sessions s
 	JOIN users u ON u.id = s.user_id
 	LEFT JOIN grants g ON g.user_id = s.user_id AND g.client_id = @client AND g.resource_id = @resource
@@ -66,6 +68,21 @@ func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resource
 	return signIn, nil
 }
 
+const selectUserSessions = `SELECT s.id, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address
+	FROM sessions s WHERE s.user_id = @user AND s.id > @after AND ` + liveSession + ` ORDER BY s.id LIMIT @limit`
+
+// UserSessions implements storage.SessionStore.
+func (s *Store) UserSessions(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Session, error) {
+	args := append(sessionArgs(now), sql.Named("user", userID), sql.Named("after", page.After), sql.Named("limit", page.Limit))
+	return readRows(ctx, s, selectUserSessions, args, scanSession)
+}
+
+func scanSession(row scanner) (*storage.Session, error) {
+	var s storage.Session
+	err := row.Scan(&s.ID, &s.UserID, intoTime{&s.AuthenticatedAt}, intoTime{&s.CreatedAt}, intoTime{&s.LastSeenAt}, &s.UserAgent, &s.Address)
+	return &s, err
+}
+
 const deleteSession = `DELETE FROM sessions WHERE id = ?`
 
 // DeleteSession implements storage.SessionStore.
@@ -95,15 +112,15 @@ func scanSignIn(row scanner) (*storage.SignIn, error) {
 	err := row.Scan(
 		&in.Session.ID, intoBlob{&in.Session.TokenHash}, &in.Session.UserID,
 		intoTime{&in.Session.AuthenticatedAt}, intoTime{&in.Session.CreatedAt}, intoTime{&in.Session.LastSeenAt},
+		&in.Session.UserAgent, &in.Session.Address,
 		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.Disabled,
-		intoTime{&in.User.CreatedAt}, intoTime{&in.User.UpdatedAt},
+		intoTime{&in.User.CreatedAt}, intoTime{&in.User.UpdatedAt}, intoList{&in.User.Groups},
 		intoText{&g.ID}, intoText{&g.UserID}, intoText{&g.ClientID}, intoText{&g.ResourceID}, intoList{&g.Scopes},
-		intoText{&g.RedirectURI}, intoText{&g.ClientName}, intoTime{&g.CreatedAt}, intoTime{&g.UpdatedAt},
+		intoText{&g.RedirectURI}, intoText{&g.ClientName}, &g.InAdvance, intoTime{&g.CreatedAt}, intoTime{&g.UpdatedAt},
 	)
 	if err != nil {
 		return nil, err
 	}
-	in.User.Groups = []string{}
 	if g.ID != "" {
 		in.Grant = &g
 	}

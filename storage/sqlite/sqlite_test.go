@@ -447,3 +447,34 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// What an account page shows of the audit log is found by its index.
+func TestUserAuditEventsUsesItsIndex(t *testing.T) {
+	path := newFile(t)
+	var sent []string
+	s := open(t, path, sqlite.WithObserver(func(_ context.Context, statement string) { sent = append(sent, statement) }))
+	for _, before := range []string{"", "evt_z"} {
+		_, err := s.UserAuditEvents(t.Context(), "usr_x", before, 10)
+		must(t, err)
+	}
+	db, err := sql.Open("sqlite", sqlitefile.URI(path, url.Values{"mode": {"ro"}}))
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
+	for _, statement := range sent {
+		args := []any{"usr_x", "evt_z", 10}[:strings.Count(statement, "?")]
+		rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, args...)
+		must(t, err)
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var step string
+			must(t, rows.Scan(&id, &parent, &unused, &step))
+			plan = append(plan, step)
+		}
+		must(t, rows.Err())
+		must(t, rows.Close())
+		if len(plan) != 1 || !strings.Contains(plan[0], "USING INDEX audit_events_of_user (<expr>=?") {
+			t.Errorf("the plan of %s: %q", statement, plan)
+		}
+	}
+}

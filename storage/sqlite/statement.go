@@ -73,7 +73,9 @@ type tx struct {
 // write runs act as one transaction that is durable when write returns nil, and
 // has not happened when it does not. It may run act again after SQLITE_BUSY, so
 // what act returns to its caller is set only afterwards.
-func (s *Store) write(ctx context.Context, act func(*tx) error) error {
+func (s *Store) write(ctx context.Context, act func(*tx) error) (err error) {
+	ctx, end := storage.Span(ctx, "sqlite", "write")
+	defer func() { end(err) }()
 	if err := ctx.Err(); err != nil {
 		return mapError(err)
 	}
@@ -155,7 +157,9 @@ func (t *tx) stmt(query string) statement {
 }
 
 // readRow reads one row. ErrNotFound.
-func (s *Store) readRow(ctx context.Context, query string, args []any, dest ...any) error {
+func (s *Store) readRow(ctx context.Context, query string, args []any, dest ...any) (err error) {
+	ctx, end := storage.Span(ctx, "sqlite", "read")
+	defer func() { end(err) }()
 	if err := s.queue.Enter(); err != nil {
 		return err
 	}
@@ -176,13 +180,15 @@ func (s *Store) readNow(ctx context.Context, query string, args []any, dest ...a
 }
 
 // readRows reads a list, which may be empty.
-func readRows[T any](ctx context.Context, s *Store, query string, args []any, scan func(scanner) (*T, error)) ([]*T, error) {
+func readRows[T any](ctx context.Context, s *Store, query string, args []any, scan func(scanner) (*T, error)) (_ []*T, err error) {
+	ctx, end := storage.Span(ctx, "sqlite", "read")
+	defer func() { end(err) }()
 	if err := s.queue.Enter(); err != nil {
 		return nil, err
 	}
 	defer s.queue.Leave()
 	var list []*T
-	err := retry(ctx, func() error {
+	err = retry(ctx, func() error {
 		list = []*T{}
 		s.observe(ctx, query)
 		stmt, err := s.readers.prepare(ctx, query)

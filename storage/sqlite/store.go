@@ -95,6 +95,16 @@ func Open(ctx context.Context, path string, options ...Option) (*Store, error) {
 // Close implements storage.Store. A second call does nothing.
 func (s *Store) Close() error { return s.close() }
 
+// Pool implements storage.Store.
+func (s *Store) Pool() storage.Pool {
+	writer, readers := s.writer.db.Stats(), s.readers.db.Stats()
+	calls, refused := s.queue.Load()
+	return storage.Pool{
+		Max: writer.MaxOpenConnections + readers.MaxOpenConnections, Open: writer.OpenConnections + readers.OpenConnections,
+		InUse: writer.InUse + readers.InUse, Calls: calls, Waits: writer.WaitCount + readers.WaitCount, Refused: refused,
+	}
+}
+
 const selectCatalogVersion = `SELECT version FROM catalog_version`
 
 // Heartbeat implements storage.Store. It never counts as one too many: caches that
@@ -130,6 +140,9 @@ var sweeps = []string{
 		SELECT id FROM sessions WHERE created_at <= @now - @session_lifetime
 			OR (created_at <= @now - @session_idle AND last_seen_at <= @now - @session_idle)
 		LIMIT @limit)`,
+	`DELETE FROM user_links WHERE id IN (
+		SELECT id FROM user_links WHERE expires_at <= @now
+		ORDER BY expires_at LIMIT @limit)`,
 	`DELETE FROM revoked_access_tokens WHERE jti IN (
 		SELECT jti FROM revoked_access_tokens WHERE expires_at <= @now
 		ORDER BY expires_at LIMIT @limit)`,
@@ -153,6 +166,7 @@ const sweepClients = `DELETE FROM clients WHERE id IN (
 			AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.id)
 			AND NOT EXISTS (SELECT 1 FROM registration_requests r WHERE r.client_id = clients.client_id
 				AND (r.state = 'pending' OR r.state = 'allowed' AND r.decided_at > @now - @request_lifetime))
+			AND NOT EXISTS (SELECT 1 FROM policies, json_each(policies.clients) AS named WHERE named.value = clients.client_id)
 		ORDER BY created_at LIMIT @limit)
 	UNION ALL
 	SELECT id FROM (

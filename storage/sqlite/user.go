@@ -12,7 +12,7 @@ const insertUser = `INSERT INTO users
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const (
-	insertGroups = `INSERT INTO groups (name) SELECT value FROM json_each(?) WHERE true
+	insertGroups = `INSERT INTO groups (id, name, version) SELECT value ->> 'id', value ->> 'name', 1 FROM json_each(?) WHERE true
 		ON CONFLICT (name) DO NOTHING`
 	insertUserGroups = `INSERT INTO user_groups (user_id, group_name) SELECT ?, value FROM json_each(?) WHERE true
 		ON CONFLICT (user_id, group_name) DO NOTHING`
@@ -21,16 +21,20 @@ const (
 // CreateUser implements storage.UserStore.
 func (s *Store) CreateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		_, err := tx.exec(insertUser, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name,
-			u.PasswordHash, u.Disabled, micros(u.CreatedAt), micros(u.UpdatedAt))
-		if err != nil {
-			return err
-		}
-		if err := tx.writeGroups(u); err != nil {
+		if err := tx.insertUser(u); err != nil {
 			return err
 		}
 		return tx.record(event)
 	})
+}
+
+func (t *tx) insertUser(u *storage.User) error {
+	_, err := t.exec(insertUser, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name,
+		u.PasswordHash, u.Disabled, micros(u.CreatedAt), micros(u.UpdatedAt))
+	if err != nil {
+		return err
+	}
+	return t.writeGroups(u)
 }
 
 const selectUser = `SELECT id, username, version, email, name, password_hash, disabled, created_at, updated_at,
@@ -65,8 +69,8 @@ const updateUser = `UPDATE users SET version = version + 1,
 const deleteOtherUserGroups = `DELETE FROM user_groups WHERE user_id = ?
 	AND group_name NOT IN (SELECT value FROM json_each(?))`
 
-// UpdateUser implements storage.UserStore. The triggers user_disabled and
-// user_password_changed end what must end.
+// UpdateUser implements storage.UserStore. The triggers user_disabled,
+// user_password_changed and user_link_ended end what must end.
 func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
 	var version int64
 	err := s.write(ctx, func(tx *tx) error {
@@ -112,11 +116,14 @@ func (t *tx) writeGroups(u *storage.User) error {
 	if len(u.Groups) == 0 {
 		return nil
 	}
-	groups := list(u.Groups)
-	if _, err := t.exec(insertGroups, groups); err != nil {
+	made := make([]map[string]string, len(u.Groups))
+	for i, name := range u.Groups {
+		made[i] = map[string]string{"id": storage.NewID(storage.PrefixGroup), "name": name}
+	}
+	if _, err := t.exec(insertGroups, asJSON(made)); err != nil {
 		return err
 	}
-	_, err := t.exec(insertUserGroups, u.ID, groups)
+	_, err := t.exec(insertUserGroups, u.ID, list(u.Groups))
 	return err
 }
 

@@ -17,6 +17,14 @@ func microsOrNull(t time.Time) any {
 	return t.UnixMicro()
 }
 
+// textOrNull is how text is stored that may be absent.
+func textOrNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
 // list is how strings are stored.
 func list(items []string) string {
 	if items == nil {
@@ -115,6 +123,18 @@ func (i intoText) Scan(value any) error {
 		return fmt.Errorf("text is stored as %T", value)
 	}
 	*i.to = text
+	return nil
+}
+
+// intoInteger reads an integer; NULL is 0.
+type intoInteger[T int | int64] struct{ to *T }
+
+func (i intoInteger[T]) Scan(value any) error {
+	number, ok := value.(int64)
+	if !ok && value != nil {
+		return fmt.Errorf("an integer is stored as %T", value)
+	}
+	*i.to = T(number)
 	return nil
 }
 

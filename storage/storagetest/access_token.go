@@ -60,9 +60,9 @@ func accessTokenFamily(t *testing.T, s storage.Store) {
 		family := f.Redeem(t, f.Code)
 		f.Resource.Scopes = f.Resource.Scopes[1:]
 		want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", f.Resource.ID)), nil)
-		live, scopes, err := s.AccessTokenLive(t.Context(), "tok_a", family.ID, Now)
+		live, standing, err := s.AccessTokenLive(t.Context(), "tok_a", family.ID, Now)
 		want(t, err, nil)
-		if diff := cmp.Diff([]string{"files:write"}, scopes); !live || diff != "" {
+		if diff := cmp.Diff([]string{"files:write"}, standing.Scopes); !live || diff != "" {
 			t.Errorf("live: %t; scopes (-want +got):\n%s", live, diff)
 		}
 	})
@@ -78,12 +78,12 @@ func accessTokenFamily(t *testing.T, s storage.Store) {
 
 func wantLive(t testing.TB, s storage.Store, jti, familyID string, now time.Time, live bool) {
 	t.Helper()
-	got, scopes, err := s.AccessTokenLive(t.Context(), jti, familyID, now)
+	got, standing, err := s.AccessTokenLive(t.Context(), jti, familyID, now)
 	want(t, err, nil)
 	if got != live {
 		t.Errorf("AccessTokenLive(%q, %q) = %t, want %t", jti, familyID, got, live)
 	}
-	if live && (familyID != "") != (len(scopes) > 0) {
-		t.Errorf("AccessTokenLive(%q, %q) has the scopes %q", jti, familyID, scopes)
+	if live && (familyID != "") != (len(standing.Scopes) > 0) {
+		t.Errorf("AccessTokenLive(%q, %q) has the scopes %q", jti, familyID, standing.Scopes)
 	}
 }

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 var auditEventContracts = []contract{
 	{"an event comes back as it was", auditEventRoundTrip},
 	{"lists go by id, a page at a time", auditEventPages},
+	{"the events about a user are found, newest first", auditEventsOfUser},
 	{"each act writes its event", auditEventOfActs},
 	{"an act that fails writes none", auditEventOfFailures},
 	{"an act whose event cannot be written does not happen", auditEventFails},
@@ -34,8 +36,56 @@ func auditEventPages(t *testing.T, s storage.Store) {
 		want(t, s.RecordAuditEvent(t.Context(), event), nil)
 		stored = append(stored, &event)
 	}
-	wantPages(t, stored, func(page storage.Page) ([]*storage.AuditEvent, error) { return s.AuditEvents(t.Context(), page) },
+	wantPages(t, stored, func(page storage.Page) ([]*storage.AuditEvent, error) {
+		return s.AuditEvents(t.Context(), storage.AuditFilter{}, page)
+	},
 		func(e *storage.AuditEvent) string { return e.ID })
+}
+
+func auditEventsOfUser(t *testing.T, s storage.Store) {
+	alice, bob := storage.NewID(storage.PrefixUser), storage.NewID(storage.PrefixUser)
+	record := func(actor, target, detail string) *storage.AuditEvent {
+		event := storage.NewAuditEvent(Now, actor, "noun.verb", target).With("a", "b")
+		if detail != "" {
+			event = event.With(storage.DetailUser, detail)
+		}
+		want(t, s.RecordAuditEvent(t.Context(), event), nil)
+		return &event
+	}
+	about := []*storage.AuditEvent{
+		record("user:"+alice, "ses_1", ""),
+		record("admin:1", alice, ""),
+		record("client:c", "fam_1", alice),
+		record("user:"+bob, alice, bob), // who it is done to comes before who did it
+		record("user:"+bob, "grt_1", alice),
+	}
+	record("user:"+bob, "ses_2", "")
+	record("user:"+alice, bob, "")
+	record("user:"+alice, "grt_2", bob)
+	record("client:"+alice, "fam_2", "")
+	record("system", "", "")
+	slices.Reverse(about)
+	read := func(before string, limit int) []*storage.AuditEvent {
+		t.Helper()
+		got, err := s.UserAuditEvents(t.Context(), alice, before, limit)
+		want(t, err, nil)
+		return got
+	}
+	for _, limit := range []int{1, 2, 5, 9} {
+		var all []*storage.AuditEvent
+		for before := ""; ; before = all[len(all)-1].ID {
+			page := read(before, limit)
+			if len(page) > limit {
+				t.Fatalf("%d events on a page of %d", len(page), limit)
+			}
+			if all = append(all, page...); len(page) == 0 {
+				break
+			}
+		}
+		if diff := cmp.Diff(about, all); diff != "" {
+			t.Errorf("pages of %d (-want +got):\n%s", limit, diff)
+		}
+	}
 }
 
 // act is a change that takes an event.
@@ -48,19 +98,24 @@ type act struct {
 // succeed on the fixture's store.
 func acts(t testing.TB, f *Fixture) []act {
 	s, ctx := f.Store, t.Context()
-	client, resource, user, session := NewClient(), NewResource(), NewUser(), NewSession(f.User.ID)
-	secret, key, token := NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
+	client, resource, user, group, session := NewClient(), NewResource(), NewUser(), NewGroup(), NewSession(f.User.ID)
+	secret, rotated, key, token := NewClientSecret(), NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
+	leaked, link := f.Approve(t, "files:read"), NewUserLink(f.User.ID)
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	policy, err := s.RegistrationPolicy(ctx)
 	want(t, err, nil)
-	asked := NewRegistrationRequest()
+	asked, rule := NewRegistrationRequest(), NewPolicy()
 	return []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
 		{"CreateDynamicClient", func(e storage.AuditEvent) error { return register(ctx, s, NewDynamicClient(), 100, e) }},
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, client, e) }},
 		{"UpdateDynamicClient", func(e storage.AuditEvent) error { return s.UpdateDynamicClient(ctx, client, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, client.ID, secret, e) }},
+		{"RotateClientSecret", func(e storage.AuditEvent) error {
+			return s.RotateClientSecret(ctx, client.ID, rotated, Now.Add(step), e)
+		}},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, client.ID, secret.ID, e) }},
+		{"RevokeCode", func(e storage.AuditEvent) error { return s.RevokeCode(ctx, leaked.ID, e) }},
 		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, client.ID, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, resource, e) }},
@@ -68,6 +123,13 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, user, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, user, e) }},
 		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, user.ID, e) }},
+		{"CreateGroup", func(e storage.AuditEvent) error { return s.CreateGroup(ctx, group, e) }},
+		{"UpdateGroup", func(e storage.AuditEvent) error { return s.UpdateGroup(ctx, group, e) }},
+		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, group.ID, e) }},
+		{"CreateUserLink", func(e storage.AuditEvent) error { return s.CreateUserLink(ctx, link, e) }},
+		{"DeleteUserLink", func(e storage.AuditEvent) error { return s.DeleteUserLink(ctx, f.User.ID, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, session.ID, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, f.NewApproval("files:read"), e) }},
@@ -88,6 +150,8 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"ResealSigningKey", func(e storage.AuditEvent) error {
 			return s.ResealSigningKey(ctx, key.KID, key.SealedPrivateKey, []byte("anew"), e)
 		}},
+		{"EndAfterRestore", func(e storage.AuditEvent) error { _, err := s.EndAfterRestore(ctx, false, e); return err }},
+		{"WithdrawSigningKeys", func(e storage.AuditEvent) error { return s.WithdrawSigningKeys(ctx, e) }},
 		{"RecordAuditEvent", func(e storage.AuditEvent) error { return s.RecordAuditEvent(ctx, e) }},
 		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, policy, e) }},
 		{"AskRegistration", func(e storage.AuditEvent) error { return s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, e) }},
@@ -95,18 +159,28 @@ func acts(t testing.TB, f *Fixture) []act {
 			return s.DecideRegistration(ctx, asked.ID, storage.RegistrationDecision{Allowed: true, At: Now, Host: "tool.example"}, e)
 		}},
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
+		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},
+		{"UpdatePolicy", func(e storage.AuditEvent) error { return s.UpdatePolicy(ctx, rule, e) }},
+		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, e) }},
 	}
 }
 
 func auditEventOfActs(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	f.Redeem(t, f.Code)
+	all := acts(t, f)
 	before := len(events(t, s))
 	var expected []*storage.AuditEvent
-	for _, act := range acts(t, f) {
+	for _, act := range all {
 		event := Event("test."+act.name, act.name).With("name", act.name)
 		if err := act.do(event); err != nil {
 			t.Fatalf("%s: %v", act.name, err)
+		}
+		switch act.name {
+		case "DeleteGrant": // it says whose grant it was
+			event = f.Grant.Record(event)
+		case "EndAfterRestore": // it says how much has ended
+			event = storage.Ended{DeviceAuthorizations: 2}.Record(event)
 		}
 		expected = append(expected, &event)
 	}
@@ -119,8 +193,15 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	f.Redeem(t, f.Code)
 	f.Approve(t, "files:read", "files:write")
-	before := events(t, s)
 	ctx, unknown := t.Context(), "no such id"
+	group, empty := NewGroup(), NewGroup()
+	for _, g := range []*storage.Group{group, empty} {
+		want(t, s.CreateGroup(ctx, g, Event("group.created", g.ID)), nil)
+	}
+	want(t, s.AddGroupMember(ctx, group.ID, f.User.ID, Event("group.member_added", group.ID)), nil)
+	before := events(t, s)
+	staleGroup := *group
+	staleGroup.Version += 100
 	stale := *f.Client
 	stale.Version += 100
 	stalePolicy, err := s.RegistrationPolicy(ctx)
@@ -137,7 +218,9 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, &stale, e) }},
 		{"UpdateDynamicClient", func(e storage.AuditEvent) error { return s.UpdateDynamicClient(ctx, &stale, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, unknown, NewClientSecret(), e) }},
+		{"RotateClientSecret", func(e storage.AuditEvent) error { return s.RotateClientSecret(ctx, unknown, NewClientSecret(), Now, e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, unknown, e) }},
+		{"RevokeCode", func(e storage.AuditEvent) error { return s.RevokeCode(ctx, unknown, e) }},
 		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, unknown, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, f.Resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, &staleResource, e) }},
@@ -145,6 +228,15 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, f.User, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, &staleUser, e) }},
 		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, unknown, e) }},
+		{"CreateGroup", func(e storage.AuditEvent) error { return s.CreateGroup(ctx, group, e) }},
+		{"UpdateGroup", func(e storage.AuditEvent) error { return s.UpdateGroup(ctx, &staleGroup, e) }},
+		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
+		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, empty.ID, f.User.ID, e) }},
+		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, unknown, e) }},
+		{"CreateUserLink", func(e storage.AuditEvent) error { return s.CreateUserLink(ctx, NewUserLink(unknown), e) }},
+		{"UseUserLink", func(e storage.AuditEvent) error { return s.UseUserLink(ctx, useOf(NewUserLink(f.User.ID)), e) }},
+		{"UseFirstAdminLink", func(e storage.AuditEvent) error { return s.UseFirstAdminLink(ctx, Digest(), NewUser(), e) }},
+		{"DeleteUserLink", func(e storage.AuditEvent) error { return s.DeleteUserLink(ctx, f.User.ID, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, NewSession(unknown), e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, unknown, e) }},
 		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, used, e) }},
@@ -186,9 +278,10 @@ func auditEventFails(t *testing.T, s storage.Store) {
 	for _, act := range acts(t, f) {
 		switch act.name {
 		// These act on what another of them would have had to make first.
-		case "UpdateClient", "AddClientSecret", "DeleteClientSecret", "DeleteClient",
-			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteSession",
-			"DecideRegistration", "DeleteRegistrationRequest":
+		case "UpdateClient", "AddClientSecret", "RotateClientSecret", "DeleteClientSecret", "DeleteClient",
+			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteUserLink", "DeleteSession",
+			"UpdateGroup", "DeleteGroup", "AddGroupMember", "RemoveGroupMember",
+			"DecideRegistration", "DeleteRegistrationRequest", "UpdatePolicy", "DeletePolicy":
 			continue
 		}
 		// An id that is taken is the one way to make an event fail on purpose.
@@ -199,12 +292,13 @@ func auditEventFails(t *testing.T, s storage.Store) {
 	client := *f.Client
 	client.ClientName = "Changed"
 	for name, err := range map[string]error{
-		"UpdateClient":    s.UpdateClient(t.Context(), &client, *taken),
-		"AddClientSecret": s.AddClientSecret(t.Context(), f.Client.ID, NewClientSecret(), *taken),
-		"DeleteClient":    s.DeleteClient(t.Context(), f.Client.ID, *taken),
-		"DeleteResource":  s.DeleteResource(t.Context(), f.Resource.ID, *taken),
-		"DeleteUser":      s.DeleteUser(t.Context(), f.User.ID, *taken),
-		"DeleteSession":   s.DeleteSession(t.Context(), f.Session.ID, *taken),
+		"UpdateClient":       s.UpdateClient(t.Context(), &client, *taken),
+		"AddClientSecret":    s.AddClientSecret(t.Context(), f.Client.ID, NewClientSecret(), *taken),
+		"RotateClientSecret": s.RotateClientSecret(t.Context(), f.Client.ID, NewClientSecret(), Now, *taken),
+		"DeleteClient":       s.DeleteClient(t.Context(), f.Client.ID, *taken),
+		"DeleteResource":     s.DeleteResource(t.Context(), f.Resource.ID, *taken),
+		"DeleteUser":         s.DeleteUser(t.Context(), f.User.ID, *taken),
+		"DeleteSession":      s.DeleteSession(t.Context(), f.Session.ID, *taken),
 	} {
 		if err == nil {
 			t.Errorf("%s succeeded without its event", name)

@@ -19,6 +19,7 @@ var authorizationCodeContracts = []contract{
 	{"a code is redeemed once and makes a family", codeRedeemed},
 	{"a code expires", codeExpires},
 	{"a code dies of wrong proofs", codeFailed},
+	{"a code is revoked unless it was redeemed", codeRevoked},
 	{"a scope removed since the code was read is not redeemed", codeRedeemedAfterRemoval},
 }
 
@@ -27,12 +28,12 @@ func codeRoundTrip(t *testing.T, s storage.Store) {
 	c := f.NewCode("files:write")
 	c.GrantID = f.Grant.ID
 	want(t, s.CreateCode(t.Context(), c, f.Session.ID), nil)
-	got, grantScopes, err := s.Code(t.Context(), c.ID)
+	got, standing, err := s.Code(t.Context(), c.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(c, got); diff != "" {
 		t.Errorf("Code (-stored +read):\n%s", diff)
 	}
-	if diff := cmp.Diff(f.Grant.Scopes, grantScopes); diff != "" {
+	if diff := cmp.Diff(f.Grant.Scopes, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 	// A remembered approval approves nothing new.
@@ -97,9 +98,9 @@ func codeGrantScopes(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	scopesNow := func(id string) (*storage.AuthorizationCode, []string) {
 		t.Helper()
-		code, grantScopes, err := s.Code(t.Context(), id)
+		code, standing, err := s.Code(t.Context(), id)
 		want(t, err, nil)
-		return code, grantScopes
+		return code, standing.Scopes
 	}
 	a := f.NewApproval("files:delete")
 	a.Shown = []string{"files:read", "files:delete"}
@@ -136,12 +137,12 @@ func codeRedeemed(t *testing.T, s storage.Store) {
 	family.ExpiresAt = family.CreatedAt.Add(storage.FamilyLifetime)
 	want(t, s.RedeemCode(t.Context(), f.Code.ID, family), nil)
 
-	got, grantScopes, err := s.Family(t.Context(), family.ID)
+	got, standing, err := s.Family(t.Context(), family.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(family, got); diff != "" {
 		t.Errorf("family (-stored +read):\n%s", diff)
 	}
-	if diff := cmp.Diff(f.Grant.Scopes, grantScopes); diff != "" {
+	if diff := cmp.Diff(f.Grant.Scopes, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 	expected := *f.Code
@@ -217,4 +218,22 @@ func codeFailed(t *testing.T, s storage.Store) {
 	}
 	codeDead(t, s, f.Code)
 	f.Redeem(t, other)
+}
+
+func codeRevoked(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	revoke := func(id string) error {
+		return s.RevokeCode(t.Context(), id, Event("authorization_code.revoked", id))
+	}
+	other := f.Approve(t, "files:read")
+	want(t, revoke(f.Code.ID), nil)
+	codeDead(t, s, f.Code)
+	want(t, revoke(f.Code.ID), storage.ErrNotFound)
+	want(t, revoke("cod_none"), storage.ErrNotFound)
+	if grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID) == nil {
+		t.Error("the grant is gone")
+	}
+	family := f.Redeem(t, other)
+	want(t, revoke(other.ID), storage.ErrConsumed)
+	wantFamily(t, s, family)
 }

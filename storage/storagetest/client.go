@@ -20,6 +20,9 @@ var clientContracts = []contract{
 	{"a disabled client loses its grants", clientDisabled},
 	{"a deleted client takes everything it was granted with it", clientDeleted},
 	{"secrets are added and deleted one by one", clientSecrets},
+	{"a rotated secret leaves the others for a while", clientSecretRotated},
+	{"a client is found by the hash of a secret", clientBySecret},
+	{"the use of clients is noted now and then", clientUse},
 	{"unused dynamic clients have a cap", clientCap},
 	{"a document's client is written by its approval", documentApproved},
 	{"an approval brings a newer document and no older one", documentMoves},
@@ -181,6 +184,11 @@ func clientSecrets(t *testing.T, s storage.Store) {
 		want(t, s.AddClientSecret(t.Context(), c.ID, secret, Event("client.secret_added", c.ID)), nil)
 	}
 	want(t, s.AddClientSecret(t.Context(), other.ID, newer, Event("client.secret_added", other.ID)), storage.ErrExists)
+	// Two clients may have the same secret, but no client has it twice.
+	again, shared := NewClientSecret(), NewClientSecret()
+	again.Hash, shared.Hash = newer.Hash, newer.Hash
+	want(t, s.AddClientSecret(t.Context(), c.ID, again, Event("client.secret_added", c.ID)), storage.ErrExists)
+	want(t, s.AddClientSecret(t.Context(), other.ID, shared, Event("client.secret_added", other.ID)), nil)
 
 	got, err := s.Client(t.Context(), c.ID)
 	want(t, err, nil)
@@ -259,6 +267,7 @@ func fullClient() *storage.Client {
 	c.TokenEndpointAuthSigningAlg = "ES256"
 	c.RequirePushedAuthorizationRequests = true
 	c.RegistrationAccessTokenHash, c.Vouched = Digest(), true
+	c.ManagedBy = "set of " + c.ID
 	c.Secrets = []storage.ClientSecret{old, current}
 	c.UpdatedAt = Now.Add(time.Second)
 	c.DocumentFetchedAt = Now.Add(-time.Hour)
@@ -310,6 +319,8 @@ func emptyList(v any) bool {
 		return len(list) == 0
 	case []storage.Scope:
 		return len(list) == 0
+	case []storage.ClientTrust:
+		return len(list) == 0
 	case []storage.ClientSecret:
 		return len(list) == 0
 	case map[string]string:
@@ -327,4 +338,110 @@ func isOneOf(err error, sentinels ...error) bool {
 		}
 	}
 	return err == nil
+}
+
+func clientSecretRotated(t *testing.T, s storage.Store) {
+	c, other := NewClient(), NewClient()
+	expired, ending, lasting, forever, made := NewClientSecret(), NewClientSecret(), NewClientSecret(), NewClientSecret(), NewClientSecret()
+	until := Now.Add(24 * time.Hour)
+	expired.ExpiresAt, ending.ExpiresAt, lasting.ExpiresAt = Now, until.Add(-time.Hour), until.Add(time.Hour)
+	c.Secrets = []storage.ClientSecret{expired, ending, lasting, forever}
+	for i := range c.Secrets {
+		c.Secrets[i].CreatedAt = Now.Add(time.Duration(i-10) * time.Hour)
+	}
+	ending, lasting, forever = c.Secrets[1], c.Secrets[2], c.Secrets[3]
+	other.Secrets = []storage.ClientSecret{NewClientSecret()}
+	for _, client := range []*storage.Client{c, other} {
+		want(t, s.CreateClient(t.Context(), client, Event("client.created", client.ID)), nil)
+	}
+	version := catalogVersion(t, s)
+	rotate := func(id string, secret storage.ClientSecret, until time.Time) error {
+		return s.RotateClientSecret(t.Context(), id, secret, until, Event("client.secret_created", id))
+	}
+	want(t, rotate("cl_none", made, until), storage.ErrNotFound)
+	want(t, rotate(c.ID, made, until), nil)
+	lasting.ExpiresAt, forever.ExpiresAt = until, until
+	wantSecrets(t, s, c.ID, ending, lasting, forever, made)
+	wantSecrets(t, s, other.ID, other.Secrets...)
+	if catalogVersion(t, s) == version {
+		t.Error("nobody is told of the secrets")
+	}
+	// Without overlap only the new one is left.
+	last := NewClientSecret()
+	last.CreatedAt = Now.Add(time.Minute)
+	want(t, rotate(c.ID, last, last.CreatedAt), nil)
+	ending.ExpiresAt, lasting.ExpiresAt, forever.ExpiresAt, made.ExpiresAt = last.CreatedAt, last.CreatedAt, last.CreatedAt, last.CreatedAt
+	wantSecrets(t, s, c.ID, ending, lasting, forever, made, last)
+	next := NewClientSecret()
+	next.CreatedAt = last.CreatedAt.Add(time.Minute)
+	want(t, rotate(c.ID, next, next.CreatedAt.Add(time.Hour)), nil)
+	last.ExpiresAt = next.CreatedAt.Add(time.Hour)
+	wantSecrets(t, s, c.ID, last, next)
+}
+
+// wantSecrets fails the test unless the client has these secrets, in this order.
+func wantSecrets(t testing.TB, s storage.Store, id string, secrets ...storage.ClientSecret) {
+	t.Helper()
+	got, err := s.Client(t.Context(), id)
+	want(t, err, nil)
+	if diff := cmp.Diff(secrets, got.Secrets); diff != "" {
+		t.Errorf("secrets (-want +got):\n%s", diff)
+	}
+}
+
+func clientBySecret(t *testing.T, s storage.Store) {
+	c, other := fullClient(), fullClient()
+	for _, client := range []*storage.Client{c, other} {
+		want(t, s.CreateClient(t.Context(), client, Event("client.created", client.ID)), nil)
+	}
+	for _, secret := range c.Secrets {
+		got, err := s.ClientBySecret(t.Context(), secret.Hash)
+		want(t, err, nil)
+		if diff := cmp.Diff(c, got); diff != "" {
+			t.Errorf("ClientBySecret (-want +got):\n%s", diff)
+		}
+	}
+	for _, hash := range [][]byte{nil, {}, c.Secrets[0].Hash[:31], NewClientSecret().Hash} {
+		_, err := s.ClientBySecret(t.Context(), hash)
+		want(t, err, storage.ErrNotFound)
+	}
+}
+
+func clientUse(t *testing.T, s storage.Store) {
+	c, other := NewClient(), NewClient()
+	for _, client := range []*storage.Client{c, other} {
+		want(t, s.CreateClient(t.Context(), client, Event("client.created", client.ID)), nil)
+	}
+	version := catalogVersion(t, s)
+	for _, noted := range []struct{ at, want time.Time }{
+		{Now, Now},
+		{Now.Add(storage.ClientUse - step), Now},
+		{Now.Add(storage.ClientUse), Now.Add(storage.ClientUse)},
+		{Now, Now.Add(storage.ClientUse)}, // a replica that was slower
+	} {
+		want(t, s.NoteClientsUsed(t.Context(), []string{c.ID, "cl_none"}, noted.at), nil)
+		got, err := s.Client(t.Context(), c.ID)
+		want(t, err, nil)
+		if !got.LastUsedAt.Equal(noted.want) || got.Version != c.Version {
+			t.Errorf("noted at %v: last used at %v, want %v; version %d, want %d", noted.at, got.LastUsedAt, noted.want, got.Version, c.Version)
+		}
+	}
+	want(t, s.NoteClientsUsed(t.Context(), nil, Now), nil)
+	got, err := s.Client(t.Context(), other.ID)
+	want(t, err, nil)
+	if !got.LastUsedAt.IsZero() {
+		t.Errorf("another client was used at %v", got.LastUsedAt)
+	}
+	// It is nobody's change: no replica reads its clients again, and no admin's
+	// write is in conflict with it.
+	if after := catalogVersion(t, s); after != version {
+		t.Errorf("catalog version %d, want %d", after, version)
+	}
+	c.ClientName = "Renamed"
+	want(t, s.UpdateClient(t.Context(), c, Event("client.updated", c.ID)), nil)
+	got, err = s.Client(t.Context(), c.ID)
+	want(t, err, nil)
+	if !got.LastUsedAt.Equal(Now.Add(storage.ClientUse)) {
+		t.Errorf("after an update last used at %v", got.LastUsedAt)
+	}
 }

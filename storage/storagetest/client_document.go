@@ -54,7 +54,8 @@ func fullDocumentClient() *storage.Client {
 	c.ClientID = "https://client.example/" + c.ID
 	c.ID = storage.DocumentClientID(c.ClientID)
 	c.Secrets, c.Resources, c.DocumentFetchedAt = nil, nil, Now
-	c.RegistrationAccessTokenHash, c.Vouched, c.RequirePushedAuthorizationRequests = nil, false, false // which no document decides
+	// Which no document decides:
+	c.RegistrationAccessTokenHash, c.Vouched, c.RequirePushedAuthorizationRequests, c.ManagedBy = nil, false, false, ""
 	return c
 }
 

@@ -101,13 +101,13 @@ func deviceNow(t testing.TB, s storage.Store, id string) *storage.DeviceAuthoriz
 func deviceRoundTrip(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	d := f.Device(t, "files:write", "files:read")
-	got, grantScopes, err := s.DeviceAuthorization(t.Context(), d.ID)
+	got, standing, err := s.DeviceAuthorization(t.Context(), d.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(d, got); diff != "" {
 		t.Errorf("device (-stored +read):\n%s", diff)
 	}
-	if grantScopes != nil {
-		t.Errorf("scopes %q of no grant", grantScopes)
+	if standing.Scopes != nil {
+		t.Errorf("scopes %q of no grant", standing.Scopes)
 	}
 	_, _, err = s.DeviceAuthorization(t.Context(), storage.NewID(storage.PrefixDevice))
 	want(t, err, storage.ErrNotFound)
@@ -225,12 +225,12 @@ func deviceApproved(t *testing.T, s storage.Store) {
 	}
 	expected := *d
 	expected.State, expected.UserID, expected.GrantID, expected.Scopes = storage.DeviceApproved, f.User.ID, f.Grant.ID, a.Scopes
-	got, grantScopes, err := s.DeviceAuthorization(t.Context(), d.ID)
+	got, standing, err := s.DeviceAuthorization(t.Context(), d.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(&expected, got); diff != "" {
 		t.Errorf("device (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(grant.Scopes, grantScopes); diff != "" {
+	if diff := cmp.Diff(grant.Scopes, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 
@@ -385,9 +385,9 @@ func deviceGrantScopes(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	d := f.ApproveDevice(t, f.Device(t, "files:read", "files:write"))
 	f.Approve(t, "files:delete")
-	_, grantScopes, err := s.DeviceAuthorization(t.Context(), d.ID)
+	_, standing, err := s.DeviceAuthorization(t.Context(), d.ID)
 	want(t, err, nil)
-	if diff := cmp.Diff([]string{"files:delete", "files:read", "files:write"}, grantScopes); diff != "" {
+	if diff := cmp.Diff([]string{"files:delete", "files:read", "files:write"}, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 }
@@ -457,8 +457,8 @@ func deviceEnded(t *testing.T, s storage.Store) {
 			want(t, end(f), nil)
 			want(t, s.RedeemDeviceAuthorization(t.Context(), d.ID, NewDeviceFamily(d)), storage.ErrConsumed)
 			familyGone(t, s, d.FamilyID())
-			if got, grantScopes, err := s.DeviceAuthorization(t.Context(), d.ID); err == nil && (got.GrantID != "" || grantScopes != nil) {
-				t.Errorf("the device still has its grant: %+v %q", got, grantScopes)
+			if got, standing, err := s.DeviceAuthorization(t.Context(), d.ID); err == nil && (got.GrantID != "" || standing.Scopes != nil) {
+				t.Errorf("the device still has its grant: %+v %q", got, standing.Scopes)
 			} else if err != nil {
 				want(t, err, storage.ErrNotFound)
 			}

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ var familyContracts = []contract{
 	{"a token ahead of the row moves it forward", familyAhead},
 	{"a renewal rotates the usual family at once", familyRenews},
 	{"a renewal changes nothing about an unusual one", familyDoesNotRenew},
+	{"a user's live families are listed", familyList},
 	{"a family ends when idle", familyIdle},
 	{"a family ends for good after its lifetime", familyLifetime},
 	{"an ended family is gone", familyEnded},
@@ -31,9 +33,9 @@ func familyGrantScopes(t *testing.T, s storage.Store) {
 	a.Shown = []string{"files:read", "files:delete"}
 	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
 
-	got, grantScopes, err := s.Family(t.Context(), family.ID)
+	got, standing, err := s.Family(t.Context(), family.ID)
 	want(t, err, nil)
-	if diff := cmp.Diff([]string{"files:delete", "files:write"}, grantScopes); diff != "" {
+	if diff := cmp.Diff([]string{"files:delete", "files:write"}, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(family, got); diff != "" {
@@ -113,6 +115,18 @@ func familyAhead(t *testing.T, s storage.Store) {
 	want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 7, Request: []byte("r"), Now: Now}), nil)
 	family.Generation, family.RotationRequest = 8, []byte("r")
 	wantFamily(t, s, family)
+	// Of many that find the row behind, one writes its event: the one that moved it.
+	before := len(events(t, s))
+	wantWinners(t, race(8, func(int) error {
+		return s.RotateFamily(t.Context(), storage.Rotation{
+			FamilyID: family.ID, Presented: 20, Request: []byte("r"), Now: Now, Behind: Event("family.moved_forward", family.ID),
+		})
+	}), 8, nil)
+	if n := len(events(t, s)) - before; n != 1 {
+		t.Errorf("%d events of moving forward once", n)
+	}
+	family.Generation = 21
+	wantFamily(t, s, family)
 	want(t, s.RotateFamily(t.Context(), storage.Rotation{FamilyID: family.ID, Presented: 6, Request: []byte("r"), Now: Now}), storage.ErrConsumed)
 }
 
@@ -134,11 +148,14 @@ func familyRenews(t *testing.T, s storage.Store) {
 		if generation == 2 {
 			r.Asked, r.Allowed = family.Scopes, family.Scopes[:1]
 		}
+		if generation == 3 {
+			r.Allowed, r.AllowedTo = nil, []storage.GroupScope{{Group: "admins", Scope: "files:read"}, {Group: "staff", Scope: "files:write"}}
+		}
 		family.Generation, family.RotationRequest, family.RotatedAt = generation+1, r.Request, r.Now
-		got, grantScopes, renewed, err := s.RenewFamily(t.Context(), r)
+		got, standing, renewed, err := s.RenewFamily(t.Context(), r)
 		want(t, err, nil)
-		if diff := cmp.Diff(family, got); diff != "" || !renewed || !slices.Equal(grantScopes, f.Grant.Scopes) {
-			t.Errorf("renewed: %t, with the grant's scopes %q (-want +got):\n%s", renewed, grantScopes, diff)
+		if diff := cmp.Diff(family, got); diff != "" || !renewed || !slices.Equal(standing.Scopes, f.Grant.Scopes) {
+			t.Errorf("renewed: %t, with the grant's scopes %q (-want +got):\n%s", renewed, standing.Scopes, diff)
 		}
 		wantFamily(t, s, family)
 	}
@@ -159,6 +176,16 @@ func familyDoesNotRenew(t *testing.T, s storage.Store) {
 			r.Allowed = []string{"files:delete"}
 		},
 		"with no scope at all": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.Allowed = nil },
+		"with scopes of other groups": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) {
+			r.Allowed = nil
+			r.AllowedTo = []storage.GroupScope{{Group: "admins", Scope: "files:read"}, {Group: "staff", Scope: "files:delete"}}
+		},
+		"when the user has left the group": func(t *testing.T, f *Fixture, _ *storage.Family, r *storage.Renewal) {
+			r.Allowed, r.AllowedTo = nil, []storage.GroupScope{{Group: "staff", Scope: "files:read"}}
+			user := *f.User
+			user.Groups = []string{"guests"}
+			want(t, s.UpdateUser(t.Context(), &user, Event("user.updated", user.ID)), nil)
+		},
 		"when it was idle": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) {
 			r.Now = Now.Add(storage.FamilyIdle)
 		},
@@ -192,10 +219,10 @@ func familyDoesNotRenew(t *testing.T, s storage.Store) {
 			family := renew(t, s, f.renewal(f.Redeem(t, f.Code).ID, 1))
 			r := f.renewal(family.ID, 2)
 			change(t, f, &family, &r)
-			before, grantScopes, err := s.Family(t.Context(), r.FamilyID)
-			got, gotScopes, renewed, gotErr := s.RenewFamily(t.Context(), r)
-			if diff := cmp.Diff(before, got); diff != "" || renewed || !slices.Equal(grantScopes, gotScopes) || errors.Is(err, storage.ErrNotFound) != errors.Is(gotErr, storage.ErrNotFound) {
-				t.Errorf("renewed: %t, %v, with the grant's scopes %q, want the family as it is (-want +got):\n%s", renewed, gotErr, gotScopes, diff)
+			before, standing, err := s.Family(t.Context(), r.FamilyID)
+			got, gotStanding, renewed, gotErr := s.RenewFamily(t.Context(), r)
+			if diff := cmp.Diff(before, got); diff != "" || renewed || !slices.Equal(standing.Scopes, gotStanding.Scopes) || errors.Is(err, storage.ErrNotFound) != errors.Is(gotErr, storage.ErrNotFound) {
+				t.Errorf("renewed: %t, %v, with the grant's scopes %q, want the family as it is (-want +got):\n%s", renewed, gotErr, gotStanding.Scopes, diff)
 			}
 			after, _, _ := s.Family(t.Context(), r.FamilyID)
 			if diff := cmp.Diff(before, after); diff != "" {
@@ -213,6 +240,27 @@ func renew(t *testing.T, s storage.Store, r storage.Renewal) storage.Family {
 		t.Fatal("it is not renewed")
 	}
 	return *family
+}
+
+func familyList(t *testing.T, s storage.Store) {
+	f, other := NewFixture(t, s), NewFixture(t, s)
+	other.Redeem(t, other.Code)
+	redeem := func(rotated, expires time.Time) *storage.Family {
+		code := f.Approve(t, "files:read", "files:write")
+		family := NewFamily(code)
+		family.RotatedAt, family.ExpiresAt = rotated, expires
+		want(t, s.RedeemCode(t.Context(), code.ID, family), nil)
+		family.GrantID, family.UserID, family.ClientID, family.ResourceID = f.Grant.ID, f.User.ID, f.Client.ID, f.Resource.ID
+		return family
+	}
+	end := Now.Add(time.Hour)
+	stored := []*storage.Family{redeem(Now, end), redeem(Now.Add(-storage.FamilyIdle+step), end), redeem(Now, Now.Add(step))}
+	redeem(Now, Now)
+	redeem(Now.Add(-storage.FamilyIdle), end)
+	slices.SortFunc(stored, func(a, b *storage.Family) int { return strings.Compare(a.ID, b.ID) })
+	wantPages(t, stored, func(page storage.Page) ([]*storage.Family, error) {
+		return s.UserFamilies(t.Context(), f.User.ID, Now, page)
+	}, func(f *storage.Family) string { return f.ID })
 }
 
 func familyIdle(t *testing.T, s storage.Store) {

@@ -185,14 +185,35 @@ func NewResource() *storage.Resource {
 		Version: 1,
 		Name:    "Files",
 		Scopes: []storage.Scope{
-			{Name: "files:read", Description: "Read your files", Tools: []string{"list_files", "read_file"}},
-			{Name: "files:write", Description: "Change your files", Tools: []string{"write_file"}},
-			{Name: "files:delete", Description: "Delete your files", Tools: []string{}},
+			{Name: "files:read", Description: "Read your files", Tools: []string{"list_files", "read_file"}, Risk: storage.RiskRead},
+			{Name: "files:write", Description: "Change your files", Tools: []string{"write_file"}, Risk: storage.RiskWrite},
+			{Name: "files:delete", Description: "Delete your files", Tools: []string{}, Risk: storage.RiskDestructive},
 		},
 		IntrospectionClients: []string{},
 		AccessTokenLifetime:  storage.DefaultAccessTokenLifetime,
 		CreatedAt:            Now,
 		UpdatedAt:            Now,
+	}
+}
+
+// NewGroup returns a group that is not stored.
+func NewGroup() *storage.Group {
+	return &storage.Group{
+		ID:          storage.NewID(storage.PrefixGroup),
+		Name:        fmt.Sprintf("group %d", next()),
+		Version:     1,
+		Description: "Those who write",
+		ManagedBy:   "organisation",
+	}
+}
+
+// NewPolicy returns a rule of a name of its own that lets everybody have everything
+// but what is destructive, made at Now; it is not stored.
+func NewPolicy() *storage.Policy {
+	return &storage.Policy{
+		ID: storage.NewID(storage.PrefixPolicy), Name: fmt.Sprintf("Rule %d", next()), Version: 1,
+		Groups: []string{}, Resources: []string{}, Scopes: []string{}, Clients: []string{}, Trust: []storage.ClientTrust{},
+		CreatedAt: Now, UpdatedAt: Now,
 	}
 }
 

@@ -17,6 +17,7 @@ var grantContracts = []contract{
 	{"an approval needs a live session", grantNeedsLiveSession},
 	{"a resource without scopes can be approved", grantWithoutScopes},
 	{"grants are listed by user, client and resource", grantFilters},
+	{"a grant is found by its id", grantByID},
 	{"lists go by id, a page at a time", grantPages},
 	{"a revoked grant ends its families and codes", grantDeleted},
 }
@@ -44,12 +45,12 @@ func grantApprove(t *testing.T, s storage.Store) {
 	if _, err := storage.IDBytes(storage.PrefixGrant, a.Code.GrantID); err != nil {
 		t.Errorf("grant id %q: %v", a.Code.GrantID, err)
 	}
-	code, grantScopes, err := s.Code(t.Context(), a.Code.ID)
+	code, standing, err := s.Code(t.Context(), a.Code.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(&a.Code, code); diff != "" {
 		t.Errorf("code (-approved +read):\n%s", diff)
 	}
-	if diff := cmp.Diff(expected.Scopes, grantScopes); diff != "" {
+	if diff := cmp.Diff(expected.Scopes, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 }
@@ -72,7 +73,7 @@ func grantMerge(t *testing.T, s storage.Store) {
 			f := NewFixture(t, s)
 			f.Resource.Scopes = nil
 			for _, scope := range []string{"a", "b", "c", "A", "B", "_"} {
-				f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: scope, Tools: []string{}})
+				f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: scope, Tools: []string{}, Risk: storage.RiskWrite})
 			}
 			want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", f.Resource.ID)), nil)
 			first := f.Approve(t, test.had...)
@@ -189,6 +190,7 @@ func grantFilters(t *testing.T, s storage.Store) {
 	want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
 	b := f.NewApproval()
 	b.Code.ResourceID = other.Resource.ID
+	b.Code.CreatedAt = Now.Add(time.Hour)
 	want(t, s.Approve(t.Context(), b, Event("grant.approved", "")), nil)
 
 	own, others, byClient, byResource := f.Grant.ID, other.Grant.ID, a.Code.GrantID, b.Code.GrantID
@@ -207,7 +209,12 @@ func grantFilters(t *testing.T, s storage.Store) {
 			storage.GrantFilter{UserID: f.User.ID, ClientID: f.Client.ID, ResourceID: other.Resource.ID},
 			[]string{byResource},
 		},
-		"nobody's": {storage.GrantFilter{UserID: "usr_none"}, nil},
+		"nobody's":         {storage.GrantFilter{UserID: "usr_none"}, nil},
+		"since":            {storage.GrantFilter{Since: Now.Add(step)}, []string{byResource}},
+		"since, inclusive": {storage.GrantFilter{Since: Now, ClientID: other.Client.ID}, []string{others, byClient}},
+		"until":            {storage.GrantFilter{Until: Now.Add(time.Hour), UserID: f.User.ID}, []string{own, byClient}},
+		"until, exclusive": {storage.GrantFilter{Until: Now}, nil},
+		"a while":          {storage.GrantFilter{Since: Now.Add(time.Hour), Until: Now.Add(time.Hour + step)}, []string{byResource}},
 	} {
 		grants, err := s.Grants(t.Context(), test.filter, storage.Page{Limit: 100})
 		want(t, err, nil)
@@ -219,6 +226,18 @@ func grantFilters(t *testing.T, s storage.Store) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
+}
+
+func grantByID(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	NewFixture(t, s)
+	got, err := s.Grant(t.Context(), f.Grant.ID)
+	want(t, err, nil)
+	if diff := cmp.Diff(f.Grant, got); diff != "" {
+		t.Errorf("Grant (-listed +read):\n%s", diff)
+	}
+	_, err = s.Grant(t.Context(), storage.NewID(storage.PrefixGrant))
+	want(t, err, storage.ErrNotFound)
 }
 
 func grantPages(t *testing.T, s storage.Store) {

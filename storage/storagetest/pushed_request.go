@@ -148,10 +148,10 @@ func pushedRequestDenied(t *testing.T, s storage.Store) {
 	family := NewFamily(denied)
 	family.GrantID = f.Grant.ID
 	want(t, s.RedeemCode(t.Context(), denied.ID, family), storage.ErrConsumed)
-	code, grantScopes, err := s.Code(t.Context(), denied.ID)
+	code, standing, err := s.Code(t.Context(), denied.ID)
 	want(t, err, nil)
-	if code.GrantID != "" || grantScopes != nil || len(code.Scopes) != 0 {
-		t.Errorf("a denial is a code of Grant %q with scopes %q, the Grant's are %q", code.GrantID, code.Scopes, grantScopes)
+	if code.GrantID != "" || standing.Scopes != nil || len(code.Scopes) != 0 {
+		t.Errorf("a denial is a code of Grant %q with scopes %q, the Grant's are %q", code.GrantID, code.Scopes, standing.Scopes)
 	}
 	a := f.approvalOf(p)
 	a.Code.Scopes, a.Shown = []string{"files:delete"}, []string{"files:delete"}

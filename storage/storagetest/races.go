@@ -322,13 +322,27 @@ func raceDisableUser(t *testing.T, s storage.Store) {
 func racePassword(t *testing.T, s storage.Store) {
 	for range rounds {
 		f := NewFixture(t, s)
+		session := NewSession(f.User.ID) // of somebody who has just typed the old password
+		session.PasswordHash = f.User.PasswordHash
 		codes := crossing(t, f, func() error {
 			u := *f.User
 			u.PasswordHash = "another"
-			return s.UpdateUser(t.Context(), &u, Event("user.password_changed", u.ID))
+			errs := race(2, func(i int) error {
+				if i == 0 {
+					return s.UpdateUser(t.Context(), &u, Event("user.password_changed", u.ID))
+				}
+				err := s.CreateSession(t.Context(), session, Event("session.created", session.ID))
+				if isOneOf(err, storage.ErrNotFound) {
+					return nil
+				}
+				return err
+			})
+			return errors.Join(errs...)
 		})
 		wantAllDead(t, s, codes)
-		_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+		_, err := s.SignIn(t.Context(), session.TokenHash, "", "", Now)
+		want(t, err, storage.ErrNotFound)
+		_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
 		want(t, err, storage.ErrNotFound)
 	}
 }

@@ -85,6 +85,26 @@ func (r *recorder) DeleteClient(ctx context.Context, id string, event storage.Au
 	return r.Store.DeleteClient(ctx, id, event)
 }
 
+func (r *recorder) ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error) {
+	r.seen.call("ClientBySecret")
+	return r.Store.ClientBySecret(ctx, hash)
+}
+
+func (r *recorder) RotateClientSecret(ctx context.Context, id string, secret storage.ClientSecret, until time.Time, event storage.AuditEvent) error {
+	r.seen.call("RotateClientSecret")
+	return r.Store.RotateClientSecret(ctx, id, secret, until, event)
+}
+
+func (r *recorder) NoteClientsUsed(ctx context.Context, ids []string, at time.Time) error {
+	r.seen.call("NoteClientsUsed")
+	return r.Store.NoteClientsUsed(ctx, ids, at)
+}
+
+func (r *recorder) RevokeCode(ctx context.Context, codeID string, event storage.AuditEvent) error {
+	r.seen.call("RevokeCode")
+	return r.Store.RevokeCode(ctx, codeID, event)
+}
+
 func (r *recorder) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
 	r.seen.call("AddClientSecret")
 	return r.Store.AddClientSecret(ctx, id, secret, event)
@@ -165,6 +185,51 @@ func (r *recorder) SignIn(ctx context.Context, tokenHash []byte, clientID, resou
 	return r.Store.SignIn(ctx, tokenHash, clientID, resourceID, now)
 }
 
+func (r *recorder) UserSessions(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Session, error) {
+	r.seen.call("UserSessions")
+	return r.Store.UserSessions(ctx, userID, now, page)
+}
+
+func (r *recorder) UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error) {
+	r.seen.call("UserFamilies")
+	return r.Store.UserFamilies(ctx, userID, now, page)
+}
+
+func (r *recorder) Grant(ctx context.Context, id string) (*storage.Grant, error) {
+	r.seen.call("Grant")
+	return r.Store.Grant(ctx, id)
+}
+
+func (r *recorder) UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*storage.AuditEvent, error) {
+	r.seen.call("UserAuditEvents")
+	return r.Store.UserAuditEvents(ctx, userID, before, limit)
+}
+
+func (r *recorder) CreateUserLink(ctx context.Context, l *storage.UserLink, event storage.AuditEvent) error {
+	r.seen.call("CreateUserLink")
+	return r.Store.CreateUserLink(ctx, l, event)
+}
+
+func (r *recorder) UserLink(ctx context.Context, tokenHash []byte, now time.Time) (*storage.UserLink, *storage.User, error) {
+	r.seen.call("UserLink")
+	return r.Store.UserLink(ctx, tokenHash, now)
+}
+
+func (r *recorder) UseUserLink(ctx context.Context, use storage.UserLinkUse, event storage.AuditEvent) error {
+	r.seen.call("UseUserLink")
+	return r.Store.UseUserLink(ctx, use, event)
+}
+
+func (r *recorder) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *storage.User, event storage.AuditEvent) error {
+	r.seen.call("UseFirstAdminLink")
+	return r.Store.UseFirstAdminLink(ctx, tokenHash, u, event)
+}
+
+func (r *recorder) DeleteUserLink(ctx context.Context, userID string, event storage.AuditEvent) error {
+	r.seen.call("DeleteUserLink")
+	return r.Store.DeleteUserLink(ctx, userID, event)
+}
+
 func (r *recorder) DeleteSession(ctx context.Context, id string, event storage.AuditEvent) error {
 	r.seen.call("DeleteSession")
 	return r.Store.DeleteSession(ctx, id, event)
@@ -190,7 +255,7 @@ func (r *recorder) CreateCode(ctx context.Context, c *storage.AuthorizationCode,
 	return r.Store.CreateCode(ctx, c, sessionID)
 }
 
-func (r *recorder) Code(ctx context.Context, id string) (*storage.AuthorizationCode, []string, error) {
+func (r *recorder) Code(ctx context.Context, id string) (*storage.AuthorizationCode, storage.Standing, error) {
 	r.seen.call("Code")
 	return r.Store.Code(ctx, id)
 }
@@ -205,7 +270,7 @@ func (r *recorder) FailCode(ctx context.Context, codeID string) error {
 	return r.Store.FailCode(ctx, codeID)
 }
 
-func (r *recorder) Family(ctx context.Context, id string) (*storage.Family, []string, error) {
+func (r *recorder) Family(ctx context.Context, id string) (*storage.Family, storage.Standing, error) {
 	r.seen.call("Family")
 	return r.Store.Family(ctx, id)
 }
@@ -215,7 +280,7 @@ func (r *recorder) RotateFamily(ctx context.Context, rotation storage.Rotation) 
 	return r.Store.RotateFamily(ctx, rotation)
 }
 
-func (r *recorder) RenewFamily(ctx context.Context, renewal storage.Renewal) (*storage.Family, []string, bool, error) {
+func (r *recorder) RenewFamily(ctx context.Context, renewal storage.Renewal) (*storage.Family, storage.Standing, bool, error) {
 	r.seen.call("RenewFamily")
 	return r.Store.RenewFamily(ctx, renewal)
 }
@@ -235,7 +300,7 @@ func (r *recorder) RevokeAccessToken(ctx context.Context, jti string, expiresAt 
 	return r.Store.RevokeAccessToken(ctx, jti, expiresAt, event)
 }
 
-func (r *recorder) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, []string, error) {
+func (r *recorder) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, storage.Standing, error) {
 	r.seen.call("AccessTokenLive")
 	return r.Store.AccessTokenLive(ctx, jti, familyID, now)
 }
@@ -253,6 +318,41 @@ func (r *recorder) MoveSigningKeys(ctx context.Context, m storage.KeyMove, event
 func (r *recorder) ResealSigningKey(ctx context.Context, kid string, was, sealed []byte, event storage.AuditEvent) error {
 	r.seen.call("ResealSigningKey")
 	return r.Store.ResealSigningKey(ctx, kid, was, sealed, event)
+}
+
+func (r *recorder) CreateGroup(ctx context.Context, g *storage.Group, event storage.AuditEvent) error {
+	r.seen.call("CreateGroup")
+	return r.Store.CreateGroup(ctx, g, event)
+}
+
+func (r *recorder) Group(ctx context.Context, id string) (*storage.Group, error) {
+	r.seen.call("Group")
+	return r.Store.Group(ctx, id)
+}
+
+func (r *recorder) GroupByName(ctx context.Context, name string) (*storage.Group, error) {
+	r.seen.call("GroupByName")
+	return r.Store.GroupByName(ctx, name)
+}
+
+func (r *recorder) UpdateGroup(ctx context.Context, g *storage.Group, event storage.AuditEvent) error {
+	r.seen.call("UpdateGroup")
+	return r.Store.UpdateGroup(ctx, g, event)
+}
+
+func (r *recorder) DeleteGroup(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteGroup")
+	return r.Store.DeleteGroup(ctx, id, event)
+}
+
+func (r *recorder) AddGroupMember(ctx context.Context, id, userID string, event storage.AuditEvent) error {
+	r.seen.call("AddGroupMember")
+	return r.Store.AddGroupMember(ctx, id, userID, event)
+}
+
+func (r *recorder) RemoveGroupMember(ctx context.Context, id, userID string, event storage.AuditEvent) error {
+	r.seen.call("RemoveGroupMember")
+	return r.Store.RemoveGroupMember(ctx, id, userID, event)
 }
 
 func (r *recorder) Groups(ctx context.Context, page storage.Page) ([]*storage.Group, error) {
@@ -275,9 +375,9 @@ func (r *recorder) RecordAuditEvent(ctx context.Context, event storage.AuditEven
 	return r.Store.RecordAuditEvent(ctx, event)
 }
 
-func (r *recorder) AuditEvents(ctx context.Context, page storage.Page) ([]*storage.AuditEvent, error) {
+func (r *recorder) AuditEvents(ctx context.Context, filter storage.AuditFilter, page storage.Page) ([]*storage.AuditEvent, error) {
 	r.seen.call("AuditEvents")
-	return r.Store.AuditEvents(ctx, page)
+	return r.Store.AuditEvents(ctx, filter, page)
 }
 
 func (r *recorder) CreatePushedRequest(ctx context.Context, p *storage.PushedRequest, maxKept int) error {
@@ -300,7 +400,7 @@ func (r *recorder) CreateDeviceAuthorization(ctx context.Context, d *storage.Dev
 	return r.Store.CreateDeviceAuthorization(ctx, d, caps)
 }
 
-func (r *recorder) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, []string, error) {
+func (r *recorder) DeviceAuthorization(ctx context.Context, id string) (*storage.DeviceAuthorization, storage.Standing, error) {
 	r.seen.call("DeviceAuthorization")
 	return r.Store.DeviceAuthorization(ctx, id)
 }
@@ -383,4 +483,99 @@ func (r *recorder) DecideRegistration(ctx context.Context, id string, d storage.
 func (r *recorder) DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error {
 	r.seen.call("DeleteRegistrationRequest")
 	return r.Store.DeleteRegistrationRequest(ctx, id, event)
+}
+
+func (r *recorder) CreatePolicy(ctx context.Context, p *storage.Policy, event storage.AuditEvent) error {
+	r.seen.call("CreatePolicy")
+	return r.Store.CreatePolicy(ctx, p, event)
+}
+
+func (r *recorder) Policy(ctx context.Context, id string) (*storage.Policy, error) {
+	r.seen.call("Policy")
+	return r.Store.Policy(ctx, id)
+}
+
+func (r *recorder) Policies(ctx context.Context, page storage.Page) ([]*storage.Policy, error) {
+	r.seen.call("Policies")
+	return r.Store.Policies(ctx, page)
+}
+
+func (r *recorder) UpdatePolicy(ctx context.Context, p *storage.Policy, event storage.AuditEvent) error {
+	r.seen.call("UpdatePolicy")
+	return r.Store.UpdatePolicy(ctx, p, event)
+}
+
+func (r *recorder) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeletePolicy")
+	return r.Store.DeletePolicy(ctx, id, event)
+}
+
+func (r *recorder) UnsealedAuditEvents(ctx context.Context, limit int) ([]*storage.AuditEvent, error) {
+	r.seen.call("UnsealedAuditEvents")
+	return r.Store.UnsealedAuditEvents(ctx, limit)
+}
+
+func (r *recorder) CountUnsealedAuditEvents(ctx context.Context) (int, error) {
+	r.seen.call("CountUnsealedAuditEvents")
+	return r.Store.CountUnsealedAuditEvents(ctx)
+}
+
+func (r *recorder) LastAuditSeal(ctx context.Context) (*storage.AuditSeal, error) {
+	r.seen.call("LastAuditSeal")
+	return r.Store.LastAuditSeal(ctx)
+}
+
+func (r *recorder) SealAuditEvents(ctx context.Context, seal *storage.AuditSeal, events []*storage.AuditEvent) error {
+	r.seen.call("SealAuditEvents")
+	return r.Store.SealAuditEvents(ctx, seal, events)
+}
+
+func (r *recorder) AuditSeals(ctx context.Context, after int64, limit int) ([]*storage.AuditSeal, error) {
+	r.seen.call("AuditSeals")
+	return r.Store.AuditSeals(ctx, after, limit)
+}
+
+func (r *recorder) AuditBatches(ctx context.Context, after, to int64, limit int) ([]*storage.AuditBatch, error) {
+	r.seen.call("AuditBatches")
+	return r.Store.AuditBatches(ctx, after, to, limit)
+}
+
+func (r *recorder) StrayAuditEvents(ctx context.Context, limit int) ([]*storage.AuditEvent, error) {
+	r.seen.call("StrayAuditEvents")
+	return r.Store.StrayAuditEvents(ctx, limit)
+}
+
+func (r *recorder) SealedAuditEvents(ctx context.Context, number int64, position, limit int) ([]*storage.AuditEvent, error) {
+	r.seen.call("SealedAuditEvents")
+	return r.Store.SealedAuditEvents(ctx, number, position, limit)
+}
+
+func (r *recorder) RemoveSealedAuditEvents(ctx context.Context, number int64, removedAt time.Time, removal []byte) error {
+	r.seen.call("RemoveSealedAuditEvents")
+	return r.Store.RemoveSealedAuditEvents(ctx, number, removedAt, removal)
+}
+
+func (r *recorder) OldestKeptAuditSeal(ctx context.Context) (*storage.AuditSeal, error) {
+	r.seen.call("OldestKeptAuditSeal")
+	return r.Store.OldestKeptAuditSeal(ctx)
+}
+
+func (r *recorder) EraseAuditEvents(ctx context.Context, events []*storage.AuditEvent) error {
+	r.seen.call("EraseAuditEvents")
+	return r.Store.EraseAuditEvents(ctx, events)
+}
+
+func (r *recorder) EndAfterRestore(ctx context.Context, all bool, event storage.AuditEvent) (storage.Ended, error) {
+	r.seen.call("EndAfterRestore")
+	return r.Store.EndAfterRestore(ctx, all, event)
+}
+
+func (r *recorder) WithdrawSigningKeys(ctx context.Context, event storage.AuditEvent) error {
+	r.seen.call("WithdrawSigningKeys")
+	return r.Store.WithdrawSigningKeys(ctx, event)
+}
+
+func (r *recorder) Pool() storage.Pool {
+	r.seen.call("Pool")
+	return r.Store.Pool()
 }

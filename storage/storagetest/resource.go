@@ -90,12 +90,13 @@ func resourceUpdate(t *testing.T, s storage.Store) {
 	after.Name = "Documents"
 	after.IntrospectionClients = []string{"cl_other"}
 	after.AccessTokenLifetime = 3 * time.Minute
+	after.ManagedBy = "another"
 	after.CreatedAt = Now.Add(time.Hour)
 	after.UpdatedAt = Now.Add(2 * time.Hour)
 	// Reversed, one changed, one gone, one new.
 	after.Scopes = []storage.Scope{
-		{Name: "files:share", Description: "Share your files", Tools: []string{"share_file"}},
-		{Name: "files:delete", Description: "Erase your files", Tools: []string{"erase", "shred"}},
+		{Name: "files:share", Description: "Share your files", Tools: []string{"share_file"}, Risk: storage.RiskWrite},
+		{Name: "files:delete", Description: "Erase your files", Tools: []string{"erase", "shred"}, Risk: storage.RiskRead},
 		before.Scopes[0],
 	}
 	want(t, s.UpdateResource(t.Context(), &after, Event("resource.updated", before.ID)), nil)
@@ -140,20 +141,20 @@ func resourceScopeRemoved(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(left, grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID).Scopes); diff != "" {
 		t.Errorf("grant (-want +got):\n%s", diff)
 	}
-	gotFamily, grantScopes, err := s.Family(t.Context(), family.ID)
+	gotFamily, standing, err := s.Family(t.Context(), family.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff([]string{"files:write"}, gotFamily.Scopes); diff != "" {
 		t.Errorf("family (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(left, grantScopes); diff != "" {
+	if diff := cmp.Diff(left, standing.Scopes); diff != "" {
 		t.Errorf("grant of the family (-want +got):\n%s", diff)
 	}
-	gotCode, grantScopes, err := s.Code(t.Context(), code.ID)
+	gotCode, standing, err := s.Code(t.Context(), code.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(left, gotCode.Scopes); diff != "" {
 		t.Errorf("code (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(left, grantScopes); diff != "" {
+	if diff := cmp.Diff(left, standing.Scopes); diff != "" {
 		t.Errorf("grant of the code (-want +got):\n%s", diff)
 	}
 	// It does not come back with the scope.
@@ -231,6 +232,7 @@ func fullResource() *storage.Resource {
 	r.Scopes[0], r.Scopes[1] = r.Scopes[1], r.Scopes[0]
 	r.IntrospectionClients = []string{"cl_b", "cl_a"}
 	r.AccessTokenLifetime = 7*time.Minute + 30*time.Second
+	r.ManagedBy = "organisation"
 	r.UpdatedAt = Now.Add(time.Second)
 	return r
 }

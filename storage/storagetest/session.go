@@ -13,6 +13,8 @@ var sessionContracts = []contract{
 	{"a sign-in tells session, user and grant", sessionSignIn},
 	{"a sign-in without client or resource tells no grant", sessionSignInWithoutGrant},
 	{"a session needs an enabled user", sessionUser},
+	{"a session needs the password that was checked", sessionPassword},
+	{"a user's live sessions are listed", sessionList},
 	{"an id or token is taken once", sessionExists},
 	{"a session ends when idle", sessionIdle},
 	{"being seen is written once in a while", sessionTouch},
@@ -25,7 +27,7 @@ func sessionSignIn(t *testing.T, s storage.Store) {
 	got, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
 	want(t, err, nil)
 	expected := &storage.SignIn{Session: *f.Session, User: *f.User, Grant: f.Grant}
-	expected.User.PasswordHash, expected.User.Groups = "", nil
+	expected.User.PasswordHash = ""
 	if diff := cmp.Diff(expected, got, emptyIsNil); diff != "" {
 		t.Errorf("SignIn (-want +got):\n%s", diff)
 	}
@@ -58,6 +60,54 @@ func sessionUser(t *testing.T, s storage.Store) {
 	u.Disabled = true
 	want(t, s.CreateUser(t.Context(), u, Event("user.created", u.ID)), nil)
 	want(t, s.CreateSession(t.Context(), NewSession(u.ID), Event("session.created", "")), storage.ErrNotFound)
+}
+
+func sessionPassword(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	session := NewSession(f.User.ID)
+	session.PasswordHash = f.User.PasswordHash
+	want(t, s.CreateSession(t.Context(), session, Event("session.created", session.ID)), nil)
+	f.User.PasswordHash = "$argon2id$changed-since"
+	want(t, s.UpdateUser(t.Context(), f.User, Event("user.updated", f.User.ID)), nil)
+	late := NewSession(f.User.ID)
+	late.PasswordHash = session.PasswordHash
+	want(t, s.CreateSession(t.Context(), late, Event("session.created", late.ID)), storage.ErrNotFound)
+	_, err := s.SignIn(t.Context(), late.TokenHash, "", "", Now)
+	want(t, err, storage.ErrNotFound)
+}
+
+func sessionList(t *testing.T, s storage.Store) {
+	f, other := NewFixture(t, s), NewFixture(t, s)
+	var stored []*storage.Session
+	add := func(created, seen time.Time) *storage.Session {
+		session := NewSession(f.User.ID)
+		session.CreatedAt, session.LastSeenAt = created, seen
+		session.UserAgent, session.Address = "Mozilla/5.0 (Täst)", "2001:db8::1"
+		want(t, s.CreateSession(t.Context(), session, Event("session.created", session.ID)), nil)
+		return session
+	}
+	want(t, s.DeleteSession(t.Context(), f.Session.ID, Event("session.deleted", f.Session.ID)), nil)
+	for range 5 {
+		stored = append(stored, add(Now, Now))
+	}
+	add(Now.Add(-storage.SessionLifetime), Now)
+	add(Now.Add(-storage.SessionIdle), Now.Add(-storage.SessionIdle))
+	signIn, err := s.SignIn(t.Context(), stored[0].TokenHash, "", "", Now)
+	want(t, err, nil)
+	if diff := cmp.Diff(stored[0], &signIn.Session); diff != "" {
+		t.Errorf("SignIn (-want +got):\n%s", diff)
+	}
+	for _, session := range stored {
+		session.TokenHash = nil
+	}
+	wantPages(t, stored, func(page storage.Page) ([]*storage.Session, error) {
+		return s.UserSessions(t.Context(), f.User.ID, Now, page)
+	}, func(s *storage.Session) string { return s.ID })
+	others, err := s.UserSessions(t.Context(), other.User.ID, Now, storage.Page{Limit: 10})
+	want(t, err, nil)
+	if len(others) != 1 || others[0].ID != other.Session.ID {
+		t.Errorf("another user's sessions: %v", others)
+	}
 }
 
 func sessionExists(t *testing.T, s storage.Store) {

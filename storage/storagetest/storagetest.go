@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Resource", resourceContracts},
 		{"User", userContracts},
 		{"Session", sessionContracts},
+		{"UserLink", userLinkContracts},
 		{"Grant", grantContracts},
 		{"AuthorizationCode", authorizationCodeContracts},
 		{"PushedRequest", pushedRequestContracts},
@@ -49,7 +50,10 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Group", groupContracts},
 		{"IdempotencyKey", idempotencyKeyContracts},
 		{"AuditEvent", auditEventContracts},
+		{"AuditSeal", auditSealContracts},
+		{"Restore", restoreContracts},
 		{"RegistrationPolicy", registrationPolicyContracts},
+		{"Policy", policyContracts},
 		{"RegistrationRequest", registrationRequestContracts},
 		{"Store", storeContracts},
 		{"Values", valueContracts},
@@ -157,7 +161,7 @@ func catalogVersion(t testing.TB, s storage.Store) int64 {
 // events returns every AuditEvent there is.
 func events(t testing.TB, s storage.Store) []*storage.AuditEvent {
 	t.Helper()
-	all, err := s.AuditEvents(t.Context(), storage.Page{Limit: 10_000})
+	all, err := s.AuditEvents(t.Context(), storage.AuditFilter{}, storage.Page{Limit: 10_000})
 	want(t, err, nil)
 	return all
 }

@@ -11,6 +11,7 @@ import (
 )
 
 var storeContracts = []contract{
+	{"the pool tells how busy it is", storePool},
 	{"the version moves with what is cached", heartbeatMoves},
 	{"the version stays with everything else", heartbeatStays},
 	{"the sweep deletes what is past its time and nothing live", sweepBoundaries},
@@ -35,6 +36,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 	want(t, s.AskRegistration(ctx, asked, f.User.ID, RequestLimits, Event("registration_request.created", asked.ClientID)), nil)
 	moved := *asked
 	moved.RedirectURIs = moved.RedirectURIs[1:]
+	rule := NewPolicy()
 	version := catalogVersion(t, s)
 	_, databaseTime, err := s.Heartbeat(ctx)
 	want(t, err, nil)
@@ -70,6 +72,9 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 			return s.AskRegistration(ctx, &moved, f.User.ID, RequestLimits, e)
 		}},
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
+		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},
+		{"UpdatePolicy", func(e storage.AuditEvent) error { return s.UpdatePolicy(ctx, rule, e) }},
+		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, e) }},
 	} {
 		if err := change.do(Event("test.change", "")); err != nil {
 			t.Fatalf("%s: %v", change.name, err)
@@ -101,6 +106,10 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	check("CreateDynamicClient", register(ctx, s, NewDynamicClient(), 100, Event("client.created", "")))
 	check("CreateUser", s.CreateUser(ctx, user, Event("user.created", "")))
 	check("UpdateUser", s.UpdateUser(ctx, user, Event("user.updated", "")))
+	group := NewGroup()
+	check("CreateGroup", s.CreateGroup(ctx, group, Event("group.created", "")))
+	check("AddGroupMember", s.AddGroupMember(ctx, group.ID, user.ID, Event("group.member_added", "")))
+	check("DeleteGroup", s.DeleteGroup(ctx, group.ID, Event("group.deleted", "")))
 	check("DeleteUser", s.DeleteUser(ctx, user.ID, Event("user.deleted", "")))
 	check("CreateSession", s.CreateSession(ctx, NewSession(f.User.ID), Event("session.created", "")))
 	check("Approve", s.Approve(ctx, f.NewApproval("files:read"), Event("grant.approved", "")))
@@ -359,14 +368,19 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"DenyPushedRequest":         func() error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) },
 		"AccessTokenLive":           func() error { _, _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
 		"SigningKeys":               func() error { _, err := s.SigningKeys(ctx); return err },
-		"AuditEvents":               func() error { _, err := s.AuditEvents(ctx, page); return err },
+		"AuditEvents":               func() error { _, err := s.AuditEvents(ctx, storage.AuditFilter{}, page); return err },
 		"Heartbeat":                 func() error { _, _, err := s.Heartbeat(ctx); return err },
 		"Sweep":                     func() error { _, err := s.Sweep(ctx, Now, unused, 1); return err },
 		"FoldClient": func() error {
 			_, err := s.FoldClient(ctx, &storage.Registration{Client: NewDynamicClient(), Digest: Digest()}, Now)
 			return err
 		},
+		"Group":                 func() error { _, err := s.Group(ctx, "grp_none"); return err },
+		"GroupByName":           func() error { _, err := s.GroupByName(ctx, "staff"); return err },
+		"Groups":                func() error { _, err := s.Groups(ctx, page); return err },
 		"InitialAccessTokens":   func() error { _, err := s.InitialAccessTokens(ctx, page); return err },
+		"Policy":                func() error { _, err := s.Policy(ctx, "pol_none"); return err },
+		"Policies":              func() error { _, err := s.Policies(ctx, page); return err },
 		"RegistrationPolicy":    func() error { _, err := s.RegistrationPolicy(ctx); return err },
 		"RegistrationRequest":   func() error { _, err := s.RegistrationRequest(ctx, "req_none"); return err },
 		"RegistrationRequestOf": func() error { _, _, err := s.RegistrationRequestOf(ctx, "none", f.User.ID); return err },
@@ -379,5 +393,13 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		if err := call(); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func storePool(t *testing.T, s storage.Store) {
+	NewFixture(t, s)
+	pool := s.Pool()
+	if pool.Max < 1 || pool.Open < 1 || pool.Open > pool.Max || pool.InUse != 0 || pool.Calls != 0 || pool.Refused != 0 {
+		t.Errorf("at rest the pool is %+v", pool)
 	}
 }

@@ -43,7 +43,7 @@ func valuesCase(t *testing.T, s storage.Store) {
 
 	// Scopes that differ by case are two scopes.
 	r := NewResource()
-	r.Scopes = []storage.Scope{{Name: "read", Tools: []string{}}, {Name: "Read", Tools: []string{}}}
+	r.Scopes = []storage.Scope{{Name: "read", Tools: []string{}, Risk: storage.RiskRead}, {Name: "Read", Tools: []string{}, Risk: storage.RiskRead}}
 	want(t, s.CreateResource(t.Context(), r, Event("resource.created", r.ID)), nil)
 	r.Scopes = r.Scopes[1:]
 	want(t, s.UpdateResource(t.Context(), r, Event("resource.updated", r.ID)), nil)
@@ -132,7 +132,7 @@ func valuesEmptyLists(t *testing.T, s storage.Store) {
 		c.RedirectURIs, c.GrantTypes, c.ResponseTypes = list, list, list
 		c.Scope, c.Resources, c.Contacts = list, list, list
 		r.IntrospectionClients = list
-		r.Scopes = []storage.Scope{{Name: "a", Tools: list}}
+		r.Scopes = []storage.Scope{{Name: "a", Tools: list, Risk: storage.RiskWrite}}
 		u.Groups = list
 		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
 		want(t, s.CreateResource(t.Context(), r, Event("resource.created", r.ID)), nil)
@@ -148,12 +148,12 @@ func valuesEmptyLists(t *testing.T, s storage.Store) {
 		a := f.NewApproval()
 		a.Code.ResourceID, a.Code.Scopes, a.Shown = r.ID, list, list
 		want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
-		code, grantScopes, err := s.Code(t.Context(), a.Code.ID)
+		code, standing, err := s.Code(t.Context(), a.Code.ID)
 		want(t, err, nil)
 		family := NewFamily(&a.Code)
 		family.Scopes = list
 		want(t, s.RedeemCode(t.Context(), a.Code.ID, family), nil)
-		family, familyGrantScopes, err := s.Family(t.Context(), family.ID)
+		family, familyStanding, err := s.Family(t.Context(), family.ID)
 		want(t, err, nil)
 		for name, got := range map[string][]string{
 			"redirect_uris": client.RedirectURIs, "grant_types": client.GrantTypes,
@@ -162,8 +162,8 @@ func valuesEmptyLists(t *testing.T, s storage.Store) {
 			"introspection_clients": resource.IntrospectionClients,
 			"tools":                 resource.Scopes[0].Tools,
 			"groups":                user.Groups,
-			"scopes of a code":      code.Scopes, "scopes of a code's grant": grantScopes,
-			"scopes of a family": family.Scopes, "scopes of a family's grant": familyGrantScopes,
+			"scopes of a code":      code.Scopes, "scopes of a code's grant": standing.Scopes,
+			"scopes of a family": family.Scopes, "scopes of a family's grant": familyStanding.Scopes,
 			"scopes of a grant": grantOf(t, s, f.User.ID, f.Client.ID, r.ID).Scopes,
 		} {
 			if got == nil || len(got) != 0 {
@@ -197,23 +197,23 @@ func valuesText(t *testing.T, s storage.Store) {
 	// And as a scope, through everything that a scope goes through.
 	f := NewFixture(t, s)
 	odd := `od"d\'é`
-	f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: odd, Description: odd, Tools: []string{odd}})
+	f.Resource.Scopes = append(f.Resource.Scopes, storage.Scope{Name: odd, Description: odd, Tools: []string{odd}, Risk: storage.RiskWrite})
 	want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", "")), nil)
 	code := f.Approve(t, odd, "files:read")
 	f.Redeem(t, code)
-	family, grantScopes, err := s.Family(t.Context(), code.FamilyID())
+	family, standing, err := s.Family(t.Context(), code.FamilyID())
 	want(t, err, nil)
 	if diff := cmp.Diff([]string{odd, "files:read"}, family.Scopes); diff != "" {
 		t.Errorf("scopes of the family (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"files:read", "files:write", odd}, grantScopes); diff != "" {
+	if diff := cmp.Diff([]string{"files:read", "files:write", odd}, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 	f.Resource.Scopes = f.Resource.Scopes[:3]
 	want(t, s.UpdateResource(t.Context(), f.Resource, Event("resource.updated", "")), nil)
-	family, grantScopes, err = s.Family(t.Context(), code.FamilyID())
+	family, standing, err = s.Family(t.Context(), code.FamilyID())
 	want(t, err, nil)
-	if diff := cmp.Diff([][]string{{"files:read"}, {"files:read", "files:write"}}, [][]string{family.Scopes, grantScopes}); diff != "" {
+	if diff := cmp.Diff([][]string{{"files:read"}, {"files:read", "files:write"}}, [][]string{family.Scopes, standing.Scopes}); diff != "" {
 		t.Errorf("after it is gone (-want +got):\n%s", diff)
 	}
 }

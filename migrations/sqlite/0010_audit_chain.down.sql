@@ -1,0 +1,13 @@
+DROP TRIGGER audit_events_update;
+DROP TRIGGER audit_events_delete;
+DROP INDEX audit_events_unsealed;
+DROP INDEX audit_events_sealed;
+DROP INDEX audit_events_at;
+DROP INDEX audit_events_actor;
+DROP INDEX audit_events_target;
+ALTER TABLE audit_events DROP COLUMN seal;
+ALTER TABLE audit_events DROP COLUMN position;
+ALTER TABLE audit_events DROP COLUMN mac;
+ALTER TABLE audit_events DROP COLUMN salt;
+ALTER TABLE audit_events DROP COLUMN erasure;
+DROP TABLE audit_seals;

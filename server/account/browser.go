@@ -1,0 +1,40 @@
+package account
+
+import "strings"
+
+// What browsers and systems are told by, in the order in which one counts that
+// comes with another: Edge calls itself Chrome too, and Chrome Safari.
+var (
+	browsers = [][2]string{
+		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser", "Samsung Internet"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
+		{"CriOS/", "Chrome"}, {"Chromium/", "Chromium"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"},
+	}
+	systems = [][2]string{
+		{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"CrOS", "ChromeOS"}, {"Windows", "Windows"},
+		{"Macintosh", "macOS"}, {"Linux", "Linux"},
+	}
+)
+
+// browser says in words what a User-Agent means, as "Firefox on Linux"; "" when it
+// is none that people use. It is the browser's own claim.
+func browser(userAgent string) string {
+	name, system := firstIn(userAgent, browsers), firstIn(userAgent, systems)
+	switch {
+	case name == "" && system == "":
+		return ""
+	case name == "":
+		return "A program on " + system
+	case system == "":
+		return name
+	}
+	return name + " on " + system
+}
+
+func firstIn(text string, marks [][2]string) string {
+	for _, mark := range marks {
+		if strings.Contains(text, mark[0]) {
+			return mark[1]
+		}
+	}
+	return ""
+}

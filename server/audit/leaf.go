@@ -1,0 +1,139 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"grantd/server/keys"
+	"grantd/storage"
+)
+
+// The purposes of the MAC keys.
+const (
+	eventPurpose   = "audit event"
+	sealPurpose    = "audit seal"
+	removalPurpose = "audit removal"
+	erasurePurpose = "audit erasure"
+)
+
+const saltSize = 16
+
+// message is what is authenticated: every part with its length before it, so that
+// no two lists of parts are the same bytes.
+type message struct{ bytes.Buffer }
+
+func (m *message) bytes(part []byte) *message {
+	m.number(int64(len(part)))
+	m.Write(part)
+	return m
+}
+
+func (m *message) text(part string) *message { return m.bytes([]byte(part)) }
+
+func (m *message) number(n int64) *message {
+	encoded, _ := binary.Append(nil, binary.BigEndian, n) // an int64 always encodes
+	m.Write(encoded)
+	return m
+}
+
+// erasure is what an event keeps of values that were erased. The salts are of the
+// values that are left: from the salt of the event, those of the others would
+// follow.
+type erasure struct {
+	Salts       map[string][]byte `json:"salts,omitempty"`
+	Commitments map[string][]byte `json:"commitments"`
+	KeyID       []byte            `json:"key_id"`
+	MAC         []byte            `json:"mac"`
+}
+
+// readErasure is the event's erasure; nil: nothing was erased, or it is not one.
+func readErasure(e *storage.AuditEvent) *erasure {
+	var x erasure
+	if e.Seal.Erasure == "" || json.Unmarshal([]byte(e.Seal.Erasure), &x) != nil {
+		return nil
+	}
+	return &x
+}
+
+// saltOf is the salt of one detail.
+func saltOf(e *storage.AuditEvent, x *erasure, name string) []byte {
+	if x != nil {
+		return x.Salts[name]
+	}
+	return hash(e.Seal.Salt, []byte(name))[:saltSize]
+}
+
+func hash(key, text []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(text)
+	return h.Sum(nil)
+}
+
+// leaf is a digest of all that an event says, which erasing does not change.
+func leaf(e *storage.AuditEvent) []byte {
+	x := readErasure(e)
+	commitments := make(map[string][]byte, len(e.Detail))
+	if x != nil {
+		maps.Copy(commitments, x.Commitments)
+	}
+	for name, value := range e.Detail {
+		commitments[name] = hash(saltOf(e, x, name), []byte(value))
+	}
+	var m message
+	m.text("grantd audit event 1").text(e.ID).number(e.At.UnixMicro()).text(e.Actor).text(e.Action).text(e.Target)
+	for _, name := range slices.Sorted(maps.Keys(commitments)) {
+		m.text(name).bytes(commitments[name])
+	}
+	sum := sha256.Sum256(m.Bytes())
+	return sum[:]
+}
+
+// placed is what an event's MAC authenticates: that it stands in this place.
+func placed(e *storage.AuditEvent) []byte {
+	var m message
+	return m.number(e.Seal.Number).number(int64(e.Seal.Position)).bytes(leaf(e)).Bytes()
+}
+
+// sealed is what a seal's MAC authenticates.
+func sealed(s *storage.AuditSeal) []byte {
+	var m message
+	return m.number(s.Number).bytes(s.Previous).number(int64(s.Events)).bytes(s.Digest).number(s.SealedAt.UnixMicro()).bytes(s.KeyID).Bytes()
+}
+
+// digest is that of a batch.
+func digest(events []*storage.AuditEvent) []byte {
+	h := sha256.New()
+	for _, e := range events {
+		h.Write(leaf(e))
+	}
+	return h.Sum(nil)
+}
+
+// removed is what a seal's Removal authenticates.
+func removed(s *storage.AuditSeal) []byte {
+	var m message
+	return m.bytes(s.MAC).number(s.RemovedAt.UnixMicro()).Bytes()
+}
+
+// erased is what an erasure's MAC authenticates: which values are gone.
+func erased(e *storage.AuditEvent, x *erasure) []byte {
+	var m message
+	m.bytes(leaf(e))
+	for _, name := range slices.Sorted(maps.Keys(x.Commitments)) {
+		m.text(name)
+	}
+	return m.Bytes()
+}
+
+// check checks a MAC whose key is named as bytes. keys.ErrForged, keys.ErrUnknownKey.
+func (c *Chain) check(purpose string, keyID, message, mac []byte) error {
+	if len(keyID) != keys.KeyIDSize {
+		return keys.ErrForged
+	}
+	return c.Root.CheckMAC(purpose, keys.KeyID(keyID), message, mac)
+}

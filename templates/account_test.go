@@ -1,0 +1,108 @@
+package templates_test
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"grantd/templates"
+)
+
+var (
+	morning = time.Date(2026, time.March, 2, 9, 5, 0, 0, time.UTC)
+	evening = time.Date(2026, time.March, 14, 21, 40, 0, 0, time.FixedZone("east", 2*60*60))
+)
+
+func accountFixtures() []fixture {
+	account := func(p templates.AccountPage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.Account(w, p) }
+	}
+	revoke := func(p templates.RevokePage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.Revoke(w, p) }
+	}
+	change := func(p templates.PasswordPage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.Password(w, p) }
+	}
+	activity := func(p templates.ActivityPage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.Activity(w, p) }
+	}
+	link := func(p templates.LinkPage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.Link(w, p) }
+	}
+	problem := "The current password is not right. Nothing was changed."
+	return []fixture{
+		{"account", account(accountPage())},
+		{"account_notice", account(templates.AccountPage{
+			Base: templates.Base{Root: "/auth"}, Account: templates.Account{Username: "demo"}, LogoutAction: "/auth/logout", ActivityURL: "/auth/account/activity",
+			Notice: "The access is removed.",
+		})},
+		{"account_hostile", account(accountHostile())},
+		{"revoke", revoke(templates.RevokePage{
+			Action: "/account/revoke", AccountURL: "/account", Page: "ses_1", Grant: "grt_1", Applications: accountPage().Applications[:1],
+		})},
+		{"revoke_all", revoke(templates.RevokePage{
+			Action: "/account/revoke", AccountURL: "/account", Page: "ses_1", Grant: "all", Applications: accountHostile().Applications,
+		})},
+		{"password", change(templates.PasswordPage{Action: "/account/password", AccountURL: "/account", Page: "ses_1", Account: alice})},
+		{"password_problem", change(templates.PasswordPage{Action: "/account/password", AccountURL: "/account", Page: "ses_1", Account: alice, Problem: problem})},
+		{"activity", activity(templates.ActivityPage{
+			AccountURL: "/account", OlderURL: "/account/activity?before=evt_1",
+			Events: []templates.Activity{
+				{At: evening, Text: "You allowed Team Assistant to use Field Notes."},
+				{At: evening, Text: "You signed in.", Address: "2001:db8::17"},
+				{At: morning, Text: "Somebody tried to sign in as you with a wrong password.", Address: "203.0.113.9"},
+			},
+		})},
+		{"activity_empty", activity(templates.ActivityPage{AccountURL: "/account"})},
+		{"link_invitation", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", Account: alice})},
+		{"link_reset", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", Reset: true, Account: alice, Problem: "The two new passwords are not the same."})},
+		{"link_first_admin", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", FirstAdmin: true})},
+	}
+}
+
+func accountPage() templates.AccountPage {
+	verified, unverified, resource := consentVerified(), consentUnverified(), consentVerified().Resource
+	return templates.AccountPage{
+		Account: alice, LogoutAction: "/logout", Page: "ses_1", RevokeAllURL: "/account/revoke?grant=all", SessionsAction: "/account/sessions",
+		PasswordURL: "/account/password", ActivityURL: "/account/activity",
+		Applications: []templates.Application{
+			{
+				Client: verified.Client, Resource: resource, Scopes: verified.Scopes[:2], ApprovedAt: morning, LastUsedAt: evening,
+				Installations: []templates.Installation{{morning, morning}, {morning, evening}}, RevokeURL: "/account/revoke?grant=grt_1",
+			},
+			{Client: unverified.Client, Resource: resource, Scopes: unverified.Scopes, ApprovedAt: morning, RevokeURL: "/account/revoke?grant=grt_2"},
+		},
+		Sessions: []templates.AccountSession{
+			{ID: "ses_1", Browser: "Firefox on Linux", Address: "192.0.2.7", SignedInAt: morning, LastSeenAt: evening, Current: true},
+			{ID: "ses_2", Browser: "Safari on iPhone", Address: "2001:db8::17", SignedInAt: morning, LastSeenAt: morning},
+			{ID: "ses_3", SignedInAt: morning, LastSeenAt: morning},
+		},
+	}
+}
+
+func accountHostile() templates.AccountPage {
+	p, hostile, forty := accountPage(), consentHostile(), consentForty()
+	p.Account = forty.Account
+	p.Applications = []templates.Application{
+		{Client: hostile.Client, Resource: hostile.Resource, Scopes: hostile.Scopes, ApprovedAt: morning, RevokeURL: "/account/revoke?grant=grt_1"},
+		{Client: forty.Client, Resource: forty.Resource, Scopes: forty.Scopes, ApprovedAt: morning, LastUsedAt: evening, RevokeURL: "/account/revoke?grant=grt_2"},
+	}
+	p.Sessions[1].Browser, p.Sessions[1].Address = `<img src=x onerror=alert(1)>`+"\u202e", `"><script>`
+	return p
+}
+
+// A person who is to lose a session, or an application, can tell each button from
+// the others without seeing the page.
+func TestAccountButtonsAreDistinct(t *testing.T) {
+	page := renderFixture(t, "account")
+	described := map[string]bool{}
+	for _, e := range append(page.find("button", "aria-describedby"), page.find("a", "aria-describedby")...) {
+		described[e.attrs["aria-describedby"]] = true
+	}
+	if len(described) != 4 {
+		t.Errorf("%d descriptions of 2 applications and 2 other sessions", len(described))
+	}
+	if forms := page.find("input", "name=session"); len(forms) != 3 {
+		t.Errorf("%d forms end sessions, want two and the one for all others: this browser's has none", len(forms))
+	}
+}
