@@ -34,8 +34,9 @@ var onlyIn = map[string][]string{
 // not named may import none of ours.
 var rooms = map[string][]string{
 	"grantd/storage":             {},
-	"grantd/storage/postgres":    {"grantd/storage"},
-	"grantd/storage/sqlite":      {"grantd/storage", "grantd/internal/sqlitefile"},
+	"grantd/storage/span":        {"grantd/storage"},
+	"grantd/storage/postgres":    {"grantd/storage", "grantd/storage/span"},
+	"grantd/storage/sqlite":      {"grantd/storage", "grantd/storage/span", "grantd/internal/sqlitefile"},
 	"grantd/storage/storagetest": {"grantd/storage"},
 	"grantd/migrations":          {"grantd/internal/sqlitefile"},
 	"grantd/templates":           {},
@@ -62,13 +63,13 @@ var rooms = map[string][]string{
 	"grantd/server/consent":      {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/policy", "grantd/templates"},
 	"grantd/server/audit":        {"grantd/storage", "grantd/server/keys"},
 	"grantd/server/restore":      {"grantd/storage"},
-	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/api"},
+	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/server/leaked", "grantd/api"},
 	"grantd/server/oauth": {
-		"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/clientauth", "grantd/server/consent", "grantd/server/policy", "grantd/templates",
+		"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/clientauth", "grantd/server/consent", "grantd/server/policy", "grantd/server/leaked", "grantd/templates",
 	},
 	"grantd/server": {"grantd/storage", "grantd/templates", "grantd/server/..."},
 	"grantd/server/servertest": {
-		"grantd/storage", "grantd/storage/...", "grantd/migrations", "grantd/internal/pgtest", "grantd/server", "grantd/server/keys", "grantd/server/outbound", "grantd/server/web",
+		"grantd/storage", "grantd/storage/...", "grantd/migrations", "grantd/internal/pgtest", "grantd/server", "grantd/server/keys", "grantd/server/outbound", "grantd/server/tracing", "grantd/server/web",
 	},
 	"grantd/cmd/...":      {"grantd/..."},
 	"grantd/examples/...": {"grantd/examples/..."},

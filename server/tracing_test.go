@@ -118,7 +118,7 @@ func attributesOf(t testing.TB, pairs [][]byte) map[string]string {
 		if len(value[1]) > 0 {
 			attributes[string(f[1][0])] = string(value[1][0])
 		} else if n, _ := protowire.ConsumeVarint(value[3][0]); n == http.StatusOK || n == http.StatusBadRequest {
-			attributes[string(f[1][0])] = http.StatusText(int(n)) //nolint:gosec // one of the two
+			attributes[string(f[1][0])] = http.StatusText(int(n))
 		}
 	}
 	return attributes

@@ -54,7 +54,7 @@ func NewID(prefix string) string {
 func NewIDAt(prefix string, at time.Time) string {
 	id := uuid.New() // of version 4: all random
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli())) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
 	copy(id[:6], ms[2:])
 	id[6] = id[6]&0x0f | 7<<4
 	return prefix + idEncoding.EncodeToString(id[:])

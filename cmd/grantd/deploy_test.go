@@ -171,7 +171,8 @@ func TestKubernetesManifests(t *testing.T) {
 	listen := server.Env[slices.IndexFunc(server.Env, func(e struct {
 		Name  string `yaml:"name"`
 		Value string `yaml:"value"`
-	}) bool {
+	},
+	) bool {
 		return e.Name == "GRANTD_LISTEN"
 	})].Value
 	if _, port, _ := net.SplitHostPort(listen); deployment.Spec.Replicas < 2 || port != "8080" || server.Ports[0].ContainerPort != 8080 || all["NetworkPolicy"].Spec.Ingress[0].Ports[0].Port != 8080 {

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -25,19 +24,18 @@ const saltSize = 16
 
 // message is what is authenticated: every part with its length before it, so that
 // no two lists of parts are the same bytes.
-type message struct{ bytes.Buffer }
+type message []byte
 
 func (m *message) bytes(part []byte) *message {
 	m.number(int64(len(part)))
-	m.Write(part)
+	*m = append(*m, part...)
 	return m
 }
 
 func (m *message) text(part string) *message { return m.bytes([]byte(part)) }
 
 func (m *message) number(n int64) *message {
-	encoded, _ := binary.Append(nil, binary.BigEndian, n) // an int64 always encodes
-	m.Write(encoded)
+	*m, _ = binary.Append(*m, binary.BigEndian, n) // an int64 always encodes
 	return m
 }
 
@@ -89,20 +87,20 @@ func leaf(e *storage.AuditEvent) []byte {
 	for _, name := range slices.Sorted(maps.Keys(commitments)) {
 		m.text(name).bytes(commitments[name])
 	}
-	sum := sha256.Sum256(m.Bytes())
+	sum := sha256.Sum256(m)
 	return sum[:]
 }
 
 // placed is what an event's MAC authenticates: that it stands in this place.
 func placed(e *storage.AuditEvent) []byte {
 	var m message
-	return m.number(e.Seal.Number).number(int64(e.Seal.Position)).bytes(leaf(e)).Bytes()
+	return *m.number(e.Seal.Number).number(int64(e.Seal.Position)).bytes(leaf(e))
 }
 
 // sealed is what a seal's MAC authenticates.
 func sealed(s *storage.AuditSeal) []byte {
 	var m message
-	return m.number(s.Number).bytes(s.Previous).number(int64(s.Events)).bytes(s.Digest).number(s.SealedAt.UnixMicro()).bytes(s.KeyID).Bytes()
+	return *m.number(s.Number).bytes(s.Previous).number(int64(s.Events)).bytes(s.Digest).number(s.SealedAt.UnixMicro()).bytes(s.KeyID)
 }
 
 // digest is that of a batch.
@@ -117,7 +115,7 @@ func digest(events []*storage.AuditEvent) []byte {
 // removed is what a seal's Removal authenticates.
 func removed(s *storage.AuditSeal) []byte {
 	var m message
-	return m.bytes(s.MAC).number(s.RemovedAt.UnixMicro()).Bytes()
+	return *m.bytes(s.MAC).number(s.RemovedAt.UnixMicro())
 }
 
 // erased is what an erasure's MAC authenticates: which values are gone.
@@ -127,7 +125,7 @@ func erased(e *storage.AuditEvent, x *erasure) []byte {
 	for _, name := range slices.Sorted(maps.Keys(x.Commitments)) {
 		m.text(name)
 	}
-	return m.Bytes()
+	return m
 }
 
 // check checks a MAC whose key is named as bytes. keys.ErrForged, keys.ErrUnknownKey.

@@ -99,9 +99,9 @@ func encodeSpan(s sdk.ReadOnlySpan) []byte {
 		out = message(out, 4, id[:])
 	}
 	out = text(out, 5, s.Name())
-	out = number(out, 6, uint64(s.SpanKind()))                                                                          //nolint:gosec // a small constant
-	out = protowire.AppendFixed64(protowire.AppendTag(out, 7, protowire.Fixed64Type), uint64(s.StartTime().UnixNano())) //nolint:gosec // after 1970
-	out = protowire.AppendFixed64(protowire.AppendTag(out, 8, protowire.Fixed64Type), uint64(s.EndTime().UnixNano()))   //nolint:gosec // after 1970
+	out = number(out, 6, uint64(s.SpanKind())) //nolint:gosec // a small constant
+	out = protowire.AppendFixed64(protowire.AppendTag(out, 7, protowire.Fixed64Type), uint64(s.StartTime().UnixNano()))
+	out = protowire.AppendFixed64(protowire.AppendTag(out, 8, protowire.Fixed64Type), uint64(s.EndTime().UnixNano()))
 	// fosite has spans too: what it writes there besides their names is not ours to
 	// vouch for.
 	if strings.HasPrefix(s.InstrumentationScope().Name, ownScope) {

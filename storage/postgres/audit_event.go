@@ -94,8 +94,7 @@ func (s *Store) AuditEvents(ctx context.Context, filter storage.AuditFilter, pag
 // expression, word for word.
 func (s *Store) UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*storage.AuditEvent, error) {
 	const sql = `
-SELECT id, at, actor, action, target, detail
-FROM audit_events
+SELECT ` + auditEventColumns + ` FROM audit_events e
 WHERE coalesce(CASE WHEN substr(target, 1, 4) = 'usr_' THEN target END, detail ->> 'user_id', CASE WHEN substr(actor, 1, 5) = 'user:' THEN substr(actor, 6) END) = $1
 	AND (id < $2 OR $2 = '')
 ORDER BY id DESC LIMIT $3`
@@ -113,7 +112,8 @@ func scanAuditEvent(row pgx.CollectableRow) (*storage.AuditEvent, error) {
 func intoAuditEvent(e *storage.AuditEvent) []any {
 	return []any{
 		(*zeronull.Text)(&e.ID), (*zeronull.Timestamptz)(&e.At), (*zeronull.Text)(&e.Actor), (*zeronull.Text)(&e.Action),
-		(*zeronull.Text)(&e.Target), &e.Detail, (*zeronull.Int8)(&e.Seal.Number), intoInt{&e.Seal.Position},
+		(*zeronull.Text)(&e.Target), &e.Detail, (*zeronull.Int8)(&e.Seal.Number),
+		intoInt{&e.Seal.Position},
 		&e.Seal.MAC, &e.Seal.Salt, (*zeronull.Text)(&e.Seal.Erasure),
 	}
 }

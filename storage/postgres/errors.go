@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"grantd/storage"
+	"grantd/storage/span"
 )
 
 // The SQLSTATEs that mean something to grantd (PostgreSQL, appendix A).
@@ -74,7 +75,7 @@ func (q *quiet) Unwrap() error { return q.err }
 
 // retry is insist for those who may be told to come back when too many wait.
 func (s *Store) retry(ctx context.Context, doing string, act func(context.Context) error) (err error) {
-	ctx, end := storage.Span(ctx, "postgresql", doing)
+	ctx, end := span.Start(ctx, "postgresql", doing)
 	defer func() { end(err) }()
 	if err := s.queue.Enter(); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)

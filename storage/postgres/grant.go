@@ -102,8 +102,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 // Grant implements storage.GrantStore.
 func (s *Store) Grant(ctx context.Context, id string) (*storage.Grant, error) {
 	const sql = `
-SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, created_at, updated_at
-FROM grants WHERE id = $1`
+SELECT ` + grantColumns + ` FROM grants WHERE id = $1`
 	return only(rows(ctx, s, "read a grant", each(scanGrant), sql, id))
 }
 
@@ -111,8 +110,7 @@ FROM grants WHERE id = $1`
 // are in the statement, so that each has its index.
 func (s *Store) Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error) {
 	const sql = `
-SELECT id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, in_advance, created_at, updated_at
-FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
+SELECT ` + grantColumns + ` FROM grants WHERE id > $1 %s ORDER BY id LIMIT $2`
 	args := []any{page.After, page.Limit}
 	var conditions strings.Builder
 	for _, by := range []struct{ column, id string }{
@@ -149,6 +147,8 @@ WITH gone AS (
 SELECT id FROM gone`
 	return s.act(ctx, "delete a grant", storage.ErrNotFound, sql, withEvent(event, id)...)
 }
+
+const grantColumns = `id, user_id, client_id, resource_id, scopes, redirect_uri, client_name, in_advance, created_at, updated_at`
 
 func scanGrant(row pgx.CollectableRow) (*storage.Grant, error) {
 	var g storage.Grant

@@ -69,7 +69,7 @@ func (s *Store) AuditEvents(ctx context.Context, filter storage.AuditFilter, pag
 }
 
 // The condition is the indexed expression, word for word.
-const selectUserAuditEvents = `SELECT id, at, actor, action, target, detail FROM audit_events
+const selectUserAuditEvents = `SELECT ` + auditEventColumns + ` FROM audit_events e
 	WHERE coalesce(CASE WHEN substr(target, 1, 4) = 'usr_' THEN target END, detail ->> 'user_id', CASE WHEN substr(actor, 1, 5) = 'user:' THEN substr(actor, 6) END) = ?`
 
 const (

@@ -149,7 +149,14 @@ func scanPolicy(row scanner) (*storage.Policy, error) {
 // intoPolicy returns where policyColumns go.
 func intoPolicy(p *storage.Policy) []any {
 	return []any{
-		&p.ID, &p.Name, &p.Version, intoList{&p.Groups}, intoList{&p.Resources}, intoList{&p.Scopes}, intoList{&p.Clients},
-		intoJSON{&p.Trust}, &p.SkipConsent, &p.ManagedBy, intoTime{&p.CreatedAt}, intoTime{&p.UpdatedAt},
+		&p.ID, &p.Name, &p.Version,
+		intoList{&p.Groups},
+		intoList{&p.Resources},
+		intoList{&p.Scopes},
+		intoList{&p.Clients},
+		intoJSON{&p.Trust},
+		&p.SkipConsent, &p.ManagedBy,
+		intoTime{&p.CreatedAt},
+		intoTime{&p.UpdatedAt},
 	}
 }

@@ -462,19 +462,25 @@ func TestUserAuditEventsUsesItsIndex(t *testing.T) {
 	defer func() { must(t, db.Close()) }()
 	for _, statement := range sent {
 		args := []any{"usr_x", "evt_z", 10}[:strings.Count(statement, "?")]
-		rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, args...)
-		must(t, err)
-		var plan []string
-		for rows.Next() {
-			var id, parent, unused int
-			var step string
-			must(t, rows.Scan(&id, &parent, &unused, &step))
-			plan = append(plan, step)
-		}
-		must(t, rows.Err())
-		must(t, rows.Close())
+		plan := planOf(t, db, statement, args)
 		if len(plan) != 1 || !strings.Contains(plan[0], "USING INDEX audit_events_of_user (<expr>=?") {
 			t.Errorf("the plan of %s: %q", statement, plan)
 		}
 	}
+}
+
+// planOf is how the database would answer the statement, a step a line.
+func planOf(t *testing.T, db *sql.DB, statement string, args []any) (plan []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, args...)
+	must(t, err)
+	defer func() { must(t, rows.Close()) }()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		must(t, rows.Scan(&id, &parent, &unused, &step))
+		plan = append(plan, step)
+	}
+	must(t, rows.Err())
+	return plan
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"grantd/storage"
+	"grantd/storage/span"
 )
 
 // A statement that found the file locked is tried again this often, after a
@@ -74,7 +75,7 @@ type tx struct {
 // has not happened when it does not. It may run act again after SQLITE_BUSY, so
 // what act returns to its caller is set only afterwards.
 func (s *Store) write(ctx context.Context, act func(*tx) error) (err error) {
-	ctx, end := storage.Span(ctx, "sqlite", "write")
+	ctx, end := span.Start(ctx, "sqlite", "write")
 	defer func() { end(err) }()
 	if err := ctx.Err(); err != nil {
 		return mapError(err)
@@ -158,7 +159,7 @@ func (t *tx) stmt(query string) statement {
 
 // readRow reads one row. ErrNotFound.
 func (s *Store) readRow(ctx context.Context, query string, args []any, dest ...any) (err error) {
-	ctx, end := storage.Span(ctx, "sqlite", "read")
+	ctx, end := span.Start(ctx, "sqlite", "read")
 	defer func() { end(err) }()
 	if err := s.queue.Enter(); err != nil {
 		return err
@@ -181,7 +182,7 @@ func (s *Store) readNow(ctx context.Context, query string, args []any, dest ...a
 
 // readRows reads a list, which may be empty.
 func readRows[T any](ctx context.Context, s *Store, query string, args []any, scan func(scanner) (*T, error)) (_ []*T, err error) {
-	ctx, end := storage.Span(ctx, "sqlite", "read")
+	ctx, end := span.Start(ctx, "sqlite", "read")
 	defer func() { end(err) }()
 	if err := s.queue.Enter(); err != nil {
 		return nil, err

@@ -29,23 +29,33 @@ func TestMetadataIsFound(t *testing.T) {
 	}{
 		"where the 401 points to": {
 			standIn{challenge: `Bearer resource_metadata="ORIGIN/about.json", scope="notes:read"`, documents: map[string]string{"/about.json": good, wellKnown + "/mcp": `{}`}},
-			"/about.json", "/mcp", []string{"notes:read", "notes:write"}, "of its 5 scopes 3 cannot",
+			"/about.json", "/mcp",
+			[]string{"notes:read", "notes:write"},
+			"of its 5 scopes 3 cannot",
 		},
 		"path inserted": {
 			standIn{challenge: `Bearer realm="x"`, documents: map[string]string{wellKnown + "/mcp": good, wellKnown: root}},
-			wellKnown + "/mcp", "/mcp", []string{"notes:read", "notes:write"}, "",
+			wellKnown + "/mcp", "/mcp",
+			[]string{"notes:read", "notes:write"},
+			"",
 		},
 		"without any challenge": {
 			standIn{documents: map[string]string{wellKnown + "/mcp": good}},
-			wellKnown + "/mcp", "/mcp", []string{"notes:read", "notes:write"}, "",
+			wellKnown + "/mcp", "/mcp",
+			[]string{"notes:read", "notes:write"},
+			"",
 		},
 		"root, about the endpoint": {
 			standIn{documents: map[string]string{wellKnown: good}},
-			wellKnown, "/mcp", []string{"notes:read", "notes:write"}, "",
+			wellKnown, "/mcp",
+			[]string{"notes:read", "notes:write"},
+			"",
 		},
 		"root, about the origin": {
 			standIn{documents: map[string]string{wellKnown: root}},
-			wellKnown, "/", []string{"all"}, "and so will clients",
+			wellKnown, "/",
+			[]string{"all"},
+			"and so will clients",
 		},
 		"a trailing slash more": {
 			standIn{documents: map[string]string{wellKnown + "/mcp": `{"resource":"ORIGIN/mcp/"}`}},
@@ -53,7 +63,9 @@ func TestMetadataIsFound(t *testing.T) {
 		},
 		"a pointer to nothing": {
 			standIn{challenge: `Bearer resource_metadata="ORIGIN/gone.json"`, documents: map[string]string{wellKnown + "/mcp": good}},
-			wellKnown + "/mcp", "/mcp", []string{"notes:read", "notes:write"}, "points to metadata that is not there",
+			wellKnown + "/mcp", "/mcp",
+			[]string{"notes:read", "notes:write"},
+			"points to metadata that is not there",
 		},
 		"none, with a page for everything": {
 			standIn{documents: map[string]string{wellKnown + "/mcp": "<html>", wellKnown: `{"resource":17}`}},

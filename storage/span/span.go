@@ -1,4 +1,6 @@
-package storage
+// Package span draws the calls of a database into the traces of requests
+// (OpenTelemetry). It is apart from storage so that the nouns import nothing.
+package span
 
 import (
 	"context"
@@ -7,12 +9,14 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"grantd/storage"
 )
 
-// Span begins the span of a database call within that of a request, and returns what
+// Start begins the span of a database call within that of a request, and returns what
 // ends it. Where no request is traced it does nothing: what goes on by itself, as the
 // heartbeat, has no span. what names the call in constant words, never values.
-func Span(ctx context.Context, system, what string) (context.Context, func(error)) {
+func Start(ctx context.Context, system, what string) (context.Context, func(error)) {
 	request := trace.SpanFromContext(ctx)
 	if !request.IsRecording() {
 		return ctx, func(error) {}
@@ -21,7 +25,7 @@ func Span(ctx context.Context, system, what string) (context.Context, func(error
 		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attribute.String("db.system.name", system)))
 	return ctx, func(err error) {
 		// What an error says is for the log.
-		if errors.Is(err, ErrUnavailable) {
+		if errors.Is(err, storage.ErrUnavailable) {
 			span.SetStatus(codes.Error, "")
 		}
 		span.End()
