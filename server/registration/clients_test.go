@@ -139,21 +139,33 @@ func TestDocumentPolicy(t *testing.T) {
 	if _, err := s.Client(t.Context(), "https://127.0.0.1/c", false); !errors.As(err, &page) || page.Code != "client-document" || len(s.policy.judged) != 2 {
 		t.Errorf("%v, judged were %q", err, s.policy.judged)
 	}
-	// After an approval the host is not asked either once it is refused: its snapshot
-	// ends with its week.
-	s.policy.err = nil
-	row := s.store(t, 6*24*time.Hour)
-	if got, err := (registration.Approved{Documents: s.Documents}).Client(t.Context(), documentURL); err != nil || got != row {
-		t.Errorf("a snapshot of six days: %v, %v", got, err)
-	}
-	s.now = s.now.Add(48 * time.Hour)
-	got, err := (registration.Approved{Documents: s.Documents}).Client(t.Context(), documentURL)
-	if err != nil || !got.DocumentLapsed(s.now) {
-		t.Errorf("a snapshot of eight days: %+v, %v", got, err)
-	}
-	s.Stop()
-	if s.host.asked > 0 {
-		t.Errorf("%d fetches", s.host.asked)
+}
+
+// TestRefusedHostAfterApproval: CM-26. After an approval the host is not asked either
+// once it is refused: its snapshot ends with its week.
+func TestRefusedHostAfterApproval(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, row := range []struct {
+		name   string
+		age    time.Duration
+		lapsed bool
+	}{
+		{"a snapshot of six days", 6 * day, false},
+		{"a snapshot of eight days", 8 * day, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSite(t)
+			s.policy.mode = storage.RegistrationOff
+			s.store(t, row.age)
+			got, err := (registration.Approved{Documents: s.Documents}).Client(t.Context(), documentURL)
+			s.Stop()
+			if err != nil || got.DocumentLapsed(s.now) != row.lapsed {
+				t.Errorf("%+v, %v", got, err)
+			}
+			if s.host.asked > 0 {
+				t.Errorf("%d fetches", s.host.asked)
+			}
+		})
 	}
 }
 
