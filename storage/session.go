@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type Session struct {
 	TokenHash       []byte // SHA-256 of the cookie's value
 	UserID          string
 	AuthenticatedAt time.Time // auth_time
+	AMR             []string  // by what methods (RFC 8176), in the order in which they were proved
 	CreatedAt       time.Time
 	LastSeenAt      time.Time
 	// UserAgent and Address are what the browser said and where it came from at
@@ -29,6 +31,14 @@ type Session struct {
 	// PasswordHash, if not empty, is what the User's must be for CreateSession: the
 	// one that a password was compared with. It is not kept.
 	PasswordHash string
+}
+
+// ACR is the level of the sign-in.
+func (s *Session) ACR() string {
+	if slices.Contains(s.AMR, AMRMultiFactor) {
+		return ACRMultiFactor
+	}
+	return ACRSingleFactor
 }
 
 // SignIn is a live Session with its User and, when a client and resource were

@@ -20,6 +20,8 @@ type Store interface {
 	UserStore
 	SessionStore
 	UserLinkStore
+	FactorStore
+	SignInPolicyStore
 	GrantStore
 	AuthorizationCodeStore
 	PushedRequestStore
@@ -40,7 +42,7 @@ type Store interface {
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
 	// local one). Every change to a Client, Resource, SigningKey,
-	// Policy or RegistrationPolicy, and every decision on a RegistrationRequest, moves the
+	// Policy, RegistrationPolicy or SignInPolicy, and every decision on a RegistrationRequest, moves the
 	// version on, in the same transaction. Creating a Client does not: nobody
 	// caches that a client is absent.
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)

@@ -107,3 +107,7 @@ func (w *writes) DecideRegistration(ctx context.Context, id string, d storage.Re
 func (w *writes) DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error {
 	return w.then(w.Store.DeleteRegistrationRequest(ctx, id, event))
 }
+
+func (w *writes) UpdateSignInPolicy(ctx context.Context, p *storage.SignInPolicy, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdateSignInPolicy(ctx, p, event))
+}

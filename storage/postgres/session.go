@@ -16,14 +16,14 @@ func (s *Store) CreateSession(ctx context.Context, session *storage.Session, eve
 WITH live AS (
 	SELECT id FROM users WHERE id = $9 AND NOT disabled AND ($15 = '' OR password_hash = $15) FOR SHARE
 ), created AS (
-	INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at, user_agent, address)
-	SELECT $7::text, $8::bytea, id, $10::timestamptz, $11::timestamptz, $12::timestamptz, $13::text, $14::text FROM live
+	INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at, user_agent, address, amr)
+	SELECT $7::text, $8::bytea, id, $10::timestamptz, $11::timestamptz, $12::timestamptz, $13::text, $14::text, $16::text[] FROM live
 	RETURNING id
 ), recorded AS (` + recordEvent + `created)
 SELECT id FROM created`
 	return s.act(ctx, "create a session", storage.ErrNotFound, sql,
 		withEvent(event, session.ID, octets(session.TokenHash), session.UserID, session.AuthenticatedAt,
-			session.CreatedAt, session.LastSeenAt, session.UserAgent, session.Address, session.PasswordHash)...)
+			session.CreatedAt, session.LastSeenAt, session.UserAgent, session.Address, session.PasswordHash, list(session.AMR))...)
 }
 
 // SignIn implements storage.SessionStore. It commits nothing unless SessionTouch
@@ -32,7 +32,7 @@ func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resource
 	const sql = `
 WITH live AS (
 	SELECT s.id AS session_id, s.token_hash, s.authenticated_at, s.created_at AS session_created_at, s.last_seen_at,
-		s.user_agent, s.address,
+		s.user_agent, s.address, s.amr,
 		u.id AS user_id, u.username, u.version, u.email, u.name, u.created_at, u.updated_at,
 		ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name) AS groups
 	FROM sessions s
@@ -44,7 +44,7 @@ WITH live AS (
 	WHERE sessions.id = live.session_id AND sessions.last_seen_at <= $7
 )
 SELECT session_id, token_hash, authenticated_at, session_created_at,
-	CASE WHEN last_seen_at <= $7 THEN $4::timestamptz ELSE last_seen_at END, user_agent, address,
+	CASE WHEN last_seen_at <= $7 THEN $4::timestamptz ELSE last_seen_at END, user_agent, address, amr,
 	live.user_id, username, version, email, name, live.created_at, live.updated_at, groups,
 	g.id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, false), g.created_at, g.updated_at
 FROM live
@@ -59,7 +59,7 @@ LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resour
 			now.Add(-storage.SessionIdle), now.Add(-storage.SessionLifetime), now.Add(-storage.SessionTouch),
 		},
 		&in.Session.ID, &in.Session.TokenHash, &in.Session.AuthenticatedAt, &in.Session.CreatedAt,
-		&in.Session.LastSeenAt, &in.Session.UserAgent, &in.Session.Address,
+		&in.Session.LastSeenAt, &in.Session.UserAgent, &in.Session.Address, &in.Session.AMR,
 		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.CreatedAt, &in.User.UpdatedAt, &in.User.Groups,
 		(*zeronull.Text)(&grant.ID), &grant.Scopes, (*zeronull.Text)(&grant.RedirectURI), (*zeronull.Text)(&grant.ClientName), &grant.InAdvance,
 		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt))
@@ -77,7 +77,7 @@ LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resour
 // UserSessions implements storage.SessionStore.
 func (s *Store) UserSessions(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Session, error) {
 	const sql = `
-SELECT id, user_id, authenticated_at, created_at, last_seen_at, user_agent, address
+SELECT id, user_id, authenticated_at, created_at, last_seen_at, user_agent, address, amr
 FROM sessions
 WHERE user_id = $1 AND id > $2 AND last_seen_at > $4 AND created_at > $5 ORDER BY id LIMIT $3`
 	return rows(ctx, s, "list a user's sessions", each(scanSession), sql, userID, page.After, page.Limit,
@@ -86,7 +86,7 @@ WHERE user_id = $1 AND id > $2 AND last_seen_at > $4 AND created_at > $5 ORDER B
 
 func scanSession(row pgx.CollectableRow) (*storage.Session, error) {
 	var s storage.Session
-	err := row.Scan(&s.ID, &s.UserID, &s.AuthenticatedAt, &s.CreatedAt, &s.LastSeenAt, &s.UserAgent, &s.Address)
+	err := row.Scan(&s.ID, &s.UserID, &s.AuthenticatedAt, &s.CreatedAt, &s.LastSeenAt, &s.UserAgent, &s.Address, &s.AMR)
 	return &s, err
 }
 

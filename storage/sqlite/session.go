@@ -8,14 +8,14 @@ import (
 	"grantd/storage"
 )
 
-const insertSession = `INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at, user_agent, address)
-	SELECT ?, ?, id, ?, ?, ?, ?, ? FROM users WHERE id = ? AND NOT disabled AND (? = '' OR password_hash = ?)`
+const insertSession = `INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at, user_agent, address, amr)
+	SELECT ?, ?, id, ?, ?, ?, ?, ?, ? FROM users WHERE id = ? AND NOT disabled AND (? = '' OR password_hash = ?)`
 
 // CreateSession implements storage.SessionStore.
 func (s *Store) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		err := tx.mustExec(insertSession, session.ID, session.TokenHash, micros(session.AuthenticatedAt),
-			micros(session.CreatedAt), micros(session.LastSeenAt), session.UserAgent, session.Address,
+			micros(session.CreatedAt), micros(session.LastSeenAt), session.UserAgent, session.Address, list(session.AMR),
 			session.UserID, session.PasswordHash, session.PasswordHash)
 		if err != nil {
 			return err
@@ -28,7 +28,7 @@ func (s *Store) CreateSession(ctx context.Context, session *storage.Session, eve
 const liveSession = `s.created_at > @now - @session_lifetime AND s.last_seen_at > @now - @session_idle`
 
 const selectSignIn = `SELECT
-	s.id, s.token_hash, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address,
+	s.id, s.token_hash, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address, s.amr,
 	u.id, u.username, u.version, u.email, u.name, u.disabled, u.created_at, u.updated_at,
 	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = u.id),
 	g.id, g.user_id, g.client_id, g.resource_id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, 0), g.created_at, g.updated_at
@@ -68,7 +68,7 @@ func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resource
 	return signIn, nil
 }
 
-const selectUserSessions = `SELECT s.id, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address
+const selectUserSessions = `SELECT s.id, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address, s.amr
 	FROM sessions s WHERE s.user_id = @user AND s.id > @after AND ` + liveSession + ` ORDER BY s.id LIMIT @limit`
 
 // UserSessions implements storage.SessionStore.
@@ -79,7 +79,7 @@ func (s *Store) UserSessions(ctx context.Context, userID string, now time.Time, 
 
 func scanSession(row scanner) (*storage.Session, error) {
 	var s storage.Session
-	err := row.Scan(&s.ID, &s.UserID, intoTime{&s.AuthenticatedAt}, intoTime{&s.CreatedAt}, intoTime{&s.LastSeenAt}, &s.UserAgent, &s.Address)
+	err := row.Scan(&s.ID, &s.UserID, intoTime{&s.AuthenticatedAt}, intoTime{&s.CreatedAt}, intoTime{&s.LastSeenAt}, &s.UserAgent, &s.Address, intoList{&s.AMR})
 	return &s, err
 }
 
@@ -112,7 +112,7 @@ func scanSignIn(row scanner) (*storage.SignIn, error) {
 	err := row.Scan(
 		&in.Session.ID, intoBlob{&in.Session.TokenHash}, &in.Session.UserID,
 		intoTime{&in.Session.AuthenticatedAt}, intoTime{&in.Session.CreatedAt}, intoTime{&in.Session.LastSeenAt},
-		&in.Session.UserAgent, &in.Session.Address,
+		&in.Session.UserAgent, &in.Session.Address, intoList{&in.Session.AMR},
 		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.Disabled,
 		intoTime{&in.User.CreatedAt}, intoTime{&in.User.UpdatedAt}, intoList{&in.User.Groups},
 		intoText{&g.ID}, intoText{&g.UserID}, intoText{&g.ClientID}, intoText{&g.ResourceID}, intoList{&g.Scopes},

@@ -225,6 +225,7 @@ func NewSession(userID string) *storage.Session {
 		TokenHash:       hash[:],
 		UserID:          userID,
 		AuthenticatedAt: Now,
+		AMR:             []string{storage.AMRPassword},
 		CreatedAt:       Now,
 		LastSeenAt:      Now,
 	}

@@ -39,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"User", userContracts},
 		{"Session", sessionContracts},
 		{"UserLink", userLinkContracts},
+		{"Factor", factorContracts},
+		{"SignInPolicy", signInPolicyContracts},
 		{"Grant", grantContracts},
 		{"AuthorizationCode", authorizationCodeContracts},
 		{"PushedRequest", pushedRequestContracts},

@@ -37,6 +37,8 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 	moved := *asked
 	moved.RedirectURIs = moved.RedirectURIs[1:]
 	rule := NewPolicy()
+	signInPolicy, err := s.SignInPolicy(ctx)
+	want(t, err, nil)
 	version := catalogVersion(t, s)
 	_, databaseTime, err := s.Heartbeat(ctx)
 	want(t, err, nil)
@@ -72,6 +74,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 			return s.AskRegistration(ctx, &moved, f.User.ID, RequestLimits, e)
 		}},
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
+		{"UpdateSignInPolicy", func(e storage.AuditEvent) error { return s.UpdateSignInPolicy(ctx, signInPolicy, e) }},
 		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},
 		{"UpdatePolicy", func(e storage.AuditEvent) error { return s.UpdatePolicy(ctx, rule, e) }},
 		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, e) }},
@@ -381,6 +384,11 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"InitialAccessTokens":   func() error { _, err := s.InitialAccessTokens(ctx, page); return err },
 		"Policy":                func() error { _, err := s.Policy(ctx, "pol_none"); return err },
 		"Policies":              func() error { _, err := s.Policies(ctx, page); return err },
+		"Factors":               func() error { _, err := s.Factors(ctx, f.User.ID); return err },
+		"PasskeyByCredential":   func() error { _, err := s.PasskeyByCredential(ctx, Digest()); return err },
+		"UsePasskey":            func() error { return s.UsePasskey(ctx, NewPasskeyUse(NewPasskey(f.User.ID))) },
+		"UseTOTP":               func() error { return s.UseTOTP(ctx, storage.TOTPUse{UserID: f.User.ID, Step: 1, At: Now}) },
+		"SignInPolicy":          func() error { _, err := s.SignInPolicy(ctx); return err },
 		"RegistrationPolicy":    func() error { _, err := s.RegistrationPolicy(ctx); return err },
 		"RegistrationRequest":   func() error { _, err := s.RegistrationRequest(ctx, "req_none"); return err },
 		"RegistrationRequestOf": func() error { _, _, err := s.RegistrationRequestOf(ctx, "none", f.User.ID); return err },

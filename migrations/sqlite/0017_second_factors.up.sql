@@ -1,0 +1,59 @@
+-- What people prove besides a password, and how each session was made. Columns have
+-- the same names in ../postgres/0017_second_factors.up.sql.
+
+-- The methods of a sign-in (RFC 8176). Those of the version before were passwords.
+ALTER TABLE sessions ADD COLUMN amr TEXT NOT NULL DEFAULT '["pwd"]';
+
+CREATE TABLE totps (
+    user_id       TEXT NOT NULL PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    sealed_secret BLOB            NOT NULL,
+    last_step     INTEGER           NOT NULL, -- the time step that was accepted last
+    created_at    INTEGER      NOT NULL,
+    last_used_at  INTEGER      NOT NULL
+) STRICT;
+
+-- One row for each code that is left.
+CREATE TABLE recovery_codes (
+    user_id   TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    code_hash BLOB            NOT NULL,
+    PRIMARY KEY (user_id, code_hash)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE passkeys (
+    id            TEXT NOT NULL PRIMARY KEY,
+    user_id       TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    credential_id BLOB            NOT NULL UNIQUE,
+    credential    BLOB            NOT NULL, -- public
+    name          TEXT             NOT NULL,
+    sign_count    INTEGER           NOT NULL,
+    created_at    INTEGER      NOT NULL,
+    last_used_at  INTEGER
+) STRICT;
+
+CREATE INDEX passkeys_user_id ON passkeys (user_id);
+
+-- Written only when a passkey has signed the challenge.
+CREATE TABLE used_passkey_challenges (
+    user_id    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    challenge  BLOB            NOT NULL,
+    expires_at INTEGER      NOT NULL,
+    PRIMARY KEY (user_id, challenge)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sign_in_policy (
+    version            INTEGER NOT NULL,
+    second_factor      TEXT   NOT NULL CHECK (second_factor IN ('none', 'required', 'passkeys_only')),
+    destructive_scopes TEXT   NOT NULL CHECK (destructive_scopes IN ('none', 'second_factor')),
+    updated_at         INTEGER -- NULL: as it was made here
+) STRICT;
+
+INSERT INTO sign_in_policy (version, second_factor, destructive_scopes) VALUES (1, 'none', 'none');
+
+-- How the person had signed in who approved, for the tokens. Empty and NULL for those
+-- of the version before.
+ALTER TABLE authorization_codes ADD COLUMN acr TEXT NOT NULL DEFAULT '';
+ALTER TABLE authorization_codes ADD COLUMN authenticated_at INTEGER;
+ALTER TABLE device_authorizations ADD COLUMN acr TEXT NOT NULL DEFAULT '';
+ALTER TABLE device_authorizations ADD COLUMN authenticated_at INTEGER;
+ALTER TABLE families ADD COLUMN acr TEXT NOT NULL DEFAULT '';
+ALTER TABLE families ADD COLUMN authenticated_at INTEGER;
