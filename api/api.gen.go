@@ -819,6 +819,26 @@ type Server struct {
 	Issuer string `json:"issuer"`
 }
 
+// SignInPolicy defines model for SignInPolicy.
+type SignInPolicy struct {
+	// DestructiveScopes `second_factor`: who is asked to allow a scope whose risk is `destructive` must have signed in with two
+	// factors.
+	DestructiveScopes string `json:"destructive_scopes"`
+
+	// SecondFactor `none`: each person decides; `required`: who has no second factor must set one up to sign in. Whoever has one
+	// is asked for it under both.
+	SecondFactor string `json:"second_factor"`
+
+	// UpdatedAt Absent while nobody has changed it.
+	UpdatedAt *time.Time `json:"updated_at,omitempty"`
+}
+
+// SignInPolicyPatch Any of the policy's fields; `null` sets one back to how a new server has it.
+type SignInPolicyPatch struct {
+	DestructiveScopes nullable.Nullable[string] `json:"destructive_scopes,omitempty"`
+	SecondFactor      nullable.Nullable[string] `json:"second_factor,omitempty"`
+}
+
 // SigningKey defines model for SigningKey.
 type SigningKey struct {
 	// ActivatedAt When it began to sign.
@@ -1375,6 +1395,12 @@ type UpdateResourceJSONRequestBody = ResourcePatch
 // UpdateResourceApplicationMergePatchPlusJSONRequestBody defines body for UpdateResource for application/merge-patch+json ContentType.
 type UpdateResourceApplicationMergePatchPlusJSONRequestBody = ResourcePatch
 
+// UpdateSignInPolicyJSONRequestBody defines body for UpdateSignInPolicy for application/json ContentType.
+type UpdateSignInPolicyJSONRequestBody = SignInPolicyPatch
+
+// UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody defines body for UpdateSignInPolicy for application/merge-patch+json ContentType.
+type UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody = SignInPolicyPatch
+
 // InspectTokenJSONRequestBody defines body for InspectToken for application/json ContentType.
 type InspectTokenJSONRequestBody = TokenValue
 
@@ -1539,6 +1565,12 @@ type ServerInterface interface {
 	// GetServer Get what this server calls itself
 	// (GET /admin/v1/server)
 	GetServer(w http.ResponseWriter, r *http.Request)
+	// GetSignInPolicy Read the sign-in policy
+	// (GET /admin/v1/sign-in-policy)
+	GetSignInPolicy(w http.ResponseWriter, r *http.Request)
+	// UpdateSignInPolicy Change the sign-in policy
+	// (PATCH /admin/v1/sign-in-policy)
+	UpdateSignInPolicy(w http.ResponseWriter, r *http.Request)
 	// InspectToken Find out whose a leaked value is
 	// (POST /admin/v1/tokens/inspect)
 	InspectToken(w http.ResponseWriter, r *http.Request)
@@ -1563,6 +1595,9 @@ type ServerInterface interface {
 	// EraseUser Delete a user and erase their data from the audit
 	// (POST /admin/v1/users/{id}/erase)
 	EraseUser(w http.ResponseWriter, r *http.Request, id string)
+	// ResetUserFactors Remove the user's second factor
+	// (DELETE /admin/v1/users/{id}/factors)
+	ResetUserFactors(w http.ResponseWriter, r *http.Request, id string)
 	// DeleteUserLinks End the user's link
 	// (DELETE /admin/v1/users/{id}/links)
 	DeleteUserLinks(w http.ResponseWriter, r *http.Request, id string)
@@ -3625,6 +3660,34 @@ func (siw *ServerInterfaceWrapper) GetServer(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// GetSignInPolicy operation middleware
+func (siw *ServerInterfaceWrapper) GetSignInPolicy(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSignInPolicy(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateSignInPolicy operation middleware
+func (siw *ServerInterfaceWrapper) UpdateSignInPolicy(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateSignInPolicy(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // InspectToken operation middleware
 func (siw *ServerInterfaceWrapper) InspectToken(w http.ResponseWriter, r *http.Request) {
 
@@ -3894,6 +3957,32 @@ func (siw *ServerInterfaceWrapper) EraseUser(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// ResetUserFactors operation middleware
+func (siw *ServerInterfaceWrapper) ResetUserFactors(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResetUserFactors(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // DeleteUserLinks operation middleware
 func (siw *ServerInterfaceWrapper) DeleteUserLinks(w http.ResponseWriter, r *http.Request) {
 
@@ -4099,6 +4188,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/erase", wrapper.EraseUser).Methods(http.MethodPost)
 
+	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/factors", wrapper.ResetUserFactors).Methods(http.MethodDelete)
+
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/links", wrapper.DeleteUserLinks).Methods(http.MethodDelete)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/links", wrapper.CreateUserLink).Methods(http.MethodPost)
@@ -4142,6 +4233,10 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/admin/v1/registration-policy", wrapper.GetRegistrationPolicy).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/registration-policy", wrapper.UpdateRegistrationPolicy).Methods(http.MethodPatch)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/sign-in-policy", wrapper.GetSignInPolicy).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/sign-in-policy", wrapper.UpdateSignInPolicy).Methods(http.MethodPatch)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/registration-requests", wrapper.ListRegistrationRequests).Methods(http.MethodGet)
 
@@ -8083,6 +8178,150 @@ func (response GetServerdefaultApplicationProblemPlusJSONResponse) VisitGetServe
 	return err
 }
 
+type GetSignInPolicyRequestObject struct {
+}
+
+type GetSignInPolicyResponseObject interface {
+	VisitGetSignInPolicyResponse(w http.ResponseWriter) error
+}
+
+type GetSignInPolicy200JSONResponse SignInPolicy
+
+func (response GetSignInPolicy200JSONResponse) VisitGetSignInPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSignInPolicy401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetSignInPolicy401ApplicationProblemPlusJSONResponse) VisitGetSignInPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSignInPolicydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSignInPolicydefaultApplicationProblemPlusJSONResponse) VisitGetSignInPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSignInPolicyRequestObject struct {
+	JSONBody                          *UpdateSignInPolicyJSONRequestBody
+	ApplicationMergePatchPlusJSONBody *UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody
+}
+
+type UpdateSignInPolicyResponseObject interface {
+	VisitUpdateSignInPolicyResponse(w http.ResponseWriter) error
+}
+
+type UpdateSignInPolicy200JSONResponse SignInPolicy
+
+func (response UpdateSignInPolicy200JSONResponse) VisitUpdateSignInPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSignInPolicy400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSignInPolicy400ApplicationProblemPlusJSONResponse) VisitUpdateSignInPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSignInPolicy401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSignInPolicy401ApplicationProblemPlusJSONResponse) VisitUpdateSignInPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSignInPolicy409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateSignInPolicy409ApplicationProblemPlusJSONResponse) VisitUpdateSignInPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSignInPolicydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSignInPolicydefaultApplicationProblemPlusJSONResponse) VisitUpdateSignInPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type InspectTokenRequestObject struct {
 	Body *InspectTokenJSONRequestBody
 }
@@ -8765,6 +9004,72 @@ func (response EraseUserdefaultApplicationProblemPlusJSONResponse) VisitEraseUse
 	return err
 }
 
+type ResetUserFactorsRequestObject struct {
+	ID string `json:"id"`
+}
+
+type ResetUserFactorsResponseObject interface {
+	VisitResetUserFactorsResponse(w http.ResponseWriter) error
+}
+
+type ResetUserFactors204Response struct {
+}
+
+func (response ResetUserFactors204Response) VisitResetUserFactorsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ResetUserFactors401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ResetUserFactors401ApplicationProblemPlusJSONResponse) VisitResetUserFactorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetUserFactors404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ResetUserFactors404ApplicationProblemPlusJSONResponse) VisitResetUserFactorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetUserFactorsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResetUserFactorsdefaultApplicationProblemPlusJSONResponse) VisitResetUserFactorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteUserLinksRequestObject struct {
 	ID string `json:"id"`
 }
@@ -9074,6 +9379,12 @@ type StrictServerInterface interface {
 	// GetServer Get what this server calls itself
 	// (GET /admin/v1/server)
 	GetServer(ctx context.Context, request GetServerRequestObject) (GetServerResponseObject, error)
+	// GetSignInPolicy Read the sign-in policy
+	// (GET /admin/v1/sign-in-policy)
+	GetSignInPolicy(ctx context.Context, request GetSignInPolicyRequestObject) (GetSignInPolicyResponseObject, error)
+	// UpdateSignInPolicy Change the sign-in policy
+	// (PATCH /admin/v1/sign-in-policy)
+	UpdateSignInPolicy(ctx context.Context, request UpdateSignInPolicyRequestObject) (UpdateSignInPolicyResponseObject, error)
 	// InspectToken Find out whose a leaked value is
 	// (POST /admin/v1/tokens/inspect)
 	InspectToken(ctx context.Context, request InspectTokenRequestObject) (InspectTokenResponseObject, error)
@@ -9098,6 +9409,9 @@ type StrictServerInterface interface {
 	// EraseUser Delete a user and erase their data from the audit
 	// (POST /admin/v1/users/{id}/erase)
 	EraseUser(ctx context.Context, request EraseUserRequestObject) (EraseUserResponseObject, error)
+	// ResetUserFactors Remove the user's second factor
+	// (DELETE /admin/v1/users/{id}/factors)
+	ResetUserFactors(ctx context.Context, request ResetUserFactorsRequestObject) (ResetUserFactorsResponseObject, error)
 	// DeleteUserLinks End the user's link
 	// (DELETE /admin/v1/users/{id}/links)
 	DeleteUserLinks(ctx context.Context, request DeleteUserLinksRequestObject) (DeleteUserLinksResponseObject, error)
@@ -10562,6 +10876,75 @@ func (sh *strictHandler) GetServer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// GetSignInPolicy operation middleware
+func (sh *strictHandler) GetSignInPolicy(w http.ResponseWriter, r *http.Request) {
+	var request GetSignInPolicyRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSignInPolicy(ctx, request.(GetSignInPolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSignInPolicy")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSignInPolicyResponseObject); ok {
+		if err := validResponse.VisitGetSignInPolicyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateSignInPolicy operation middleware
+func (sh *strictHandler) UpdateSignInPolicy(w http.ResponseWriter, r *http.Request) {
+	var request UpdateSignInPolicyRequestObject
+
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+
+		var body UpdateSignInPolicyJSONRequestBody
+		if err := runtime.BindJSONBody(r, &body); err != nil {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/merge-patch+json") {
+
+		var body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody
+		if err := runtime.BindJSONBody(r, &body); err != nil {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+		request.ApplicationMergePatchPlusJSONBody = &body
+
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSignInPolicy(ctx, request.(UpdateSignInPolicyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSignInPolicy")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateSignInPolicyResponseObject); ok {
+		if err := validResponse.VisitUpdateSignInPolicyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // InspectToken operation middleware
 func (sh *strictHandler) InspectToken(w http.ResponseWriter, r *http.Request) {
 	var request InspectTokenRequestObject
@@ -10801,6 +11184,32 @@ func (sh *strictHandler) EraseUser(w http.ResponseWriter, r *http.Request, id st
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(EraseUserResponseObject); ok {
 		if err := validResponse.VisitEraseUserResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResetUserFactors operation middleware
+func (sh *strictHandler) ResetUserFactors(w http.ResponseWriter, r *http.Request, id string) {
+	var request ResetUserFactorsRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetUserFactors(ctx, request.(ResetUserFactorsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetUserFactors")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResetUserFactorsResponseObject); ok {
+		if err := validResponse.VisitResetUserFactorsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -697,6 +697,41 @@ type ClientInterface interface {
 	// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
 	GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetSignInPolicy Read the sign-in policy
+	//
+	// Corresponds with GET /admin/v1/sign-in-policy (the `GetSignInPolicy` operationId).
+	GetSignInPolicy(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSignInPolicyWithBody Change the sign-in policy
+	//
+	// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+	// sessions by disabling the user, or wait a day.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+	UpdateSignInPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSignInPolicy Change the sign-in policy
+	//
+	// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+	// sessions by disabling the user, or wait a day.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+	UpdateSignInPolicy(ctx context.Context, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody Change the sign-in policy
+	//
+	// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+	// sessions by disabling the user, or wait a day.
+	//
+	// Takes a body of the `application/merge-patch+json` content type.
+	//
+	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+	UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// InspectTokenWithBody Find out whose a leaked value is
 	//
 	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
@@ -820,6 +855,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /admin/v1/users/{id}/erase (the `EraseUser` operationId).
 	EraseUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResetUserFactors Remove the user's second factor
+	//
+	// For somebody who has lost it: the authenticator app and the recovery codes no longer count, and the user's
+	// sessions end. What they have approved stays. That there was none is no error.
+	//
+	// Corresponds with DELETE /admin/v1/users/{id}/factors (the `ResetUserFactors` operationId).
+	ResetUserFactors(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteUserLinks End the user's link
 	//
@@ -2136,6 +2179,81 @@ func (c *Caller) GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
+// GetSignInPolicy Read the sign-in policy
+//
+// Corresponds with GET /admin/v1/sign-in-policy (the `GetSignInPolicy` operationId).
+func (c *Caller) GetSignInPolicy(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSignInPolicyRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSignInPolicyWithBody Change the sign-in policy
+//
+// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+// sessions by disabling the user, or wait a day.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+func (c *Caller) UpdateSignInPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSignInPolicyRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSignInPolicy Change the sign-in policy
+//
+// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+// sessions by disabling the user, or wait a day.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+func (c *Caller) UpdateSignInPolicy(ctx context.Context, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSignInPolicyRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody Change the sign-in policy
+//
+// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+// sessions by disabling the user, or wait a day.
+//
+// Takes a body of the `application/merge-patch+json` content type.
+//
+// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+func (c *Caller) UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSignInPolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // InspectTokenWithBody Find out whose a leaked value is
 //
 // Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
@@ -2380,6 +2498,24 @@ func (c *Caller) UpdateUserWithApplicationMergePatchPlusJSONBody(ctx context.Con
 // Corresponds with POST /admin/v1/users/{id}/erase (the `EraseUser` operationId).
 func (c *Caller) EraseUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewEraseUserRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResetUserFactors Remove the user's second factor
+//
+// For somebody who has lost it: the authenticator app and the recovery codes no longer count, and the user's
+// sessions end. What they have approved stays. That there was none is no error.
+//
+// Corresponds with DELETE /admin/v1/users/{id}/factors (the `ResetUserFactors` operationId).
+func (c *Caller) ResetUserFactors(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResetUserFactorsRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -5135,6 +5271,84 @@ func NewGetServerRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetSignInPolicyRequest constructs an http.Request for the GetSignInPolicy method
+func NewGetSignInPolicyRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/sign-in-policy")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateSignInPolicyRequest calls the generic UpdateSignInPolicy builder with application/json body
+func NewUpdateSignInPolicyRequest(server string, body UpdateSignInPolicyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateSignInPolicyRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewUpdateSignInPolicyRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateSignInPolicy builder with application/merge-patch+json body
+func NewUpdateSignInPolicyRequestWithApplicationMergePatchPlusJSONBody(server string, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateSignInPolicyRequestWithBody(server, "application/merge-patch+json", bodyReader)
+}
+
+// NewUpdateSignInPolicyRequestWithBody constructs an http.Request for the UpdateSignInPolicy method, with any body, and a specified content type
+func NewUpdateSignInPolicyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/sign-in-policy")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewInspectTokenRequest calls the generic InspectToken builder with application/json body
 func NewInspectTokenRequest(server string, body InspectTokenJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5512,6 +5726,40 @@ func NewEraseUserRequest(server string, id string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewResetUserFactorsRequest constructs an http.Request for the ResetUserFactors method
+func NewResetUserFactorsRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/users/%s/factors", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -6317,6 +6565,43 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
 	GetServerWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetServerResponse, error)
 
+	// GetSignInPolicyWithResponse Read the sign-in policy
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/sign-in-policy (the `GetSignInPolicy` operationId).
+	GetSignInPolicyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSignInPolicyResponse, error)
+
+	// UpdateSignInPolicyWithBodyWithResponse Change the sign-in policy
+	//
+	// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+	// sessions by disabling the user, or wait a day.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+	UpdateSignInPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
+
+	// UpdateSignInPolicyWithResponse Change the sign-in policy
+	//
+	// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+	// sessions by disabling the user, or wait a day.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+	UpdateSignInPolicyWithResponse(ctx context.Context, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
+
+	// UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse Change the sign-in policy
+	//
+	// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+	// sessions by disabling the user, or wait a day.
+	//
+	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+	UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
+
 	// InspectTokenWithBodyWithResponse Find out whose a leaked value is
 	//
 	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
@@ -6448,6 +6733,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /admin/v1/users/{id}/erase (the `EraseUser` operationId).
 	EraseUserWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*EraseUserResponse, error)
+
+	// ResetUserFactorsWithResponse Remove the user's second factor
+	//
+	// For somebody who has lost it: the authenticator app and the recovery codes no longer count, and the user's
+	// sessions end. What they have approved stays. That there was none is no error.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /admin/v1/users/{id}/factors (the `ResetUserFactors` operationId).
+	ResetUserFactorsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ResetUserFactorsResponse, error)
 
 	// DeleteUserLinksWithResponse End the user's link
 	//
@@ -9962,6 +10257,144 @@ func (r GetServerResponse) ContentType() string {
 	return ""
 }
 
+// GetSignInPolicyResponse401Headers the declared response headers of an HTTP 401 response for GetSignInPolicy
+type GetSignInPolicyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetSignInPolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SignInPolicy
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetSignInPolicyResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSignInPolicyResponse) GetJSON200() *SignInPolicy {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetSignInPolicyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSignInPolicyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSignInPolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSignInPolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSignInPolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSignInPolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateSignInPolicyResponse401Headers the declared response headers of an HTTP 401 response for UpdateSignInPolicy
+type UpdateSignInPolicyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type UpdateSignInPolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SignInPolicy
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *UpdateSignInPolicyResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateSignInPolicyResponse) GetJSON200() *SignInPolicy {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateSignInPolicyResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateSignInPolicyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UpdateSignInPolicyResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateSignInPolicyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateSignInPolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateSignInPolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateSignInPolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateSignInPolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // InspectTokenResponse401Headers the declared response headers of an HTTP 401 response for InspectToken
 type InspectTokenResponse401Headers struct {
 	WWWAuthenticate string
@@ -10559,6 +10992,68 @@ func (r EraseUserResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r EraseUserResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ResetUserFactorsResponse401Headers the declared response headers of an HTTP 401 response for ResetUserFactors
+type ResetUserFactorsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type ResetUserFactorsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ResetUserFactorsResponse401Headers
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ResetUserFactorsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ResetUserFactorsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResetUserFactorsResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResetUserFactorsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResetUserFactorsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResetUserFactorsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResetUserFactorsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11791,6 +12286,67 @@ func (c *ClientWithResponses) GetServerWithResponse(ctx context.Context, reqEdit
 	return ParseGetServerResponse(rsp)
 }
 
+// GetSignInPolicyWithResponse Read the sign-in policy
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/sign-in-policy (the `GetSignInPolicy` operationId).
+func (c *ClientWithResponses) GetSignInPolicyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSignInPolicyResponse, error) {
+	rsp, err := c.GetSignInPolicy(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSignInPolicyResponse(rsp)
+}
+
+// UpdateSignInPolicyWithBodyWithResponse Change the sign-in policy
+//
+// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+// sessions by disabling the user, or wait a day.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+func (c *ClientWithResponses) UpdateSignInPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
+	rsp, err := c.UpdateSignInPolicyWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSignInPolicyResponse(rsp)
+}
+
+// UpdateSignInPolicyWithResponse Change the sign-in policy
+//
+// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+// sessions by disabling the user, or wait a day.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+func (c *ClientWithResponses) UpdateSignInPolicyWithResponse(ctx context.Context, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
+	rsp, err := c.UpdateSignInPolicy(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSignInPolicyResponse(rsp)
+}
+
+// UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse Change the sign-in policy
+//
+// In force within a second on every replica, for sign-ins that come. Whoever is signed in stays so; delete their
+// sessions by disabling the user, or wait a day.
+//
+// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
+func (c *ClientWithResponses) UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
+	rsp, err := c.UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSignInPolicyResponse(rsp)
+}
+
 // InspectTokenWithBodyWithResponse Find out whose a leaked value is
 //
 // Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
@@ -11999,6 +12555,22 @@ func (c *ClientWithResponses) EraseUserWithResponse(ctx context.Context, id stri
 		return nil, err
 	}
 	return ParseEraseUserResponse(rsp)
+}
+
+// ResetUserFactorsWithResponse Remove the user's second factor
+//
+// For somebody who has lost it: the authenticator app and the recovery codes no longer count, and the user's
+// sessions end. What they have approved stays. That there was none is no error.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /admin/v1/users/{id}/factors (the `ResetUserFactors` operationId).
+func (c *ClientWithResponses) ResetUserFactorsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ResetUserFactorsResponse, error) {
+	rsp, err := c.ResetUserFactors(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResetUserFactorsResponse(rsp)
 }
 
 // DeleteUserLinksWithResponse End the user's link
@@ -15249,6 +15821,126 @@ func ParseGetServerResponse(rsp *http.Response) (*GetServerResponse, error) {
 	return response, nil
 }
 
+// ParseGetSignInPolicyResponse parses an HTTP response from a GetSignInPolicyWithResponse call
+func ParseGetSignInPolicyResponse(rsp *http.Response) (*GetSignInPolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSignInPolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SignInPolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetSignInPolicyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateSignInPolicyResponse parses an HTTP response from a UpdateSignInPolicyWithResponse call
+func ParseUpdateSignInPolicyResponse(rsp *http.Response) (*UpdateSignInPolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateSignInPolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SignInPolicy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers UpdateSignInPolicyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseInspectTokenResponse parses an HTTP response from a InspectTokenWithResponse call
 func ParseInspectTokenResponse(rsp *http.Response) (*InspectTokenResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15791,6 +16483,62 @@ func ParseEraseUserResponse(rsp *http.Response) (*EraseUserResponse, error) {
 	switch {
 	case rsp.StatusCode == 401:
 		var headers EraseUserResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseResetUserFactorsResponse parses an HTTP response from a ResetUserFactorsWithResponse call
+func ParseResetUserFactorsResponse(rsp *http.Response) (*ResetUserFactorsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResetUserFactorsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ResetUserFactorsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

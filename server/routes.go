@@ -80,6 +80,8 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	handle("/account", get(r.account.Account()))
 	handle("/account/activity", get(r.account.Activity()))
 	handle("/account/revoke", getAndPost(r.account.Revoke()))
+	handle("/account/security", getAndPost(r.account.Security()))
+	handle("/account/security/totp", getAndPost(r.account.EnrolTOTP()))
 	handle("/account/password", getAndPost(r.account.Password()))
 	handle("/account/sessions", byMethod{http.MethodPost: r.account.EndSessions()})
 	handle(account.LinkPath, getAndPost(r.account.Link()))

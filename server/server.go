@@ -19,6 +19,7 @@ import (
 	"grantd/server/catalog"
 	"grantd/server/clientauth"
 	"grantd/server/consent"
+	"grantd/server/factor"
 	"grantd/server/keys"
 	"grantd/server/login"
 	"grantd/server/mail"
@@ -184,6 +185,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
+	factors := &factor.Factors{Store: s.store, Sealer: c.Root, Issuer: c.Issuer.Hostname(), Now: s.now}
 	known, err := profiles.Load(registration.CheckDocument)
 	if err != nil {
 		return nil, err
@@ -227,6 +229,15 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		pages: pages, oauth: engine, metadata: documents,
 		login: login.New(login.Config{
 			Pages: pages, Store: s.store, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now,
+			Factors: factors, Sealer: c.Root,
+			Rule: func(ctx context.Context) (storage.SecondFactorRule, error) {
+				policy, err := s.catalog.SignInPolicy(ctx)
+				if err != nil {
+					return "", err
+				}
+				return policy.SecondFactor, nil
+			},
+			StepUp: engine.StepUp,
 			Purpose: func(ctx context.Context, rawQuery string) login.Purpose {
 				client, host, resource := engine.Purpose(ctx, rawQuery)
 				if client == nil {
@@ -240,7 +251,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			},
 		}),
 		account: account.New(account.Config{
-			Pages: pages, Store: s.store, Catalog: s.catalog, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now, Describe: consent.Describe,
+			Pages: pages, Store: s.store, Catalog: s.catalog, Sessions: sessions, Hasher: hasher, Factors: factors, Addresses: addresses, Now: s.now, Describe: consent.Describe,
 		}),
 		admin: admin.New(admin.Config{
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,

@@ -19,6 +19,7 @@ type AccountPage struct {
 	Sessions       []AccountSession
 	SessionsAction string // relative URL that takes a POST
 	PasswordURL    string // relative URL, "" when there is no password to change
+	SecurityURL    string // relative URL of the second factor, "" for none
 	ActivityURL    string // relative URL
 }
 

@@ -29,6 +29,18 @@ func accountFixtures() []fixture {
 	link := func(p templates.LinkPage) func(*templates.Set, io.Writer) error {
 		return func(s *templates.Set, w io.Writer) error { return s.Link(w, p) }
 	}
+	enrol := func(p templates.EnrolPage) func(*templates.Set, io.Writer) error {
+		p.Enrolment, p.Secret, p.Account = "sealed_enrolment", "ABCD EFGH IJKL MNOP QRST UVWX YZ23 4567", alice
+		p.URI = "otpauth://totp/auth.example.com:alice?secret=ABCDEFGHIJKLMNOPQRSTUVWXYZ234567&issuer=auth.example.com"
+		p.QR, p.QRSize = "M0 0h7v1h-7zM0 1h1v1h-1z", 33
+		return func(s *templates.Set, w io.Writer) error { return s.Enrol(w, p) }
+	}
+	secondFactor := func(p templates.SecondFactorPage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.SecondFactor(w, p) }
+	}
+	security := func(p templates.SecurityPage) func(*templates.Set, io.Writer) error {
+		return func(s *templates.Set, w io.Writer) error { return s.Security(w, p) }
+	}
 	problem := "The current password is not right. Nothing was changed."
 	return []fixture{
 		{"account", account(accountPage())},
@@ -53,6 +65,23 @@ func accountFixtures() []fixture {
 				{At: morning, Text: "Somebody tried to sign in as you with a wrong password.", Address: "203.0.113.9"},
 			},
 		})},
+		{"second_factor", secondFactor(templates.SecondFactorPage{Action: authorizeAs("/login"), Step: "sealed_step", Account: alice})},
+		{"second_factor_problem", secondFactor(templates.SecondFactorPage{
+			Action: "/login", Step: "sealed_step", Account: alice, Problem: "The code is not right, or was used before. Wait for the next one and try again.",
+		})},
+		{"enrol_required", enrol(templates.EnrolPage{Action: authorizeAs("/login"), Step: "sealed_step", Required: true})},
+		{"enrol", enrol(templates.EnrolPage{
+			Action: "/account/security/totp", Page: "ses_1", BackURL: "/account/security", Problem: "The code is not right. Wait for the next one and try again.",
+		})},
+		{"recovery_codes", func(s *templates.Set, w io.Writer) error {
+			return s.RecoveryCodes(w, templates.RecoveryCodesPage{ContinueURL: "/account", Codes: []string{"0123-4567-89ab-cdef", "ghjk-mnpq-rstv-wxyz"}})
+		}},
+		{"security", security(templates.SecurityPage{
+			Action: "/account/security", Page: "ses_1", AccountURL: "/account", TOTP: true, TOTPSince: morning, TOTPLastUsed: evening, RecoveryCodes: 9,
+		})},
+		{"security_none", security(templates.SecurityPage{
+			Action: "/account/security", Page: "ses_1", AccountURL: "/account", EnrolURL: "/account/security/totp", Notice: "The authenticator app is removed.",
+		})},
 		{"activity_empty", activity(templates.ActivityPage{AccountURL: "/account"})},
 		{"link_invitation", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", Account: alice})},
 		{"link_reset", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", Reset: true, Account: alice, Problem: "The two new passwords are not the same."})},
@@ -64,7 +93,7 @@ func accountPage() templates.AccountPage {
 	verified, unverified, resource := consentVerified(), consentUnverified(), consentVerified().Resource
 	return templates.AccountPage{
 		Account: alice, LogoutAction: "/logout", Page: "ses_1", RevokeAllURL: "/account/revoke?grant=all", SessionsAction: "/account/sessions",
-		PasswordURL: "/account/password", ActivityURL: "/account/activity",
+		PasswordURL: "/account/password", SecurityURL: "/account/security", ActivityURL: "/account/activity",
 		Applications: []templates.Application{
 			{
 				Client: verified.Client, Resource: resource, Scopes: verified.Scopes[:2], ApprovedAt: morning, LastUsedAt: evening,

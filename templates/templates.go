@@ -45,19 +45,23 @@ var htmlFiles embed.FS
 var (
 	sharedFiles = []string{"layout.html", "parts.html"}
 	claimed     = map[string]any{
-		"login.html":       LoginPage{},
-		"consent.html":     ConsentPage{},
-		"continue.html":    ContinuePage{URL: "/"},
-		"device.html":      DevicePage{},
-		"device_done.html": DeviceDonePage{},
-		"error.html":       ErrorPage{},
-		"logout.html":      LogoutPage{},
-		"account.html":     AccountPage{},
-		"ask.html":         AskPage{},
-		"revoke.html":      RevokePage{},
-		"password.html":    PasswordPage{},
-		"activity.html":    ActivityPage{},
-		"link.html":        LinkPage{},
+		"login.html":          LoginPage{},
+		"consent.html":        ConsentPage{},
+		"continue.html":       ContinuePage{URL: "/"},
+		"device.html":         DevicePage{},
+		"device_done.html":    DeviceDonePage{},
+		"error.html":          ErrorPage{},
+		"logout.html":         LogoutPage{},
+		"account.html":        AccountPage{},
+		"ask.html":            AskPage{},
+		"revoke.html":         RevokePage{},
+		"password.html":       PasswordPage{},
+		"activity.html":       ActivityPage{},
+		"link.html":           LinkPage{},
+		"second_factor.html":  SecondFactorPage{},
+		"enrol.html":          EnrolPage{URI: "otpauth://totp/"},
+		"recovery_codes.html": RecoveryCodesPage{},
+		"security.html":       SecurityPage{},
 	}
 )
 

@@ -85,6 +85,7 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newGrantCommand(environ),
 		newTokenCommand(environ),
 		newRegistrationCommand(environ),
+		newSignInPolicyCommand(environ),
 		newApplyCommand(environ),
 		newExportCommand(environ),
 		newKeyCommand(environ),

@@ -1,9 +1,3 @@
-ALTER TABLE families DROP COLUMN authenticated_at;
-ALTER TABLE families DROP COLUMN acr;
-ALTER TABLE device_authorizations DROP COLUMN authenticated_at;
-ALTER TABLE device_authorizations DROP COLUMN acr;
-ALTER TABLE authorization_codes DROP COLUMN authenticated_at;
-ALTER TABLE authorization_codes DROP COLUMN acr;
 DROP TABLE sign_in_policy;
 DROP TABLE used_passkey_challenges;
 DROP TABLE passkeys;

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"time"
 
+	"grantd/server/factor"
 	"grantd/server/password"
 	"grantd/server/session"
 	"grantd/server/web"
@@ -28,6 +29,7 @@ import (
 // Store is what the account needs of the database.
 type Store interface {
 	storage.UserLinkStore
+	DeleteTOTP(ctx context.Context, userID string, event storage.AuditEvent) error
 	User(ctx context.Context, id string) (*storage.User, error)
 	UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error
 	UserSessions(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Session, error)
@@ -52,6 +54,7 @@ type Config struct {
 	Catalog   Catalog
 	Sessions  *session.Manager
 	Hasher    *password.Hasher
+	Factors   *factor.Factors
 	Addresses web.Addresses
 	Now       func() time.Time
 	// Describe says who a client is as the consent page does; redirectURI is where
@@ -185,6 +188,7 @@ func (h *Handler) account(v *visit) error {
 	}
 	if user.PasswordHash != "" {
 		page.PasswordURL = h.root + "/account/password"
+		page.SecurityURL = h.root + "/account/security"
 	}
 	if len(applications) > 1 {
 		page.RevokeAllURL = h.root + "/account/revoke?grant=" + everything

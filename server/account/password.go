@@ -101,7 +101,7 @@ func (h *Handler) changePassword(v *visit, form web.Parameters) error {
 		} else if err != nil {
 			return err
 		}
-		how := session.How{Method: "password", Address: h.Addresses.Of(v.r).String(), PasswordHash: hash}
+		how := session.How{Method: "password", AMR: v.signIn.Session.AMR, Address: h.Addresses.Of(v.r).String(), PasswordHash: hash}
 		if _, err := h.Sessions.Start(v.w, v.r, user, how); err != nil {
 			return err
 		}

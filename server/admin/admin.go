@@ -28,6 +28,8 @@ type Store interface {
 	storage.IdempotencyKeyStore
 	storage.RegistrationPolicyStore
 	storage.PolicyStore
+	storage.SignInPolicyStore
+	ResetFactors(ctx context.Context, userID string, event storage.AuditEvent) error
 	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
 	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error

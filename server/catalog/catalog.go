@@ -40,6 +40,7 @@ type Store interface {
 	Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error)
 	Policies(ctx context.Context, page storage.Page) ([]*storage.Policy, error)
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
+	SignInPolicy(ctx context.Context) (*storage.SignInPolicy, error)
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 }
@@ -62,6 +63,7 @@ type Catalog struct {
 	all      list[*storage.Resource]
 	rules    list[*storage.Policy]
 	policy   *storage.RegistrationPolicy
+	signIn   *storage.SignInPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
 	fetching singleflight.Group
 
@@ -152,6 +154,7 @@ func (c *Catalog) forget() {
 	c.byName = make(map[string]*storage.Client)
 	c.all, c.rules = list[*storage.Resource]{}, list[*storage.Policy]{}
 	c.policy = nil
+	c.signIn = nil
 	c.requests = make(map[string]*storage.RegistrationRequest)
 }
 

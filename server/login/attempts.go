@@ -133,14 +133,19 @@ func (a *attempts) find(ctx context.Context, username string) (*storage.User, er
 
 // counts says which counts a failure of this attempt goes to.
 func (a *attempts) counts(r *http.Request, username string, user *storage.User) []count {
+	return a.countsIn(a.limits, r, username, user)
+}
+
+// countsIn is counts for other limits.
+func (a *attempts) countsIn(limits *limits, r *http.Request, username string, user *storage.User) []count {
 	if device, ok := a.Sessions.Device(r); ok && user != nil && device.UserID == user.ID {
-		return a.limits.ofDevice(device.ID)
+		return limits.ofDevice(device.ID)
 	}
 	who := "name:" + a.mark(username)
 	if user != nil {
 		who = user.ID
 	}
-	return a.limits.ofStranger(who, a.Addresses.Key(r))
+	return limits.ofStranger(who, a.Addresses.Key(r))
 }
 
 // report logs a failure, and audits the limits that it has used up.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"grantd/server/factor"
 	"grantd/server/password"
 	"grantd/server/session"
 	"grantd/server/web"
@@ -17,7 +18,8 @@ import (
 	"grantd/templates"
 )
 
-// Config is what a Handler works with. Everything but Purpose is required.
+// Config is what a Handler works with. Everything but Purpose, Factors, Rule and
+// StepUp is required.
 type Config struct {
 	Pages     *web.Pages
 	Store     Store
@@ -28,6 +30,16 @@ type Config struct {
 	// Purpose says in words what the /authorize request with this raw query is
 	// for, for the line "to continue to"; what it does not know is empty.
 	Purpose func(ctx context.Context, rawQuery string) Purpose
+	// Factors are what people prove besides a password; nil: nothing. Sealer and Rule
+	// go with it.
+	Factors *factor.Factors
+	Sealer  session.Sealer
+	// Rule is what the organisation demands of everybody.
+	Rule func(ctx context.Context) (storage.SecondFactorRule, error)
+	// StepUp reports whether the /authorize request with this raw query needs two
+	// factors of somebody in these groups, and whether a factor may be added to the
+	// session, which may be nil. Nil: none ever does.
+	StepUp func(ctx context.Context, rawQuery string, groups []string, session *storage.Session) (needed, addable bool, err error)
 }
 
 // Purpose is what a person signs in for.
@@ -38,6 +50,7 @@ type Purpose struct {
 
 // Store is what signing in needs of the database.
 type Store interface {
+	User(ctx context.Context, id string) (*storage.User, error)
 	UserByUsername(ctx context.Context, username string) (*storage.User, error)
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
 }
@@ -47,11 +60,12 @@ type Handler struct {
 	Config
 	issuer   web.Issuer
 	attempts *attempts
+	codes    *codeLimits
 }
 
 // New returns a Handler with no failures counted.
 func New(c Config) *Handler {
-	return &Handler{Config: c, issuer: c.Pages.Issuer, attempts: newAttempts(c)}
+	return &Handler{Config: c, issuer: c.Pages.Issuer, attempts: newAttempts(c), codes: newCodeLimits(c.Now)}
 }
 
 // Login answers /login: GET and HEAD show the form, POST signs in.
@@ -88,6 +102,9 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	if asked, err := h.stepUp(w, r); asked || err != nil {
+		return err
+	}
 	return h.form(w, r, http.StatusOK, "", "")
 }
 
@@ -109,6 +126,9 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	case err != nil || len(form.Repeated) > 0:
 		return malformed(err)
 	}
+	if form.Has(fieldStep) {
+		return h.secondStep(w, r, form)
+	}
 	username, secret := form.Get("username"), form.Get("password")
 	switch {
 	case username == "" || secret == "":
@@ -119,8 +139,12 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 
 	user, refused, err := h.attempts.try(r, username, secret)
 	if err == nil && refused == nil {
+		var asked bool
+		if asked, err = h.askSecond(w, r, user); asked || err != nil {
+			return err
+		}
 		_, err = h.Sessions.Start(w, r, user, session.How{
-			Method: "password", Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash,
+			Method: "password", AMR: []string{storage.AMRPassword}, Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash,
 		})
 		if errors.Is(err, storage.ErrNotFound) { // disabled, or another password, since it was checked
 			refused, err = &refusal{status: http.StatusUnauthorized, problem: wrong}, nil
@@ -135,15 +159,23 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Retry-After", strconv.Itoa(refused.retryAfter))
 		}
 		return h.form(w, r, refused.status, username, refused.problem)
-	case r.URL.RawQuery == "":
-		return h.seeOther(w, "/account")
 	}
 	return h.seeOther(w, returnTo(r.URL.RawQuery))
 }
 
+// securityQuery is that of a sign-in which leads to the security page of the account.
+const securityQuery = "account=security"
+
 // returnTo is where a sign-in with this query leads: /device for a user code alone
-// (RFC 8628 §3.3), which no authorization request is, else /authorize.
+// (RFC 8628 §3.3), which no authorization request is, the account without any, else
+// /authorize.
 func returnTo(rawQuery string) string {
+	switch rawQuery {
+	case "":
+		return "/account"
+	case securityQuery:
+		return "/account/security"
+	}
 	if strings.HasPrefix(rawQuery, "user_code=") && !strings.Contains(rawQuery, "&") {
 		return "/device?" + rawQuery
 	}

@@ -48,6 +48,7 @@ type document struct {
 	RequestParameterSupported                  bool     `json:"request_parameter_supported"`
 	RequestURIParameterSupported               bool     `json:"request_uri_parameter_supported"`
 	PromptValuesSupported                      []string `json:"prompt_values_supported"`
+	ACRValuesSupported                         []string `json:"acr_values_supported"`
 }
 
 // openIDDocument adds what OpenID Connect Discovery §3 requires.
@@ -90,6 +91,7 @@ func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, e
 		IntrospectionEndpointAuthMethodsSupported: confidential,
 		PromptValuesSupported:                     []string{"none", "login", "consent", "select_account"},
 
+		ACRValuesSupported:                         []string{storage.ACRSingleFactor, storage.ACRMultiFactor},
 		TokenEndpointAuthSigningAlgValuesSupported: features.AssertionAlgorithms,
 		AuthorizationResponseIssParameterSupported: true,
 	}

@@ -48,6 +48,9 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if answered, err := o.permit(w, r, request, signIn); answered || err != nil {
 		return err
 	}
+	if answered, err := o.stepUp(w, r, request, signIn); answered || err != nil {
+		return err
+	}
 	switch {
 	case remembered(request, signIn):
 		return o.issueRemembered(w, r, request, signIn)
@@ -85,6 +88,9 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if answered, err := o.permit(w, r, request, signIn); answered || err != nil {
+		return err
+	}
+	if answered, err := o.stepUp(w, r, request, signIn); answered || err != nil {
 		return err
 	}
 	q := o.question(request, signIn)

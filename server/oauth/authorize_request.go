@@ -53,6 +53,7 @@ type authorizationRequest struct {
 	codeChallenge string
 	prompts       []string
 	maxAge        time.Duration // below zero: not asked
+	twoFactors    bool          // acr_values asks for them
 	arrivedAt     time.Time     // from the step; zero: first arrival
 }
 
@@ -189,6 +190,9 @@ func (o *OAuth) fill(ctx context.Context, request *authorizationRequest, paramet
 		return err
 	}
 	if err := checkPrompts(request, parameters); err != nil {
+		return err
+	}
+	if err := readACR(request, parameters); err != nil {
 		return err
 	}
 	a, err := readAsked(parameters.Values["resource"], parameters.Get("scope"))

@@ -220,6 +220,15 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 			Message: "By your organisation's policy you cannot let this device use this MCP server in the way it asks. Nothing was allowed. If you need it, ask an administrator.",
 		}
 	}
+	if needed, err := o.destructive(ctx, resource, allowed); err != nil {
+		return consent.Question{}, err
+	} else if needed && signIn.Session.ACR() != storage.ACRMultiFactor {
+		return consent.Question{}, &web.Error{
+			Status: http.StatusForbidden, Code: "second-factor-needed", Title: "This device needs a sign-in with a second factor",
+			Message: "It asks for permissions that can destroy something. Nothing was allowed.",
+			Help:    "Set up a second factor on your account page, and enter the code of your device again.",
+		}
+	}
 	trust, err := o.Admission.Level(ctx, client)
 	if err != nil {
 		return consent.Question{}, err

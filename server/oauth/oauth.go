@@ -35,6 +35,7 @@ type Catalog interface {
 	ClientByID(ctx context.Context, id string) (*storage.Client, error)
 	Resources(ctx context.Context) ([]*storage.Resource, error)
 	Policies(ctx context.Context) ([]*storage.Policy, error)
+	SignInPolicy(ctx context.Context) (*storage.SignInPolicy, error)
 }
 
 // Clients finds the client that a person is asked about. One that describes itself

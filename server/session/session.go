@@ -36,8 +36,9 @@ type Sealer interface {
 
 // How says how a person signed in, for the audit and for the list of sessions.
 type How struct {
-	Method  string // "password"
-	Address string // where from
+	Method  string   // "password", or all of them: "password and TOTP"
+	AMR     []string // the same for programs (RFC 8176); none: unknown
+	Address string   // where from
 	// PasswordHash, if not empty, is what the password was compared with: the sign-in
 	// fails when the user has another by now.
 	PasswordHash string
@@ -70,7 +71,7 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.Us
 	token := newToken()
 	s := &storage.Session{
 		ID: storage.NewID(storage.PrefixSession), TokenHash: hashOf(token), UserID: user.ID,
-		AuthenticatedAt: now, CreatedAt: now, LastSeenAt: now,
+		AuthenticatedAt: now, AMR: how.AMR, CreatedAt: now, LastSeenAt: now,
 		UserAgent: userAgent(r), Address: how.Address, PasswordHash: how.PasswordHash,
 	}
 	event := storage.NewAuditEvent(now, "user:"+user.ID, "user.signed_in", s.ID).

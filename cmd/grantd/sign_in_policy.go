@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"grantd/api"
+)
+
+// newSignInPolicyCommand shows and changes how people must sign in.
+func newSignInPolicyCommand(environ []string) *cobra.Command {
+	policy := adminCommand(environ, &cobra.Command{Use: "sign-in-policy", Short: "Show or change how people must sign in", Args: cobra.NoArgs},
+		func(ctx context.Context, a *admin, _ []string) error {
+			got, err := a.api.GetSignInPolicyWithResponse(ctx)
+			if err := a.check(got, err); err != nil {
+				return err
+			}
+			return printSignInPolicy(a, got.JSON200, got.Body)
+		})
+	set := &cobra.Command{
+		Use:   "set",
+		Short: "Change the policy; it is in force within a second",
+		Long: `Change the policy. It is in force within a second, for sign-ins that come: whoever is
+signed in stays so, for a day at most. What is not given stays as it is; "" sets a rule
+back to how a new server has it.
+
+` + exitCodes,
+		Example: `  grantd sign-in-policy set --second-factor required
+  grantd sign-in-policy set --destructive-scopes second_factor`,
+		Args: cobra.NoArgs,
+	}
+	fields := []field{
+		{"second-factor", "second_factor", textField, "none: each person decides; required: everybody needs one"},
+		{"destructive-scopes", "destructive_scopes", textField, "none, or second_factor: who allows destructive scopes needs one"},
+	}
+	addFields(set, fields)
+	adminCommand(environ, set, func(ctx context.Context, a *admin, _ []string) error {
+		a.fields = fields
+		patch, err := a.body(true)
+		if err != nil {
+			return err
+		}
+		if len(patch) == 0 {
+			return errNothing
+		}
+		body, err := encode(patch)
+		if err != nil {
+			return err
+		}
+		got, err := a.api.UpdateSignInPolicyWithBodyWithResponse(ctx, "application/merge-patch+json", body)
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		return printSignInPolicy(a, got.JSON200, got.Body)
+	})
+	policy.AddCommand(set)
+	return policy
+}
+
+func printSignInPolicy(a *admin, p *api.SignInPolicy, body []byte) error {
+	if a.json {
+		return a.printJSON(body)
+	}
+	return writeProperties(a.cmd.OutOrStdout(), []property{
+		{"second_factor", p.SecondFactor},
+		{"destructive_scopes", p.DestructiveScopes},
+		{"updated_at", second(p.UpdatedAt)},
+	})
+}
+
+// newResetFactorsCommand is for somebody who has lost their second factor.
+func newResetFactorsCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{Use: "reset-factors", Short: "Remove a user's second factor and recovery codes; their sessions end"}
+	addYes(cmd)
+	return users.one(environ, cmd, func(ctx context.Context, a *admin, u *api.User, _ string) error {
+		if err := a.confirm("Remove the second factor of %s? Until they set up another, their password alone signs them in.", printable(u.Username)); err != nil {
+			return err
+		}
+		got, err := a.api.ResetUserFactorsWithResponse(ctx, u.ID)
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		a.say("The user %s has no second factor and is signed out.", printable(u.Username))
+		return nil
+	})
+}

@@ -1,0 +1,6 @@
+// Package factor knows what people prove besides a password: the codes of
+// authenticator apps (TOTP, RFC 6238) and recovery codes.
+//
+// It decides whether a code is right and keeps what must be kept. How often somebody
+// may try, and what a right code is worth, is for its callers to say.
+package factor

@@ -1,0 +1,80 @@
+package templates
+
+import (
+	"io"
+	"time"
+)
+
+// A SecondFactorPage asks for a code at sign-in. Its form posts "step" and "code".
+type SecondFactorPage struct {
+	Base
+	Action  string // relative URL with its raw query
+	Step    string // what was proved so far, returned as it is
+	Problem string // one sentence above the form, "" for none
+	Account Account
+}
+
+// SecondFactor writes the page. It returns ErrUnsafeURL when Action leaves this server.
+func (s *Set) SecondFactor(w io.Writer, p SecondFactorPage) error {
+	return s.render(w, "second_factor.html", p)
+}
+
+// An EnrolPage shows the secret for an authenticator app and asks for its first code.
+// Its form posts "enrolment", "code", and "step" or "page".
+type EnrolPage struct {
+	Base
+	Action    string // relative URL with its raw query
+	Step      string // at sign-in: what was proved so far, returned as it is; else ""
+	Page      string // on the account: the mark of whose page it is; else ""
+	Enrolment string // the sealed secret, returned as it is
+	Required  bool   // there is no going on without it
+	Problem   string // one sentence above the form, "" for none
+	Account   Account
+	Secret    string // in groups of four
+	URI       string // otpauth:
+	QR        string // the path of the black modules in a square of QRSize
+	QRSize    int
+	BackURL   string // relative URL, "" for none
+}
+
+// Frame is the square of the QR code with the quiet zone around it.
+func (p EnrolPage) Frame() int { return p.QRSize + 2*quietZone }
+
+// quietZone is how many white modules are around a QR code.
+const quietZone = 4
+
+// Enrol writes the page. It returns ErrUnsafeURL when one of its URLs leaves this
+// server, or URI is no otpauth: URI.
+func (s *Set) Enrol(w io.Writer, p EnrolPage) error { return s.render(w, "enrol.html", p) }
+
+// A RecoveryCodesPage shows recovery codes, this once.
+type RecoveryCodesPage struct {
+	Base
+	Codes       []string
+	ContinueURL string // relative URL
+}
+
+// RecoveryCodes writes the page. It returns ErrUnsafeURL when ContinueURL leaves this
+// server.
+func (s *Set) RecoveryCodes(w io.Writer, p RecoveryCodesPage) error {
+	return s.render(w, "recovery_codes.html", p)
+}
+
+// A SecurityPage says what a person proves besides a password. Its forms post "page"
+// and "act": "remove_totp" or "new_codes".
+type SecurityPage struct {
+	Base
+	Action        string // relative URL
+	Page          string
+	Notice        string
+	TOTP          bool
+	TOTPSince     time.Time
+	TOTPLastUsed  time.Time
+	RecoveryCodes int
+	EnrolURL      string // relative URL
+	AccountURL    string // relative URL, the way back
+}
+
+// Security writes the page. It returns ErrUnsafeURL when one of its URLs leaves this
+// server.
+func (s *Set) Security(w io.Writer, p SecurityPage) error { return s.render(w, "security.html", p) }
