@@ -178,6 +178,7 @@ func TestIntrospect(t *testing.T) {
 			want := servertest.Object{
 				"active": true, "iss": o.URL, "sub": o.find(t, "/users", "username", "alice"), "aud": resourceURI, "client_id": o.clientID,
 				"scope": "notes:read", "exp": claims["exp"], "iat": claims["iat"], "jti": claims["jti"], "token_type": "Bearer",
+				"acr": storage.ACRSingleFactor, "amr": []any{"pwd"}, "auth_time": claims["auth_time"],
 			}
 			if diff := cmp.Diff(want, answer.JSON); diff != "" {
 				t.Error(diff)

@@ -85,6 +85,33 @@ func TestACRValues(t *testing.T) {
 	}
 }
 
+// RFC 9068 §2.2.1, RFC 9470 §6: tokens say how and when the person signed in who
+// approved, also after a refresh.
+func TestTokensSayHowThePersonSignedIn(t *testing.T) {
+	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
+		o := newOffice(t, servertest.WithStore(open(t)))
+		check := func(tokens issued, acr string, at time.Time) {
+			t.Helper()
+			claims := servertest.Claims(tokens.access)
+			if claims["acr"] != acr || claims["auth_time"] != float64(at.Unix()) {
+				t.Errorf("claims %v", claims)
+			}
+		}
+		signedIn := o.Clock.Now()
+		o.Clock.Advance(time.Minute)
+		check(o.tokens(t), storage.ACRSingleFactor, signedIn)
+		phone, _ := o.enrolled(t)
+		b := o.Browser()
+		wantAccount(t, answer(b, o.password(b, ""), phone.code(o.Clock.Now())))
+		signedIn = o.Clock.Now()
+		o.Clock.Advance(time.Minute)
+		first := wantTokens(t, o.Redeem(o.clientID, b.Code(servertest.AuthorizationRequest(o.clientID, loopback, resourceURI))))
+		check(first, storage.ACRMultiFactor, signedIn)
+		o.Clock.Advance(time.Minute)
+		check(wantTokens(t, o.Refresh(o.clientID, first.refresh)), storage.ACRMultiFactor, signedIn)
+	})
+}
+
 // What can destroy something is allowed with two factors, where the organisation says
 // so, and by nobody else is one wanted.
 func TestDestructiveScopesNeedASecondFactor(t *testing.T) {

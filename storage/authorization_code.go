@@ -28,6 +28,10 @@ type AuthorizationCode struct {
 	ExpiresAt     time.Time
 	RedeemedAt    time.Time // zero: not yet
 	FailedProofs  int
+	// AMR and AuthenticatedAt are those of the Session that approved; the Store copies
+	// them from it. Zero: approved in the version before.
+	AMR             []string
+	AuthenticatedAt time.Time
 }
 
 // FamilyID is the id of the Family that redeeming this code makes: the same 16

@@ -50,6 +50,10 @@ type DeviceAuthorization struct {
 	CreatedAt    time.Time
 	ExpiresAt    time.Time
 	RedeemedAt   time.Time // zero unless redeemed
+	// AMR and AuthenticatedAt are those of the Session that approved; the Store copies
+	// them from it. Zero: approved in the version before.
+	AMR             []string
+	AuthenticatedAt time.Time
 }
 
 // FamilyID is the id of the Family that redeeming makes: the same 16 bytes, so

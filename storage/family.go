@@ -30,6 +30,10 @@ type Family struct {
 	RotatedAt       time.Time // when Generation became current
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // CreatedAt + FamilyLifetime
+	// AMR and AuthenticatedAt say how the person had signed in who approved it. Zero:
+	// approved in an older version.
+	AMR             []string
+	AuthenticatedAt time.Time
 }
 
 // Expired reports whether the family has ended by age or by idleness.

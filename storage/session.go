@@ -34,8 +34,11 @@ type Session struct {
 }
 
 // ACR is the level of the sign-in.
-func (s *Session) ACR() string {
-	if slices.Contains(s.AMR, AMRMultiFactor) {
+func (s *Session) ACR() string { return ACROf(s.AMR) }
+
+// ACROf is the level of a sign-in by these methods.
+func ACROf(amr []string) string {
+	if slices.Contains(amr, AMRMultiFactor) {
 		return ACRMultiFactor
 	}
 	return ACRSingleFactor

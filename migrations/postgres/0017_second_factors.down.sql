@@ -1,3 +1,9 @@
+ALTER TABLE families DROP COLUMN authenticated_at;
+ALTER TABLE families DROP COLUMN amr;
+ALTER TABLE device_authorizations DROP COLUMN authenticated_at;
+ALTER TABLE device_authorizations DROP COLUMN amr;
+ALTER TABLE authorization_codes DROP COLUMN authenticated_at;
+ALTER TABLE authorization_codes DROP COLUMN amr;
 DROP TABLE sign_in_policy;
 DROP TABLE used_passkey_challenges;
 DROP TABLE passkeys;

@@ -50,3 +50,12 @@ CREATE TABLE sign_in_policy (
 CREATE UNIQUE INDEX sign_in_policy_one_row ON sign_in_policy ((true));
 
 INSERT INTO sign_in_policy (version, second_factor, destructive_scopes) VALUES (1, 'none', 'none');
+
+-- How the person had signed in who approved, for the tokens. Empty and NULL for those
+-- of the version before.
+ALTER TABLE authorization_codes ADD COLUMN amr text[] NOT NULL DEFAULT '{}';
+ALTER TABLE authorization_codes ADD COLUMN authenticated_at timestamptz;
+ALTER TABLE device_authorizations ADD COLUMN amr text[] NOT NULL DEFAULT '{}';
+ALTER TABLE device_authorizations ADD COLUMN authenticated_at timestamptz;
+ALTER TABLE families ADD COLUMN amr text[] NOT NULL DEFAULT '{}';
+ALTER TABLE families ADD COLUMN authenticated_at timestamptz;

@@ -48,3 +48,12 @@ CREATE TABLE sign_in_policy (
 ) STRICT;
 
 INSERT INTO sign_in_policy (version, second_factor, destructive_scopes) VALUES (1, 'none', 'none');
+
+-- How the person had signed in who approved, for the tokens. Empty and NULL for those
+-- of the version before.
+ALTER TABLE authorization_codes ADD COLUMN amr TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE authorization_codes ADD COLUMN authenticated_at INTEGER;
+ALTER TABLE device_authorizations ADD COLUMN amr TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE device_authorizations ADD COLUMN authenticated_at INTEGER;
+ALTER TABLE families ADD COLUMN amr TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE families ADD COLUMN authenticated_at INTEGER;

@@ -23,6 +23,10 @@ type claims struct {
 	ClientID string `json:"client_id"`
 	Scope    string `json:"scope"`
 	FamilyID string `json:"family,omitempty"`
+	// How and when the person had signed in who approved (RFC 9068 §2.2.1).
+	ACR      string   `json:"acr,omitempty"`
+	AMR      []string `json:"amr,omitempty"`
+	AuthTime int64    `json:"auth_time,omitempty"`
 }
 
 func (c *claims) expiresAt() time.Time { return time.Unix(c.Expiry, 0) }
@@ -33,11 +37,15 @@ type accessTokens struct{ *OAuth }
 // sign returns the access token that a token request has earned.
 func (t accessTokens) sign(client *storage.Client, s *tokenSession) (string, error) {
 	s.tokenID = newTokenID(s.now, client.ID, s.familyID)
-	return t.Signing.Sign(claims{
+	c := claims{
 		Issuer: t.Issuer.String(), Subject: s.subject, Audience: s.resource.URI, ClientID: client.ClientID,
 		IssuedAt: s.now.Unix(), Expiry: s.now.Add(s.resource.AccessTokenLifetime).Unix(),
 		TokenID: s.tokenID, Scope: strings.Join(s.scopes, " "), FamilyID: s.familyID,
-	})
+	}
+	if !s.authenticatedAt.IsZero() {
+		c.ACR, c.AMR, c.AuthTime = storage.ACROf(s.amr), s.amr, s.authenticatedAt.Unix()
+	}
+	return t.Signing.Sign(c)
 }
 
 // GenerateAccessToken is fosite's door to sign, for its own handlers.

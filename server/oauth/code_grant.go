@@ -82,6 +82,7 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	}
 	session.code, session.resource, session.scopes = code, resource, scopes
 	session.subject, session.familyID = code.UserID, code.FamilyID()
+	session.amr, session.authenticatedAt = code.AMR, code.AuthenticatedAt
 	return nil
 }
 

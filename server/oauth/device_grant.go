@@ -81,6 +81,7 @@ func (g *deviceGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.A
 	}
 	session.device, session.resource, session.scopes = d, resource, scopes
 	session.subject, session.familyID = d.UserID, d.FamilyID()
+	session.amr, session.authenticatedAt = d.AMR, d.AuthenticatedAt
 	return nil
 }
 

@@ -96,7 +96,10 @@ type tokenSession struct {
 	scopes   []string
 	subject  string
 	familyID string // empty for a machine
-	tokenID  string // the jti of the access token that was signed last
+	// How and when the person had signed in who approved; zero for a machine.
+	amr             []string
+	authenticatedAt time.Time
+	tokenID         string // the jti of the access token that was signed last
 
 	code     *storage.AuthorizationCode   // authorization_code
 	device   *storage.DeviceAuthorization // device_code

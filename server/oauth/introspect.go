@@ -25,6 +25,10 @@ type introspection struct {
 	IssuedAt  int64  `json:"iat"`
 	TokenID   string `json:"jti"`
 	TokenType string `json:"token_type"`
+	// RFC 9470 §6.2.
+	ACR      string   `json:"acr,omitempty"`
+	AMR      []string `json:"amr,omitempty"`
+	AuthTime int64    `json:"auth_time,omitempty"`
 }
 
 // inactive is the whole answer about any other token.
@@ -105,6 +109,7 @@ func (o *OAuth) introspect(r *http.Request, caller *storage.Client, token string
 	return introspection{
 		Active: true, Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience, ClientID: c.ClientID, Scope: strings.Join(scopes, " "),
 		Expiry: c.Expiry, IssuedAt: c.IssuedAt, TokenID: c.TokenID, TokenType: "Bearer",
+		ACR: c.ACR, AMR: c.AMR, AuthTime: c.AuthTime,
 	}, nil
 }
 

@@ -158,6 +158,7 @@ func (g *refreshGrant) narrow(ctx context.Context, session *tokenSession, client
 	}
 	session.refresh, err = g.values.refreshToken(family.ID, presented+1)
 	session.resource, session.scopes, session.subject, session.familyID = resource, scopes, family.UserID, family.ID
+	session.amr, session.authenticatedAt = family.AMR, family.AuthenticatedAt
 	return err
 }
 

@@ -17,7 +17,7 @@ import (
 // written a newer one: that is met as a conflict, and stays.
 const approveDocument = `
 WITH ready AS (
-	SELECT u.id AS user_id, r.id AS resource_id
+	SELECT u.id AS user_id, r.id AS resource_id, s.amr, s.authenticated_at
 	FROM users u
 	JOIN sessions s ON s.user_id = u.id
 	CROSS JOIN resources r
@@ -59,7 +59,7 @@ WITH ready AS (
 	SELECT $42::text, $43::timestamptz, $44::text, $45::text, $46::text, $47::jsonb FROM written
 ), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM written WHERE version > 1)
 ), live AS (
-	SELECT ready.user_id, client.id AS client_id, ready.resource_id
+	SELECT ready.user_id, client.id AS client_id, ready.resource_id, ready.amr, ready.authenticated_at
 	FROM ready
 	CROSS JOIN (SELECT id FROM known UNION ALL SELECT id FROM written) AS client
 )` + approve

@@ -50,7 +50,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 
 const selectDevice = `
 SELECT d.id, d.user_code_hash, d.client_id, d.resource_id, d.scopes, d.state, d.user_id, d.grant_id,
-	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at, g.scopes,
+	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at, d.amr, d.authenticated_at, g.scopes,
 	ARRAY(SELECT group_name FROM user_groups WHERE user_id = d.user_id ORDER BY group_name)
 FROM device_authorizations d
 LEFT JOIN users u ON u.id = d.user_id
@@ -78,7 +78,7 @@ func (s *Store) device(ctx context.Context, sql string, args ...any) (*storage.D
 	err := s.row(ctx, "read a device authorization", sql, args,
 		&d.ID, &d.UserCodeHash, &d.ClientID, &d.ResourceID, &d.Scopes, &d.State, (*zeronull.Text)(&d.UserID),
 		(*zeronull.Text)(&d.GrantID), &microseconds, (*zeronull.Timestamptz)(&d.PolledAt), &d.CreatedAt, &d.ExpiresAt,
-		(*zeronull.Timestamptz)(&d.RedeemedAt), &standing.Scopes, &standing.Groups)
+		(*zeronull.Timestamptz)(&d.RedeemedAt), &d.AMR, (*zeronull.Timestamptz)(&d.AuthenticatedAt), &standing.Scopes, &standing.Groups)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}
@@ -116,8 +116,9 @@ func (s *Store) ApproveDeviceAuthorization(ctx context.Context, a *storage.Devic
 	WHERE ` + allHeld + mergeGrant + `
 	RETURNING id, user_id
 ), decided AS (
-	UPDATE device_authorizations d SET state = 'approved', user_id = granted.user_id, grant_id = granted.id, scopes = $20::text[]
-	FROM granted
+	UPDATE device_authorizations d SET state = 'approved', user_id = granted.user_id, grant_id = granted.id, scopes = $20::text[],
+		amr = live.amr, authenticated_at = live.authenticated_at
+	FROM granted, live
 	WHERE d.id = $19 AND d.state = 'pending'
 	RETURNING d.id
 ), recorded AS (` + recordEvent + `decided)
@@ -190,12 +191,12 @@ WITH held AS (
 	RETURNING d.grant_id, d.user_id, d.client_id, d.resource_id, d.scopes
 )
 INSERT INTO families (id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at,
-	created_at, expires_at)
+	created_at, expires_at, amr, authenticated_at)
 SELECT $4::text, grant_id, user_id, client_id, resource_id,
 	ARRAY(SELECT name FROM unnest($3::text[]) WITH ORDINALITY AS asked (name, n) WHERE name = ANY (redeemed.scopes) ORDER BY n),
-	$5::bigint, $6::bytea, $7::timestamptz, $2::timestamptz, $8::timestamptz
+	$5::bigint, $6::bytea, $7::timestamptz, $2::timestamptz, $8::timestamptz, $9::text[], $10::timestamptz
 FROM redeemed
 RETURNING scopes`
 	return s.redeem(ctx, "redeem a device code", f, sql, id, f.CreatedAt,
-		list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt)
+		list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt, list(f.AMR), nullTime(f.AuthenticatedAt))
 }

@@ -20,7 +20,7 @@ import (
 const (
 	approving = `
 WITH live AS (
-	SELECT u.id AS user_id, c.id AS client_id, r.id AS resource_id
+	SELECT u.id AS user_id, c.id AS client_id, r.id AS resource_id, s.amr, s.authenticated_at
 	FROM users u
 	JOIN sessions s ON s.user_id = u.id
 	CROSS JOIN clients c
@@ -64,10 +64,10 @@ const (
 	RETURNING id, user_id, client_id, resource_id
 ), coded AS (
 	INSERT INTO authorization_codes (id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri,
-		code_challenge, created_at, expires_at, failed_proofs)
-	SELECT $19::text, id, user_id, client_id, resource_id, $20::text[], $15::text,
-		$21::text, $17::timestamptz, $22::timestamptz, 0
-	FROM granted
+		code_challenge, created_at, expires_at, failed_proofs, amr, authenticated_at)
+	SELECT $19::text, granted.id, granted.user_id, granted.client_id, granted.resource_id, $20::text[], $15::text,
+		$21::text, $17::timestamptz, $22::timestamptz, 0, live.amr, live.authenticated_at
+	FROM granted, live
 	RETURNING grant_id
 ), recorded AS (` + recordEvent + `coded)
 SELECT grant_id FROM coded`

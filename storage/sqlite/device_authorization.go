@@ -50,7 +50,7 @@ func (s *Store) CreateDeviceAuthorization(ctx context.Context, d *storage.Device
 const (
 	selectDevice = `SELECT
 	d.id, d.user_code_hash, d.client_id, d.resource_id, d.scopes, d.state, d.user_id, d.grant_id,
-	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at,
+	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at, d.amr, d.authenticated_at,
 	CASE WHEN NOT u.disabled THEN g.scopes END,
 	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = d.user_id)
 	FROM device_authorizations d
@@ -84,7 +84,7 @@ func (s *Store) device(ctx context.Context, query string, args ...any) (*storage
 	)
 	err := s.readRow(ctx, query, args,
 		&d.ID, intoBlob{&d.UserCodeHash}, &d.ClientID, &d.ResourceID, intoList{&d.Scopes}, &d.State, intoText{&d.UserID}, intoText{&d.GrantID},
-		&microseconds, intoTime{&d.PolledAt}, intoTime{&d.CreatedAt}, intoTime{&d.ExpiresAt}, intoTime{&d.RedeemedAt},
+		&microseconds, intoTime{&d.PolledAt}, intoTime{&d.CreatedAt}, intoTime{&d.ExpiresAt}, intoTime{&d.RedeemedAt}, intoList{&d.AMR}, intoTime{&d.AuthenticatedAt},
 		intoList{&standing.Scopes}, intoList{&standing.Groups})
 	if err != nil {
 		return nil, storage.Standing{}, err
@@ -103,7 +103,8 @@ func (s *Store) PollDeviceAuthorization(ctx context.Context, p storage.DevicePol
 	})
 }
 
-const approveDevice = `UPDATE device_authorizations SET state = 'approved', user_id = @user, grant_id = @grant, scopes = @scopes
+const approveDevice = `UPDATE device_authorizations SET state = 'approved', user_id = @user, grant_id = @grant, scopes = @scopes,
+	amr = (SELECT amr FROM sessions WHERE id = @session), authenticated_at = (SELECT authenticated_at FROM sessions WHERE id = @session)
 	WHERE id = @id AND client_id = @client AND resource_id = @resource AND state = 'pending' AND expires_at > @now`
 
 // ApproveDeviceAuthorization implements storage.DeviceAuthorizationStore. A row
@@ -132,6 +133,7 @@ func (s *Store) ApproveDeviceAuthorization(ctx context.Context, a *storage.Devic
 			sql.Named("id", a.ID),
 			sql.Named("user", a.UserID),
 			sql.Named("grant", grantID),
+			sql.Named("session", a.SessionID),
 			sql.Named("scopes", list(a.Scopes)),
 			sql.Named("client", a.ClientID),
 			sql.Named("resource", a.ResourceID),

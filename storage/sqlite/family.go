@@ -12,7 +12,7 @@ import (
 
 const selectFamily = `SELECT
 	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, g.scopes,
+	f.rotated_at, f.created_at, f.expires_at, f.amr, f.authenticated_at, g.scopes,
 	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id)
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
@@ -36,7 +36,7 @@ const liveFamily = `f.expires_at > @now AND f.rotated_at > @now - @family_idle`
 
 const selectUserFamilies = `SELECT
 	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at
+	f.rotated_at, f.created_at, f.expires_at, f.amr, f.authenticated_at
 	FROM grants g
 	JOIN families f ON f.grant_id = g.id
 	WHERE g.user_id = @user AND f.id > @after AND ` + liveFamily + ` ORDER BY f.id LIMIT @limit`
@@ -166,5 +166,7 @@ func intoFamily(f *storage.Family) []any {
 		intoTime{&f.RotatedAt},
 		intoTime{&f.CreatedAt},
 		intoTime{&f.ExpiresAt},
+		intoList{&f.AMR},
+		intoTime{&f.AuthenticatedAt},
 	}
 }

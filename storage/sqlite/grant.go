@@ -69,7 +69,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 		if err != nil {
 			return err
 		}
-		if _, err := tx.exec(insertCode, codeArgs(&code)...); err != nil {
+		if _, err := tx.exec(insertCode, append(codeArgs(&code), sql.Named("session", a.SessionID))...); err != nil {
 			return consumedIfTaken(err)
 		}
 		return tx.record(events...)

@@ -51,6 +51,7 @@ func (f *Fixture) NewDevice(scopes ...string) *storage.DeviceAuthorization {
 		PollInterval: storage.DevicePollInterval,
 		CreatedAt:    Now,
 		ExpiresAt:    Now.Add(storage.DeviceLifetime),
+		AMR:          []string{},
 	}
 }
 
@@ -85,6 +86,7 @@ func (f *Fixture) ApproveDevice(t testing.TB, d *storage.DeviceAuthorization) *s
 // of its making; it is not stored.
 func NewDeviceFamily(d *storage.DeviceAuthorization) *storage.Family {
 	return &storage.Family{
+		AMR: d.AMR, AuthenticatedAt: d.AuthenticatedAt,
 		ID: d.FamilyID(), GrantID: d.GrantID, UserID: d.UserID, ClientID: d.ClientID, ResourceID: d.ResourceID,
 		Scopes: slices.Clone(d.Scopes), Generation: 1, RotationRequest: []byte{},
 		RotatedAt: d.CreatedAt, CreatedAt: d.CreatedAt, ExpiresAt: d.CreatedAt.Add(storage.FamilyLifetime),
@@ -225,6 +227,7 @@ func deviceApproved(t *testing.T, s storage.Store) {
 	}
 	expected := *d
 	expected.State, expected.UserID, expected.GrantID, expected.Scopes = storage.DeviceApproved, f.User.ID, f.Grant.ID, a.Scopes
+	expected.AMR, expected.AuthenticatedAt = f.Session.AMR, f.Session.AuthenticatedAt
 	got, standing, err := s.DeviceAuthorization(t.Context(), d.ID)
 	want(t, err, nil)
 	if diff := cmp.Diff(&expected, got); diff != "" {

@@ -82,6 +82,9 @@ func (f *Fixture) NewCode(scopes ...string) *storage.AuthorizationCode {
 		CodeChallenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
 		CreatedAt:     Now,
 		ExpiresAt:     Now.Add(storage.CodeLifetime),
+		// As the Store copies them from the session.
+		AMR:             f.Session.AMR,
+		AuthenticatedAt: f.Session.AuthenticatedAt,
 	}
 }
 
@@ -102,6 +105,7 @@ func (f *Fixture) NewPushedRequest() *storage.PushedRequest {
 func (f *Fixture) NewDenial(p *storage.PushedRequest) *storage.AuthorizationCode {
 	denied := f.NewCode()
 	denied.ID, denied.ExpiresAt = p.CodeID(), Now
+	denied.AMR, denied.AuthenticatedAt = []string{}, time.Time{}
 	return denied
 }
 
@@ -252,6 +256,8 @@ func NewFamily(code *storage.AuthorizationCode) *storage.Family {
 		RotatedAt:       code.CreatedAt,
 		CreatedAt:       code.CreatedAt,
 		ExpiresAt:       code.CreatedAt.Add(storage.FamilyLifetime),
+		AMR:             code.AMR,
+		AuthenticatedAt: code.AuthenticatedAt,
 	}
 }
 
