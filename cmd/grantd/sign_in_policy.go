@@ -10,7 +10,7 @@ import (
 
 // newSignInPolicyCommand shows and changes how people must sign in.
 func newSignInPolicyCommand(environ []string) *cobra.Command {
-	policy := adminCommand(environ, &cobra.Command{Use: "sign-in-policy", Short: "Show or change how people must sign in", Args: cobra.NoArgs},
+	show := adminCommand(environ, &cobra.Command{Use: "show", Short: "Show the policy", Args: cobra.NoArgs},
 		func(ctx context.Context, a *admin, _ []string) error {
 			got, err := a.api.GetSignInPolicyWithResponse(ctx)
 			if err := a.check(got, err); err != nil {
@@ -54,8 +54,7 @@ back to how a new server has it.
 		}
 		return printSignInPolicy(a, got.JSON200, got.Body)
 	})
-	policy.AddCommand(set)
-	return policy
+	return adminGroup("sign-in-policy", "Show or change how people must sign in", show, set)
 }
 
 func printSignInPolicy(a *admin, p *api.SignInPolicy, body []byte) error {
