@@ -38,7 +38,7 @@ type AuditAccess struct {
 	// EventID The audit event of that.
 	EventID string `json:"event_id"`
 
-	// Policies The names of the rules that allowed the last approval.
+	// Policies The names of the policies that allowed it at that time.
 	Policies    []string `json:"policies"`
 	ResourceID  string   `json:"resource_id"`
 	ResourceURI string   `json:"resource_uri,omitempty"`

@@ -92,8 +92,10 @@ type ClientInterface interface {
 
 	// ListAuditAccess Tell who had which access at a time
 	//
-	// Works out from the audit events what people had approved at that time and had not lost again, and which rules
-	// had allowed it. `complete` is false when events of before that time were removed by retention.
+	// Works out from the audit events what people had approved at that time and had not lost again, as far as the
+	// policies of that time and the groups that they were in then allowed it, and names those policies. `complete` is
+	// false when the events do not tell it all: retention removed some of before that time, or a policy went by how
+	// far a client that describes itself was known (it is then taken as known).
 	//
 	// Corresponds with GET /admin/v1/audit-access (the `ListAuditAccess` operationId).
 	ListAuditAccess(ctx context.Context, params *ListAuditAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -851,8 +853,10 @@ type ClientInterface interface {
 
 // ListAuditAccess Tell who had which access at a time
 //
-// Works out from the audit events what people had approved at that time and had not lost again, and which rules
-// had allowed it. `complete` is false when events of before that time were removed by retention.
+// Works out from the audit events what people had approved at that time and had not lost again, as far as the
+// policies of that time and the groups that they were in then allowed it, and names those policies. `complete` is
+// false when the events do not tell it all: retention removed some of before that time, or a policy went by how
+// far a client that describes itself was known (it is then taken as known).
 //
 // Corresponds with GET /admin/v1/audit-access (the `ListAuditAccess` operationId).
 func (c *Caller) ListAuditAccess(ctx context.Context, params *ListAuditAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5646,8 +5650,10 @@ type ClientWithResponsesInterface interface {
 
 	// ListAuditAccessWithResponse Tell who had which access at a time
 	//
-	// Works out from the audit events what people had approved at that time and had not lost again, and which rules
-	// had allowed it. `complete` is false when events of before that time were removed by retention.
+	// Works out from the audit events what people had approved at that time and had not lost again, as far as the
+	// policies of that time and the groups that they were in then allowed it, and names those policies. `complete` is
+	// false when the events do not tell it all: retention removed some of before that time, or a policy went by how
+	// far a client that describes itself was known (it is then taken as known).
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10712,8 +10718,10 @@ func (r CreateUserLinkResponse) ContentType() string {
 
 // ListAuditAccessWithResponse Tell who had which access at a time
 //
-// Works out from the audit events what people had approved at that time and had not lost again, and which rules
-// had allowed it. `complete` is false when events of before that time were removed by retention.
+// Works out from the audit events what people had approved at that time and had not lost again, as far as the
+// policies of that time and the groups that they were in then allowed it, and names those policies. `complete` is
+// false when the events do not tell it all: retention removed some of before that time, or a policy went by how
+// far a client that describes itself was known (it is then taken as known).
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -61,7 +61,7 @@ var rooms = map[string][]string{
 	"grantd/server/mail":         {"grantd/storage"},
 	"grantd/server/policy":       {"grantd/storage"},
 	"grantd/server/consent":      {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/policy", "grantd/templates"},
-	"grantd/server/audit":        {"grantd/storage", "grantd/server/keys"},
+	"grantd/server/audit":        {"grantd/storage", "grantd/server/keys", "grantd/server/policy"},
 	"grantd/server/restore":      {"grantd/storage"},
 	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/server/leaked", "grantd/api"},
 	"grantd/server/oauth": {

@@ -95,7 +95,7 @@ func (h *Handler) spend(r *http.Request, link *storage.UserLink, user *storage.U
 		Groups: []string{storage.GroupAdmins}, CreatedAt: now, UpdatedAt: now,
 	}
 	event := storage.NewAuditEvent(now, "system", "user.created", first.ID).
-		With("username", first.Username).With("groups", storage.GroupAdmins).With("link_id", link.ID).With("address", address)
+		With("username", first.Username).With("groups", `["`+storage.GroupAdmins+`"]`).With("link_id", link.ID).With("address", address)
 	return h.Store.UseFirstAdminLink(r.Context(), link.TokenHash, first, event)
 }
 

@@ -37,8 +37,9 @@ func applyPatch[T any](current T, p patch) (T, error) {
 	return merged, json.Unmarshal(raw, &merged)
 }
 
-// maxAuditValue bounds one value in an audit event, in bytes.
-const maxAuditValue = 1024
+// maxAuditValue bounds one value in an audit event, in bytes. It is as long as the
+// longest lists of scopes and groups, so that the events tell who had access.
+const maxAuditValue = 64 << 10
 
 // event is the audit event of an act on target.
 func (h *handlers) event(ctx context.Context, action, target string) storage.AuditEvent {
