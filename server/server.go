@@ -227,6 +227,10 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		pages: pages, oauth: engine, metadata: documents,
 		login: login.New(login.Config{
 			Pages: pages, Store: s.store, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now,
+			Leaving: func(ctx context.Context, rawQuery string) (login.Leaving, error) {
+				asked, err := engine.EndSession(ctx, rawQuery)
+				return login.Leaving(asked), err
+			},
 			Purpose: func(ctx context.Context, rawQuery string) login.Purpose {
 				client, host, resource := engine.Purpose(ctx, rawQuery)
 				if client == nil {

@@ -23,7 +23,7 @@ import (
 // approval is remembered, answers at once. It writes nothing before a person has
 // approved.
 func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
-	if prefetch(r) {
+	if web.Prefetch(r) {
 		return &web.Error{Status: http.StatusForbidden, Code: "prefetch", Title: "Not before you ask", Message: "This page is not shown in advance."}
 	}
 	request, err := o.readAuthorizationRequest(r)
@@ -424,12 +424,6 @@ func errorValues(e *web.OAuthError) url.Values {
 		values.Set("error_description", e.Description)
 	}
 	return values
-}
-
-// prefetch reports whether a browser fetches the page without the person having
-// asked for it.
-func prefetch(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || strings.EqualFold(r.Header.Get("Purpose"), "prefetch")
 }
 
 // arrivedFromLogin reports whether the browser says that it comes from the

@@ -332,9 +332,5 @@ func (o *OAuth) redirectTarget(request *authorizationRequest, response url.Value
 		response.Set("state", request.state)
 	}
 	response.Set("iss", o.Issuer.String())
-	separator := "?"
-	if strings.Contains(request.redirectURI, "?") {
-		separator = "&"
-	}
-	return request.redirectURI + separator + strings.ReplaceAll(response.Encode(), "+", "%20")
+	return withQuery(request.redirectURI, response)
 }
