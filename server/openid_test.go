@@ -301,3 +301,56 @@ func TestOpenIDDiscovery(t *testing.T) {
 		t.Errorf("MCP clients would ask for %v", other["scopes_supported"])
 	}
 }
+
+// TestOpenIDInAPushedRequest: RFC 9126 with a nonce.
+func TestOpenIDInAPushedRequest(t *testing.T) {
+	h := newHouse(t)
+	uri := h.push(t, openID(h.clientID, loopback, "openid", "nonce", "pushed"), "")
+	answer := h.Redeem(h.clientID, h.SignedIn("alice").Code(pushedAs(h.clientID, uri)))
+	wantClaims(t, servertest.Claims(answer.JSON.String("id_token")), map[string]any{"nonce": "pushed", "aud": h.clientID})
+}
+
+// TestOpenIDOnTheAccountPage: what an application is told stands there, and can be
+// taken back.
+func TestOpenIDOnTheAccountPage(t *testing.T) {
+	h := newHouse(t)
+	alice := h.SignedIn("alice")
+	token := h.Redeem(h.clientID, alice.Code(openID(h.clientID, loopback, "openid email"))).JSON.String("access_token")
+	request := servertest.AuthorizationRequest(h.clientID, loopback, resourceURI)
+	request.Set("scope", "openid profile notes:read")
+	alice.Code(request)
+	page := alice.Get(h.URL + "/account")
+	for _, words := range []string{"Your identity", "See your e-mail address", "See your name and user name", "Use notes:read."} {
+		if !strings.Contains(page.Body, words) {
+			t.Errorf("the account page does not say %q", words)
+		}
+	}
+	if activity := alice.Get(h.URL + "/account/activity"); !strings.Contains(activity.Body, "Your identity") {
+		t.Errorf("the activity does not say it:\n%s", activity.Body)
+	}
+	page = alice.Get(h.URL + "/account/revoke?grant=all")
+	if page = alice.Post(page.Action(), page.Fields()); page.Status != http.StatusOK {
+		t.Fatalf("revoking: %d", page.Status)
+	}
+	if answer := h.userInfo(token); answer.Status != http.StatusUnauthorized {
+		t.Errorf("after revoking: %d %s", answer.Status, answer.Body)
+	}
+}
+
+// TestOpenIDForOthers: RFC 8628 has no ID token; openid is an unknown scope there, as
+// it is to a machine.
+func TestOpenIDForOthers(t *testing.T) {
+	h := newHouse(t)
+	device := h.DeviceClient().String("client_id")
+	if answer := h.DeviceAuthorization(device, "resource", resourceURI, "scope", "openid notes:read"); answer.Status != http.StatusOK {
+		t.Errorf("a device: %d %s", answer.Status, answer.Body)
+	}
+	if answer := h.DeviceAuthorization(device, "scope", "openid"); answer.Status != http.StatusBadRequest || answer.JSON["error"] != "invalid_scope" {
+		t.Errorf("a device, openid alone: %d %s", answer.Status, answer.Body)
+	}
+	machine := credentialsOf(h.MachineClient())
+	answer := h.Post("/token", servertest.Form("grant_type", "client_credentials", "scope", "openid notes:read"), machine.basic())
+	if answer.Status != http.StatusOK || answer.JSON["id_token"] != nil || answer.JSON["scope"] != "notes:read" {
+		t.Errorf("a machine: %d %s", answer.Status, answer.Body)
+	}
+}

@@ -18,6 +18,7 @@ func scopesOf(q Question) []storage.Scope {
 		if what := told[scope.Name]; what != "" {
 			scope.Description += ": " + what
 		}
+		scope.Risk = "" // there is nothing here to read or write
 		scopes = append(scopes[:len(scopes):len(scopes)], scope)
 	}
 	return scopes
