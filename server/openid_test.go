@@ -83,6 +83,9 @@ func TestOpenIDConnectCore(t *testing.T) {
 			if claims["at_hash"] == nil || claims["sid"] == nil {
 				t.Errorf("at_hash or sid is missing: %v", claims)
 			}
+			if sid, _ := claims["sid"].(string); strings.HasPrefix(sid, storage.PrefixSession) {
+				t.Error("the sid is the id of the session")
+			}
 			if header := headerOf(t, idToken); header["typ"] != "JWT" || header["kid"] != headerOf(t, accessToken)["kid"] {
 				t.Errorf("header %v", header)
 			}

@@ -14,7 +14,8 @@ import (
 // Leaving is what an application asks that sends a person to sign out (OpenID Connect
 // RP-Initiated Logout §2).
 type Leaving struct {
-	SessionID string // of the session that it knows the person from; empty: it does not say
+	// Knows reports whether it has an ID token of this session. Nil: it has none.
+	Knows     func(sessionID string) bool
 	Target    string // where the person goes then: an address of the application's, or empty
 	Host      string // of Target
 	Automatic bool   // the browser may go there by itself
@@ -80,7 +81,7 @@ func (h *Handler) confirmLogout(w http.ResponseWriter, r *http.Request) error {
 		return h.left(w, leaving)
 	case err != nil:
 		return err
-	case leaving.SessionID == signIn.Session.ID && r.Method == http.MethodGet && !web.Prefetch(r):
+	case leaving.Knows != nil && leaving.Knows(signIn.Session.ID) && r.Method == http.MethodGet && !web.Prefetch(r):
 		return h.leave(w, r, leaving)
 	}
 	page := templates.LogoutPage{

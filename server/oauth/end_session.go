@@ -14,9 +14,10 @@ import (
 // EndSession is what a client asks that sends a person to sign out (OpenID Connect
 // RP-Initiated Logout §2).
 type EndSession struct {
-	SessionID string // of the Session that its ID token is of; empty: it does not say
-	Target    string // where it wants the person back; empty: nowhere
-	Host      string // of Target
+	// Knows reports whether its ID token is of this Session. Nil: it has none.
+	Knows  func(sessionID string) bool
+	Target string // where it wants the person back; empty: nowhere
+	Host   string // of Target
 	// Automatic: an administrator registered the client, so that the browser may go
 	// there by itself.
 	Automatic bool
@@ -45,7 +46,10 @@ func (o *OAuth) EndSession(ctx context.Context, rawQuery string) (EndSession, er
 	} else if err != nil {
 		return EndSession{}, err
 	}
-	asked := EndSession{SessionID: hint.SessionID}
+	var asked EndSession
+	if hint.SessionID != "" {
+		asked.Knows = func(sessionID string) bool { return sidOf(client, sessionID) == hint.SessionID }
+	}
 	target, state := parameters.Get("post_logout_redirect_uri"), parameters.Get("state")
 	if client.MatchPostLogoutRedirectURI(target) && len(state) <= maxState {
 		asked.Host, asked.Automatic = consent.RedirectHost(target), !client.SelfAsserted()

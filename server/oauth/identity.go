@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"slices"
@@ -124,7 +126,7 @@ func (t idTokens) PopulateTokenEndpointResponse(_ context.Context, r fosite.Acce
 		c := idClaims{
 			Issuer: t.Issuer.String(), Subject: session.subject, Audience: client.ClientID, AuthorizedParty: client.ClientID,
 			Expiry: session.now.Add(idTokenLifetime).Unix(), IssuedAt: session.now.Unix(), Nonce: id.nonce,
-			AccessTokenHash: accessTokenHash, SessionID: id.sessionID, personClaims: tell(id.scopes, id.person),
+			AccessTokenHash: accessTokenHash, SessionID: sidOf(client, id.sessionID), personClaims: tell(id.scopes, id.person),
 		}
 		if !id.authenticatedAt.IsZero() {
 			c.AuthTime = id.authenticatedAt.Unix()
@@ -136,6 +138,17 @@ func (t idTokens) PopulateTokenEndpointResponse(_ context.Context, r fosite.Acce
 	}
 	response.SetExtra("id_token", token)
 	return nil
+}
+
+// sidOf is the sid by which a client knows a Session (OpenID Connect Front-Channel
+// Logout §3). Each client has its own, and none can be traced back: the id is in
+// grantd's own forms.
+func sidOf(client *storage.Client, sessionID string) string {
+	if sessionID == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte("sid\n" + client.ID + "\n" + sessionID))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // granted are the scopes of the tokens together, as the Family keeps them and the
@@ -157,8 +170,8 @@ func (s *tokenSession) keep(scopes []string) (ok bool) {
 	return len(s.scopes) > 0
 }
 
-// hint is what an ID token that a client sends back says: whom it is about, and of
-// which Session. It may have expired. ok: it is one of this server's.
+// hint is what an ID token that a client sends back says: whom it is about, and by
+// its sid of which Session. It may have expired. ok: it is one of this server's.
 func (o *OAuth) hint(idToken string) (c idClaims, ok bool) {
 	err := o.Signing.VerifyIDToken(idToken, &c)
 	return c, err == nil && c.Issuer == o.Issuer.String()
