@@ -166,9 +166,12 @@ type Client struct {
 	LogoURI    string     `json:"logo_uri,omitempty"`
 
 	// ManagedBy Absent when it belongs to no set of files.
-	ManagedBy    string   `json:"managed_by,omitempty"`
-	PolicyURI    string   `json:"policy_uri,omitempty"`
-	RedirectUris []string `json:"redirect_uris"`
+	ManagedBy string `json:"managed_by,omitempty"`
+	PolicyURI string `json:"policy_uri,omitempty"`
+
+	// PostLogoutRedirectUris Absent means none.
+	PostLogoutRedirectUris []string `json:"post_logout_redirect_uris,omitempty"`
+	RedirectUris           []string `json:"redirect_uris"`
 
 	// RequirePushedAuthorizationRequests Absent means `false`.
 	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests,omitempty"`
@@ -234,6 +237,10 @@ type ClientFields struct {
 	// PolicyURI Its privacy policy (https).
 	PolicyURI string `json:"policy_uri,omitempty"`
 
+	// PostLogoutRedirectUris Where people may be sent back to after they have signed out (OpenID Connect RP-Initiated Logout). Compared exactly,
+	// ports included.
+	PostLogoutRedirectUris []string `json:"post_logout_redirect_uris,omitempty"`
+
 	// RedirectUris Where people may be sent back to. Required with `authorization_code`. Compared exactly, except that any
 	// port is accepted for `http` on `127.0.0.1`, `[::1]` and `localhost`. Schemes other than `https`, and `http` on
 	// those hosts, are refused.
@@ -289,6 +296,7 @@ type ClientPatch struct {
 	LogoURI                            nullable.Nullable[string]                 `json:"logo_uri,omitempty"`
 	ManagedBy                          nullable.Nullable[string]                 `json:"managed_by,omitempty"`
 	PolicyURI                          nullable.Nullable[string]                 `json:"policy_uri,omitempty"`
+	PostLogoutRedirectUris             nullable.Nullable[[]string]               `json:"post_logout_redirect_uris,omitempty"`
 	RedirectUris                       nullable.Nullable[[]string]               `json:"redirect_uris,omitempty"`
 	RequirePushedAuthorizationRequests nullable.Nullable[bool]                   `json:"require_pushed_authorization_requests,omitempty"`
 	Resources                          nullable.Nullable[[]string]               `json:"resources,omitempty"`

@@ -43,6 +43,8 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	handle("/token", byMethod{http.MethodPost: oauth(r.oauth.Token)}.fromAnyOrigin())
 	handle("/revoke", byMethod{http.MethodPost: oauth(r.oauth.Revoke)}.fromAnyOrigin())
 	handle("/register", byMethod{http.MethodPost: oauth(r.registration.Register)}.fromAnyOrigin())
+	userInfo := oauth(r.oauth.UserInfo)
+	handle("/userinfo", byMethod{http.MethodGet: userInfo, http.MethodHead: userInfo, http.MethodPost: userInfo}.fromAnyOrigin())
 	documents := func(path string, h http.HandlerFunc) { mount(path, get(h).fromAnyOrigin()) }
 	documents(root+"/jwks", r.metadata.JWKS)
 	// RFC 8414 puts the issuer's path behind the well-known name, OpenID Connect

@@ -227,6 +227,10 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		pages: pages, oauth: engine, metadata: documents,
 		login: login.New(login.Config{
 			Pages: pages, Store: s.store, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now,
+			Leaving: func(ctx context.Context, rawQuery string) (login.Leaving, error) {
+				asked, err := engine.EndSession(ctx, rawQuery)
+				return login.Leaving(asked), err
+			},
 			Purpose: func(ctx context.Context, rawQuery string) login.Purpose {
 				client, host, resource := engine.Purpose(ctx, rawQuery)
 				if client == nil {
@@ -269,7 +273,7 @@ func hashing(h *password.Hasher) func(ctx context.Context, password string) (str
 	}
 }
 
-// knownScopes returns those of scopes that a Resource has, in order, each once.
+// knownScopes returns those of scopes that a Resource or the identity has, in order, each once.
 func (s *Server) knownScopes(ctx context.Context, scopes []string) ([]string, error) {
 	if len(scopes) == 0 {
 		return nil, nil
@@ -281,7 +285,7 @@ func (s *Server) knownScopes(ctx context.Context, scopes []string) ([]string, er
 	var known []string
 	for _, name := range scopes {
 		has := func(r *storage.Resource) bool { return slices.Contains(r.ScopeNames(), name) }
-		if slices.ContainsFunc(resources, has) && !slices.Contains(known, name) {
+		if (slices.ContainsFunc(resources, has) || slices.Contains(storage.IdentityScopes, name)) && !slices.Contains(known, name) {
 			known = append(known, name)
 		}
 	}

@@ -42,6 +42,7 @@ type Client struct {
 
 	ClientName              string
 	RedirectURIs            []string
+	PostLogoutRedirectURIs  []string // where people may be sent who have signed out
 	GrantTypes              []string
 	ResponseTypes           []string
 	TokenEndpointAuthMethod string
@@ -115,9 +116,10 @@ func (c *Client) SelfAsserted() bool { return c.Source != SourceRegistered }
 // MayUse reports whether the client registered this grant type.
 func (c *Client) MayUse(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
 
-// MayReach reports whether the client's tokens may be for this Resource.
+// MayReach reports whether the client's tokens may be for this Resource. The identity
+// of people is limited by the ceiling alone.
 func (c *Client) MayReach(r *Resource) bool {
-	return len(c.Resources) == 0 || slices.ContainsFunc(c.Resources, r.Names)
+	return len(c.Resources) == 0 || r.Identity() || slices.ContainsFunc(c.Resources, r.Names)
 }
 
 // Within returns those of scopes that lie under the client's ceiling, in order.

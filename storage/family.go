@@ -30,6 +30,10 @@ type Family struct {
 	RotatedAt       time.Time // when Generation became current
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // CreatedAt + FamilyLifetime
+	// SessionID and AuthenticatedAt are of the Session that its code was approved in,
+	// which may have ended. Empty: of a device, or of the version before.
+	SessionID       string
+	AuthenticatedAt time.Time
 }
 
 // Expired reports whether the family has ended by age or by idleness.

@@ -71,6 +71,8 @@ type ConsentResource struct {
 	Name string
 	URI  string
 	Host string // shown when there is no name
+	// Identity: it is no MCP server but who the person is.
+	Identity bool
 }
 
 // A ConsentScope is one permission, in words and with the tools it unlocks.

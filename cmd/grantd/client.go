@@ -19,6 +19,7 @@ var clients = &noun[api.Client]{
 	fields: []field{
 		{"name", "client_name", textField, "the name people see when they are asked to approve"},
 		{"redirect-uri", "redirect_uris", listField, "a `URI` that people may be sent back to"},
+		{"post-logout-redirect-uri", "post_logout_redirect_uris", listField, "a `URI` that people may be sent back to after signing out"},
 		{"auth", "token_endpoint_auth_method", textField, "how it proves who it is: client_secret_basic (default), client_secret_post, private_key_jwt, or none for a program that cannot keep a secret"},
 		{"grant-type", "grant_types", listField, "how it gets tokens, a `type` of authorization_code, refresh_token (default: these two) or client_credentials"},
 		{"scope", "scope", wordsField, "a `scope` it may have at most (default: no ceiling)"},
@@ -99,6 +100,7 @@ var clients = &noun[api.Client]{
 			{"jwks", string(c.JWKS)},
 			{"jwks_uri", c.JWKSURI},
 			{"redirect_uris", strings.Join(c.RedirectUris, "\n")},
+			{"post_logout_redirect_uris", strings.Join(c.PostLogoutRedirectUris, "\n")},
 			{"grant_types", strings.Join(c.GrantTypes, " ")},
 			{"application_type", c.ApplicationType},
 			{"scope", c.Scope},

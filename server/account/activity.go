@@ -127,7 +127,7 @@ func (h *Handler) names(ctx context.Context, clientID, resourceID string) (app, 
 	if err != nil {
 		return "", "", err
 	}
-	for _, r := range resources {
+	for _, r := range append(resources[:len(resources):len(resources)], storage.NewIdentityResource()) {
 		if r.ID == resourceID {
 			if server = r.Name; server == "" {
 				server = r.URI

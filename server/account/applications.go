@@ -67,6 +67,8 @@ func (h *Handler) application(ctx context.Context, g *storage.Grant) (templates.
 	if err != nil {
 		return templates.Application{}, err
 	}
+	identity := storage.NewIdentityResource()
+	resources = append(resources[:len(resources):len(resources)], identity)
 	i := slices.IndexFunc(resources, func(r *storage.Resource) bool { return r.ID == g.ResourceID })
 	if i < 0 {
 		return templates.Application{}, storage.ErrNotFound
@@ -77,7 +79,11 @@ func (h *Handler) application(ctx context.Context, g *storage.Grant) (templates.
 		Resource:  templates.ConsentResource{Name: resource.Name, URI: resource.URI},
 		RevokeURL: h.root + "/account/revoke?grant=" + url.QueryEscape(g.ID),
 	}
-	for _, scope := range resource.Scopes {
+	scopes := resource.Scopes
+	if !resource.Identity() {
+		scopes = slices.Concat(scopes, identity.Scopes)
+	}
+	for _, scope := range scopes {
 		if slices.Contains(g.Scopes, scope.Name) {
 			application.Scopes = append(application.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools})
 		}

@@ -53,6 +53,8 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 
 	f.setGrantTypes(c, fields)
 	f.setRedirectURIs(c, fields.RedirectUris)
+	c.PostLogoutRedirectURIs = fields.PostLogoutRedirectUris
+	f.redirects("/post_logout_redirect_uris", c.PostLogoutRedirectURIs)
 
 	c.Scope = nil
 	for name := range strings.SplitSeq(fields.Scope, " ") {
@@ -169,6 +171,11 @@ func (f *faults) setRedirectURIs(c *storage.Client, uris []string) {
 	if len(uris) == 0 && c.MayUse(storage.GrantTypeAuthorizationCode) {
 		f.add(pointer, "must have at least one URI, since the client may use authorization_code")
 	}
+	f.redirects(pointer, uris)
+}
+
+// redirects wants addresses that people may be sent to.
+func (f *faults) redirects(pointer string, uris []string) {
 	if !f.count(pointer, len(uris), storage.MaxRedirectURIs) {
 		return
 	}

@@ -231,20 +231,22 @@ func (p *past) judge(a *Access, rules []*storage.Policy) {
 	asked := *client
 	asked.ClientID = cmp.Or(client.ClientID, a.ClientID)
 	q := policy.Question{Groups: user.groups, Client: &asked, Resource: resource, Trust: storage.TrustRegistered}
-	scopes := asked.Within(a.Scopes)
-	if client.Source == storage.SourceRegistered {
-		decision := policy.Decide(rules, q, scopes)
-		a.Scopes, a.Policies = decision.Allowed(), decision.Names()
-		return
+	approved := asked.Within(a.Scopes)
+	scopes := storage.WithoutIdentity(approved)
+	if client.Source != storage.SourceRegistered {
+		// The events do not say how far a client that describes itself was known. If
+		// it matters, it is taken as known: access is rather told too much of than
+		// hidden.
+		q.Trust = storage.TrustUnverified
+		stranger := policy.Decide(rules, q, scopes)
+		q.Trust = storage.TrustTrusted
+		p.unclear = p.unclear || len(stranger.Allowed()) != len(policy.Decide(rules, q, scopes).Allowed())
 	}
-	// The events do not say how far a client that describes itself was known. If it
-	// matters, it is taken as known: access is rather told too much of than hidden.
-	q.Trust = storage.TrustUnverified
-	stranger := policy.Decide(rules, q, scopes)
-	q.Trust = storage.TrustTrusted
 	decision := policy.Decide(rules, q, scopes)
-	p.unclear = p.unclear || len(stranger.Allowed()) != len(decision.Allowed())
-	a.Scopes, a.Policies = decision.Allowed(), decision.Names()
+	allowed := decision.Allowed()
+	// Who people are is theirs to tell: no policy is asked.
+	a.Scopes = slices.DeleteFunc(approved, func(s string) bool { return slices.Contains(scopes, s) && !slices.Contains(allowed, s) })
+	a.Policies = decision.Names()
 }
 
 // entry is the entry of m with this id, made if it is missing.

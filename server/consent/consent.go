@@ -145,7 +145,13 @@ func (c *Consent) Judge(q Question, form web.Parameters) (Decision, error) {
 	if len(ticked) == 0 {
 		return Decision{}, ErrNothingChosen
 	}
-	return Decision{Approved: true, Nonce: page.Nonce, Scopes: storage.Intersect(q.Scopes, ticked)}, nil
+	chosen := storage.Intersect(q.Scopes, ticked)
+	if !slices.Contains(chosen, storage.ScopeOpenID) { // the others of the identity mean nothing alone
+		if chosen = storage.WithoutIdentity(chosen); len(chosen) == 0 {
+			return Decision{}, ErrNothingChosen
+		}
+	}
+	return Decision{Approved: true, Nonce: page.Nonce, Scopes: chosen}, nil
 }
 
 // page is everything the person sees of a question.
@@ -161,6 +167,9 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
 		SwitchAccountURL: root + "/login?" + q.Query + q.Step,
 	}
+	if q.Resource.Identity() { // it is no MCP server
+		page.Resource = templates.ConsentResource{Name: "your identity", Identity: true}
+	}
 	page.Policies, page.Withheld = q.Decision.Names(), q.Withheld
 	if q.Device != nil {
 		page.UserCode, page.Action = q.UserCode, root+"/device"
@@ -171,7 +180,7 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 	if q.Client.MayUse(storage.GrantTypeRefreshToken) {
 		page.RefreshLifetimeDays = int(storage.FamilyLifetime / (24 * time.Hour))
 	}
-	for _, scope := range q.Resource.Scopes {
+	for _, scope := range scopesOf(q) {
 		if slices.Contains(q.Scopes, scope.Name) {
 			approved := q.SignIn.Grant != nil && slices.Contains(q.SignIn.Grant.Scopes, scope.Name)
 			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Risk: string(scope.Risk), Approved: approved, Checked: true})

@@ -17,7 +17,7 @@ import (
 	"grantd/templates"
 )
 
-// Config is what a Handler works with. Everything but Purpose is required.
+// Config is what a Handler works with. Everything but Purpose and Leaving is required.
 type Config struct {
 	Pages     *web.Pages
 	Store     Store
@@ -28,6 +28,9 @@ type Config struct {
 	// Purpose says in words what the /authorize request with this raw query is
 	// for, for the line "to continue to"; what it does not know is empty.
 	Purpose func(ctx context.Context, rawQuery string) Purpose
+	// Leaving says what the /logout request with this raw query asks for; what is not
+	// right is empty.
+	Leaving func(ctx context.Context, rawQuery string) (Leaving, error)
 }
 
 // Purpose is what a person signs in for.

@@ -76,6 +76,8 @@ type OAuth struct {
 	Config
 	values values
 	engine fosite.OAuth2Provider
+	// identity is the Resource that userinfo serves.
+	identity *storage.Resource
 
 	deviceRequests, wrongCodesOfUser, wrongCodesOfAddress *web.FailureLimit
 	// noted bounds the audit events that somebody could cause at will.
@@ -88,7 +90,7 @@ const notedPerHour = 10
 // New builds the engine room.
 func New(c Config) *OAuth {
 	o := &OAuth{
-		Config: c, values: values{root: c.Root},
+		Config: c, values: values{root: c.Root}, identity: newIdentity(c.Issuer),
 		noted:               c.failureLimit(notedPerHour, time.Hour),
 		deviceRequests:      c.failureLimit(deviceRequests, deviceRequestsWindow),
 		wrongCodesOfUser:    c.failureLimit(wrongCodesOfUser, wrongCodesWindow),

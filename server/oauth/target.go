@@ -114,8 +114,12 @@ func ownersOfAll(resources []*storage.Resource, scopes []string) []*storage.Reso
 	})
 }
 
-// resourceByID finds a Resource among the known ones. storage.ErrNotFound.
+// resourceByID finds a Resource among the known ones, or the identity of people.
+// storage.ErrNotFound.
 func (o *OAuth) resourceByID(ctx context.Context, id string) (*storage.Resource, error) {
+	if id == storage.IdentityResourceID {
+		return o.identity, nil
+	}
 	return o.resourceWhere(ctx, func(r *storage.Resource) bool { return r.ID == id })
 }
 

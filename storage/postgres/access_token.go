@@ -24,16 +24,17 @@ WITH revoked AS (
 func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing storage.Standing, err error) {
 	const sql = `
 SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1)
-	AND ($2::text = '' OR held.scopes IS NOT NULL), held.scopes, held.groups
+	AND ($2::text = '' OR held.scopes IS NOT NULL), held.scopes, held.groups, coalesce(held.username, ''), coalesce(held.name, ''), coalesce(held.email, '')
 FROM (VALUES (1)) AS one (n)
 LEFT JOIN (
-	SELECT g.scopes, ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups
+	SELECT g.scopes, ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups,
+		u.username, u.name, u.email
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = f.user_id
 	WHERE f.id = $2 AND f.expires_at > $3 AND f.rotated_at > $4 AND NOT u.disabled
 ) AS held ON true`
 	err = s.row(ctx, "look up an access token", sql, []any{jti, familyID, now, now.Add(-storage.FamilyIdle)},
-		&live, &standing.Scopes, &standing.Groups)
+		&live, &standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
 	return live, standing, err
 }

@@ -19,7 +19,7 @@ SELECT c.id, c.client_id, c.source, c.version, c.client_name, c.redirect_uris, c
 	c.token_endpoint_auth_method, c.application_type, c.scope, c.resources, c.client_uri, c.logo_uri, c.tos_uri,
 	c.policy_uri, c.contacts, c.software_id, c.software_version, c.jwks, c.jwks_uri, c.token_endpoint_auth_signing_alg,
 	c.disabled, c.created_at, c.updated_at, c.require_pushed_authorization_requests, c.registration_access_token_hash, c.document_fetched_at, c.vouched, c.managed_by,
-	c.last_used_at, s.id, s.hash, s.created_at, s.expires_at
+	c.last_used_at, c.post_logout_redirect_uris, s.id, s.hash, s.created_at, s.expires_at
 FROM `
 	withSecrets = ` c
 LEFT JOIN client_secrets s ON s.client_id = c.id
@@ -54,8 +54,9 @@ const insertClient = `
 INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
 	contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled, created_at, updated_at,
-	require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash, registration_digest, managed_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
+	require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash, registration_digest, managed_by,
+	post_logout_redirect_uris)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
 
 // CreateClient implements storage.ClientStore.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
@@ -75,6 +76,7 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 		list(c.Resources), c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID,
 		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.CreatedAt, c.UpdatedAt,
 		c.RequirePushedAuthorizationRequests, nullTime(c.DocumentFetchedAt), c.Vouched, c.RegistrationAccessTokenHash, digest, c.ManagedBy,
+		list(c.PostLogoutRedirectURIs),
 	}
 }
 
@@ -100,7 +102,7 @@ UPDATE clients SET version = $2, client_name = $3, redirect_uris = $4, grant_typ
 	token_endpoint_auth_method = $7, application_type = $8, scope = $9, resources = $10, client_uri = $11,
 	logo_uri = $12, tos_uri = $13, policy_uri = $14, contacts = $15, software_id = $16, software_version = $17,
 	jwks = $18, jwks_uri = $19, token_endpoint_auth_signing_alg = $20, disabled = $21, updated_at = $22,
-	require_pushed_authorization_requests = $23, managed_by = $24
+	require_pushed_authorization_requests = $23, managed_by = $24, post_logout_redirect_uris = $25
 WHERE id = $1`
 	)
 	if err := lockVersion(ctx, tx, lock, c.ID, c.Version); err != nil {
@@ -109,7 +111,8 @@ WHERE id = $1`
 	_, err := tx.Exec(ctx, update, c.ID, c.Version+1, c.ClientName, list(c.RedirectURIs), list(c.GrantTypes),
 		list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
-		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt, c.RequirePushedAuthorizationRequests, c.ManagedBy)
+		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt, c.RequirePushedAuthorizationRequests, c.ManagedBy,
+		list(c.PostLogoutRedirectURIs))
 	return err
 }
 
@@ -220,7 +223,7 @@ func scanClients(rows pgx.Rows) ([]*storage.Client, error) {
 			&c.LogoURI, &c.TosURI, &c.PolicyURI, &c.Contacts, &c.SoftwareID, &c.SoftwareVersion,
 			&c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled,
 			&c.CreatedAt, &c.UpdatedAt, &c.RequirePushedAuthorizationRequests, &c.RegistrationAccessTokenHash,
-			(*zeronull.Timestamptz)(&c.DocumentFetchedAt), &c.Vouched, &c.ManagedBy, (*zeronull.Timestamptz)(&c.LastUsedAt),
+			(*zeronull.Timestamptz)(&c.DocumentFetchedAt), &c.Vouched, &c.ManagedBy, (*zeronull.Timestamptz)(&c.LastUsedAt), &c.PostLogoutRedirectURIs,
 			(*zeronull.Text)(&secret.ID), &secret.Hash, (*zeronull.Timestamptz)(&secret.CreatedAt),
 			(*zeronull.Timestamptz)(&secret.ExpiresAt))
 		if err != nil {

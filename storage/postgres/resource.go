@@ -11,6 +11,9 @@ import (
 	"grantd/storage"
 )
 
+// listed is the condition on a resource that it is not grantd's own.
+const listed = `id <> '` + storage.IdentityResourceID + `'`
+
 // Resources are read with their scopes, a row for each, in one statement.
 const (
 	selectResources = `
@@ -24,19 +27,19 @@ ORDER BY r.id, s.position`
 
 // Resource implements storage.ResourceStore.
 func (s *Store) Resource(ctx context.Context, id string) (*storage.Resource, error) {
-	const sql = selectResources + `(SELECT * FROM resources WHERE id = $1)` + withScopes
+	const sql = selectResources + `(SELECT * FROM resources WHERE id = $1 AND ` + listed + `)` + withScopes
 	return only(rows(ctx, s, "read a resource", scanResources, sql, id))
 }
 
 // ResourceByURI implements storage.ResourceStore.
 func (s *Store) ResourceByURI(ctx context.Context, uri string) (*storage.Resource, error) {
-	const sql = selectResources + `(SELECT * FROM resources WHERE uri_key = $1)` + withScopes
+	const sql = selectResources + `(SELECT * FROM resources WHERE uri_key = $1 AND ` + listed + `)` + withScopes
 	return only(rows(ctx, s, "read a resource", scanResources, sql, strings.TrimSuffix(uri, "/")))
 }
 
 // Resources implements storage.ResourceStore.
 func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error) {
-	const sql = selectResources + `(SELECT * FROM resources WHERE id > $1 ORDER BY id LIMIT $2)` + withScopes
+	const sql = selectResources + `(SELECT * FROM resources WHERE id > $1 AND ` + listed + ` ORDER BY id LIMIT $2)` + withScopes
 	return rows(ctx, s, "list resources", scanResources, sql, page.After, page.Limit)
 }
 
@@ -85,7 +88,7 @@ WHERE grants.id = families.grant_id AND grants.resource_id = $1 AND families.sco
 // are updated and not made anew, because Approve locks those it relies on.
 func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
 	const (
-		lock   = `SELECT version FROM resources WHERE id = $1 FOR NO KEY UPDATE`
+		lock   = `SELECT version FROM resources WHERE id = $1 AND ` + listed + ` FOR NO KEY UPDATE`
 		update = `
 UPDATE resources SET version = $2, name = $3, introspection_clients = $4, access_token_lifetime = $5, updated_at = $6, managed_by = $7
 WHERE id = $1`
@@ -134,7 +137,7 @@ SET position = EXCLUDED.position, description = EXCLUDED.description, tools = EX
 
 // DeleteResource implements storage.ResourceStore.
 func (s *Store) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM resources WHERE id = $1 RETURNING uri, ''`
+	const sql = `DELETE FROM resources WHERE id = $1 AND ` + listed + ` RETURNING uri, ''`
 	return s.deleteFromCatalog(ctx, "delete a resource", sql, id, event)
 }
 

@@ -25,10 +25,11 @@ func (s *Store) RevokeAccessToken(ctx context.Context, jti string, expiresAt tim
 
 const selectAccessTokenLive = `SELECT
 	NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = @jti)
-	AND (@family = '' OR held.scopes IS NOT NULL), held.scopes, held.groups
+	AND (@family = '' OR held.scopes IS NOT NULL), held.scopes, held.groups, coalesce(held.username, ''), coalesce(held.name, ''), coalesce(held.email, '')
 	FROM (VALUES (1))
 	LEFT JOIN (
-		SELECT g.scopes, (SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id) AS groups
+		SELECT g.scopes, (SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id) AS groups,
+			u.username, u.name, u.email
 		FROM families f
 		JOIN grants g ON g.id = f.grant_id
 		JOIN users u ON u.id = g.user_id
@@ -41,6 +42,6 @@ func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now t
 		sql.Named("family", familyID),
 		sql.Named("now", micros(now)),
 		sql.Named("family_idle", storage.FamilyIdle.Microseconds()),
-	}, &live, intoList{&standing.Scopes}, intoList{&standing.Groups})
+	}, append([]any{&live}, intoStanding(&standing)...)...)
 	return live, standing, err
 }

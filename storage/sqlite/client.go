@@ -13,10 +13,10 @@ const clientValues = `
 	 token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri,
 	 policy_uri, contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg,
 	 disabled, created_at, updated_at, require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash,
-	 registration_digest, managed_by)`
+	 registration_digest, managed_by, post_logout_redirect_uris)`
 
 const insertClient = `INSERT INTO clients` + clientValues + `
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
@@ -46,7 +46,7 @@ const selectClient = `SELECT id, client_id, source, version, client_name, redire
 	response_types, token_endpoint_auth_method, application_type, scope, resources, client_uri,
 	logo_uri, tos_uri, policy_uri, contacts, software_id, software_version, jwks, jwks_uri,
 	token_endpoint_auth_signing_alg, disabled, created_at, updated_at, require_pushed_authorization_requests,
-	document_fetched_at, vouched, registration_access_token_hash, managed_by, last_used_at,
+	document_fetched_at, vouched, registration_access_token_hash, managed_by, last_used_at, post_logout_redirect_uris,
 	(SELECT json_group_array(json_object('id', id, 'hash', hex(hash), 'created_at', created_at, 'expires_at', expires_at)
 		ORDER BY created_at, id)
 	 FROM client_secrets WHERE client_secrets.client_id = clients.id)
@@ -84,7 +84,7 @@ const updateClient = `UPDATE clients SET version = version + 1,
 	token_endpoint_auth_method = ?, application_type = ?, scope = ?, resources = ?, client_uri = ?,
 	logo_uri = ?, tos_uri = ?, policy_uri = ?, contacts = ?, software_id = ?, software_version = ?,
 	jwks = ?, jwks_uri = ?, token_endpoint_auth_signing_alg = ?, disabled = ?, updated_at = ?,
-	require_pushed_authorization_requests = ?, managed_by = ?
+	require_pushed_authorization_requests = ?, managed_by = ?, post_logout_redirect_uris = ?
 	WHERE id = ? AND version = ? RETURNING version`
 
 // UpdateClient implements storage.ClientStore. The trigger client_disabled takes
@@ -111,7 +111,7 @@ func (t *tx) updateClient(c *storage.Client) (version int64, err error) {
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources), c.ClientURI,
 		c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
 		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.UpdatedAt),
-		c.RequirePushedAuthorizationRequests, c.ManagedBy, c.ID, c.Version,
+		c.RequirePushedAuthorizationRequests, c.ManagedBy, list(c.PostLogoutRedirectURIs), c.ID, c.Version,
 	}, &version)
 	if err != nil {
 		return 0, t.conflictOrNotFound(err, existsClient, c.ID)
@@ -231,7 +231,7 @@ func scanClient(row scanner) (*storage.Client, error) {
 		&c.ClientURI, &c.LogoURI, &c.TosURI, &c.PolicyURI, intoList{&c.Contacts},
 		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt},
 		&c.RequirePushedAuthorizationRequests, intoTime{&c.DocumentFetchedAt}, &c.Vouched, intoBlobOrNil{&c.RegistrationAccessTokenHash}, &c.ManagedBy,
-		intoTime{&c.LastUsedAt}, intoJSON{&secrets},
+		intoTime{&c.LastUsedAt}, intoList{&c.PostLogoutRedirectURIs}, intoJSON{&secrets},
 	)
 	if err != nil {
 		return nil, err
@@ -259,5 +259,6 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts),
 		c.SoftwareID, c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.CreatedAt), micros(c.UpdatedAt),
 		c.RequirePushedAuthorizationRequests, microsOrNull(c.DocumentFetchedAt), c.Vouched, blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest), c.ManagedBy,
+		list(c.PostLogoutRedirectURIs),
 	}
 }

@@ -34,15 +34,18 @@ func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event s
 	})
 }
 
+// listed is the condition on a resource that it is not grantd's own.
+const listed = `id <> '` + storage.IdentityResourceID + `'`
+
 const selectResource = `SELECT id, uri, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by,
 	(SELECT json_group_array(json_object('name', name, 'description', description, 'tools', json(tools), 'risk', risk) ORDER BY position)
 	 FROM scopes WHERE resource_id = resources.id)
 	FROM resources `
 
 const (
-	selectResourceByID  = selectResource + `WHERE id = ?`
-	selectResourceByURI = selectResource + `WHERE uri_key = ?`
-	selectResources     = selectResource + `WHERE id > ? ORDER BY id LIMIT ?`
+	selectResourceByID  = selectResource + `WHERE id = ? AND ` + listed
+	selectResourceByURI = selectResource + `WHERE uri_key = ? AND ` + listed
+	selectResources     = selectResource + `WHERE id > ? AND ` + listed + ` ORDER BY id LIMIT ?`
 )
 
 // Resource implements storage.ResourceStore.
@@ -62,7 +65,7 @@ func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Re
 
 const updateResource = `UPDATE resources SET version = version + 1,
 	name = ?, introspection_clients = ?, access_token_lifetime = ?, updated_at = ?, managed_by = ?
-	WHERE id = ? AND version = ? RETURNING version`
+	WHERE id = ? AND version = ? AND ` + listed + ` RETURNING version`
 
 const deleteOtherScopes = `DELETE FROM scopes WHERE resource_id = ?
 	AND name NOT IN (SELECT value ->> 'name' FROM json_each(?))`
@@ -95,8 +98,8 @@ func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event s
 }
 
 const (
-	existsResource = `SELECT 1 FROM resources WHERE id = ?`
-	deleteResource = `DELETE FROM resources WHERE id = ? RETURNING uri`
+	existsResource = `SELECT 1 FROM resources WHERE id = ? AND ` + listed
+	deleteResource = `DELETE FROM resources WHERE id = ? AND ` + listed + ` RETURNING uri`
 )
 
 // DeleteResource implements storage.ResourceStore. Foreign keys take the Grants.

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Session", sessionContracts},
 		{"UserLink", userLinkContracts},
 		{"Grant", grantContracts},
+		{"Identity", identityContracts},
 		{"AuthorizationCode", authorizationCodeContracts},
 		{"PushedRequest", pushedRequestContracts},
 		{"Family", familyContracts},
