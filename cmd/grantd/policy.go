@@ -55,8 +55,8 @@ var policies = &noun[api.Policy]{
 	update: func(ctx context.Context, a *admin, id, etag string, body io.Reader) (answer, error) {
 		return a.api.UpdatePolicyWithBodyWithResponse(ctx, id, &api.UpdatePolicyParams{IfMatch: etag}, "application/merge-patch+json", body)
 	},
-	remove: func(ctx context.Context, a *admin, id string) (answer, error) {
-		return a.api.DeletePolicyWithResponse(ctx, id)
+	remove: func(ctx context.Context, a *admin, id, etag string) (answer, error) {
+		return a.api.DeletePolicyWithResponse(ctx, id, &api.DeletePolicyParams{IfMatch: etag})
 	},
 	id:     func(p api.Policy) string { return p.ID },
 	called: func(p api.Policy) string { return p.Name },

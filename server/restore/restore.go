@@ -131,13 +131,13 @@ func (r *replay) again(ctx context.Context, e *storage.AuditEvent) (done bool, e
 	case "resource.updated":
 		return r.resource(ctx, e, event)
 	case "user.deleted":
-		return true, s.DeleteUser(ctx, e.Target, event)
+		return true, s.DeleteUser(ctx, e.Target, storage.AnyVersion, event)
 	case "client.deleted":
-		return true, s.DeleteClient(ctx, e.Target, event)
+		return true, s.DeleteClient(ctx, e.Target, storage.AnyVersion, event)
 	case "client.secret_deleted":
 		return true, s.DeleteClientSecret(ctx, e.Target, e.Detail["secret_id"], event.With("secret_id", e.Detail["secret_id"]))
 	case "resource.deleted":
-		return true, s.DeleteResource(ctx, e.Target, event)
+		return true, s.DeleteResource(ctx, e.Target, storage.AnyVersion, event)
 	case "grant.revoked":
 		return true, s.DeleteGrant(ctx, e.Target, event)
 	case "family.ended":
