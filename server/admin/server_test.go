@@ -102,7 +102,6 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 			return "$hashed$" + string(rune('a'+len(s.hashed))), nil
 		},
 		Keys:     []string{key, otherKey, "short"},
-		Issuer:   "https://auth.example.com",
 		Resource: storage.AdminResource("https://auth.example.com/admin"),
 		Hosts:    []string{"127.0.0.1", "localhost"},
 		Profiles: known,

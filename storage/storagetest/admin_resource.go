@@ -75,13 +75,14 @@ func adminTokenLive(t *testing.T, s storage.Store) {
 	ctx := t.Context()
 	live := func(t *testing.T, family *storage.Family, at time.Time, expected bool, scopes ...string) {
 		t.Helper()
-		got, grantScopes, err := s.AdminTokenLive(ctx, "tok_a", family.ID, at)
+		got, standing, err := s.AdminTokenLive(ctx, "tok_a", family.ID, at)
 		want(t, err, nil)
 		if got != expected {
 			t.Errorf("live = %t, want %t", got, expected)
 		}
-		if diff := cmp.Diff(scopes, grantScopes, emptyIsNil); expected && diff != "" {
-			t.Errorf("scopes (-want +got):\n%s", diff)
+		behind := storage.Standing{Scopes: scopes, Groups: []string{storage.AdminGroup}}
+		if diff := cmp.Diff(behind, standing, emptyIsNil); expected && diff != "" {
+			t.Errorf("what stands behind it (-want +got):\n%s", diff)
 		}
 	}
 	for name, end := range map[string]func(f *Fixture, family *storage.Family) error{
