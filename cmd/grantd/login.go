@@ -130,7 +130,7 @@ func setUpLogin(cmd *cobra.Command, environ []string) error {
 	if err := a.check(made, err); err != nil {
 		return err
 	}
-	a.say("People may sign in with client %s now. Who is to administer: grantd group add %s USER", made.JSON201.ClientID, storage.AdminGroup)
+	a.say("People may sign in with client %[1]s now. Who is to administer:\n  grantd group add %[2]s\n  grantd group add-member %[2]s USER", made.JSON201.ClientID, storage.AdminGroup)
 	return nil
 }
 

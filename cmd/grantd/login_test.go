@@ -110,10 +110,11 @@ func TestLogin(t *testing.T) {
 	}
 	// Anywhere on the machine, without a key.
 	t.Chdir(t.TempDir())
-	o.do(0, "group", "add", "staff", "bob")
+	o.do(0, "group", "add", "staff")
+	o.do(0, "group", "add-member", "staff", "bob")
 	ada := o.object("user", "show", "ada")["id"].(string)
 	events := strings.Split(strings.TrimSpace(o.do(0, "audit", "list", "--json").stdout), "\n")
-	wantText(t, "the last event", events[len(events)-1], `"actor":"user:`+ada+`"`, "user.updated")
+	wantText(t, "the last event", events[len(events)-1], `"actor":"user:`+ada+`"`, "group.member_added")
 	// But only for the admin API that it is for, and with no key at hand.
 	o.do(5, "client", "list", "--admin-key", strings.Repeat("x", 40))
 	wantText(t, "another server", o.do(2, "client", "list", "--admin-url", "http://127.0.0.1:1").stderr, "--admin-key is missing")

@@ -251,7 +251,7 @@ func TestSecretsAreNotReplayed(t *testing.T) {
 func TestAdminResourceIsReserved(t *testing.T) {
 	s := newServer(t)
 	create[api.Client](s, clientsPath, `{"redirect_uris":["http://127.0.0.1/callback"],"token_endpoint_auth_method":"none","admin_access":true}`)
-	for _, uri := range []string{"https://auth.example.com/admin", "https://AUTH.example.com/admin/"} {
+	for _, uri := range []string{issuer + "/admin", "https://AUTH.example.com/admin/"} {
 		problem := s.send(http.MethodPost, resourcesPath, `{"uri":"`+uri+`","name":"Mine"}`).wantProblem(http.StatusBadRequest, "invalid")
 		if len(problem.Errors) != 1 || problem.Errors[0].Pointer != "/uri" {
 			t.Errorf("errors = %+v", problem.Errors)
@@ -274,7 +274,7 @@ func TestSignInNamesTheClient(t *testing.T) {
 		r.Header.Del("Authorization")
 		return into[api.SignIn](s.do(r).want(http.StatusOK))
 	}
-	want := api.SignIn{Issuer: "https://auth.example.com", Resource: "https://auth.example.com/admin"}
+	want := api.SignIn{Issuer: issuer, Resource: issuer + "/admin"}
 	unfit := []string{
 		`{"redirect_uris":["http://127.0.0.1/callback"],"token_endpoint_auth_method":"none"}`,
 		`{"redirect_uris":["http://127.0.0.1/callback"],"admin_access":true}`,
@@ -288,7 +288,7 @@ func TestSignInNamesTheClient(t *testing.T) {
 			t.Errorf("after %s: %+v", body, got)
 		}
 	}
-	fit := create[api.Client](s, clientsPath, `{"redirect_uris":["http://127.0.0.1/callback"],"token_endpoint_auth_method":"none","admin_access":true,"resources":["https://auth.example.com/admin"]}`)
+	fit := create[api.Client](s, clientsPath, `{"redirect_uris":["http://127.0.0.1/callback"],"token_endpoint_auth_method":"none","admin_access":true,"resources":["`+issuer+`/admin"]}`)
 	want.ClientID = fit.ClientID
 	if got := ask(); got != want {
 		t.Errorf("sign-in = %+v, want %+v", got, want)

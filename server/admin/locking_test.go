@@ -31,6 +31,8 @@ func TestDeleteOfAnOlderVersion(t *testing.T) {
 		"/admin/v1/clients/" + f.Client.ID:     `{"client_name":"Other"}`,
 		"/admin/v1/resources/" + f.Resource.ID: `{"name":"Other"}`,
 		"/admin/v1/users/" + f.User.ID:         `{"name":"Other"}`,
+		"/admin/v1/groups/" + create[api.Group](s, "/admin/v1/groups", `{"name":"writers"}`).ID:   `{"description":"Other"}`,
+		"/admin/v1/policies/" + create[api.Policy](s, "/admin/v1/policies", `{"name":"Rule"}`).ID: `{"name":"Other"}`,
 	} {
 		seen := s.send(http.MethodGet, path, "").want(http.StatusOK).header.Get("ETag")
 		now := s.send(http.MethodPatch, path, change).want(http.StatusOK).header.Get("ETag")

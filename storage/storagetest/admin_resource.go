@@ -33,9 +33,9 @@ func adminResourceHidden(t *testing.T, s storage.Store) {
 	ctx, f := t.Context(), NewFixture(t, s)
 	listed := *f.Resource
 	family := f.Administer(t, storage.ScopeAdminRead, storage.ScopeAdminWrite)
-	_, grantScopes, err := s.Family(ctx, family.ID)
+	_, standing, err := s.Family(ctx, family.ID)
 	want(t, err, nil)
-	if diff := cmp.Diff([]string{storage.ScopeAdminRead, storage.ScopeAdminWrite}, grantScopes); diff != "" {
+	if diff := cmp.Diff([]string{storage.ScopeAdminRead, storage.ScopeAdminWrite}, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
 

@@ -53,7 +53,9 @@ func deletables(t *testing.T, s storage.Store) map[string]deletable {
 				want(t, s.CreateGroup(ctx, g, Event("group.created", g.ID)), nil)
 				return g.ID, func() error { return s.UpdateGroup(ctx, g, Event("group.updated", g.ID)) }
 			},
-			func(id string, version int64) error { return s.DeleteGroup(ctx, id, version, Event("group.deleted", id)) },
+			func(id string, version int64) error {
+				return s.DeleteGroup(ctx, id, version, Event("group.deleted", id))
+			},
 		},
 		"policy": {
 			func(t *testing.T) (string, func() error) {
@@ -61,7 +63,9 @@ func deletables(t *testing.T, s storage.Store) map[string]deletable {
 				want(t, s.CreatePolicy(ctx, p, Event("policy.created", p.ID)), nil)
 				return p.ID, func() error { return s.UpdatePolicy(ctx, p, Event("policy.updated", p.ID)) }
 			},
-			func(id string, version int64) error { return s.DeletePolicy(ctx, id, version, Event("policy.deleted", id)) },
+			func(id string, version int64) error {
+				return s.DeletePolicy(ctx, id, version, Event("policy.deleted", id))
+			},
 		},
 	}
 }
