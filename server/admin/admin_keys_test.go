@@ -251,7 +251,7 @@ func TestSecretsAreNotReplayed(t *testing.T) {
 func TestAdminResourceIsReserved(t *testing.T) {
 	s := newServer(t)
 	create[api.Client](s, clientsPath, `{"redirect_uris":["http://127.0.0.1/callback"],"token_endpoint_auth_method":"none","admin_access":true}`)
-	for _, uri := range []string{issuer + "/admin", "https://AUTH.example.com/admin/"} {
+	for _, uri := range []string{issuer + "/admin", "https://AUTH.example.com/tenant/admin/"} {
 		problem := s.send(http.MethodPost, resourcesPath, `{"uri":"`+uri+`","name":"Mine"}`).wantProblem(http.StatusBadRequest, "invalid")
 		if len(problem.Errors) != 1 || problem.Errors[0].Pointer != "/uri" {
 			t.Errorf("errors = %+v", problem.Errors)
