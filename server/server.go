@@ -241,6 +241,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}),
 		account: account.New(account.Config{
 			Pages: pages, Store: s.store, Catalog: s.catalog, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now, Describe: consent.Describe,
+			Administration: oauth.AdminResource(c.Issuer),
 		}),
 		admin: admin.New(admin.Config{
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, AdminKeys: s.catalog,

@@ -115,6 +115,17 @@ func TestLogin(t *testing.T) {
 	ada := o.object("user", "show", "ada")["id"].(string)
 	events := strings.Split(strings.TrimSpace(o.do(0, "audit", "list", "--json").stdout), "\n")
 	wantText(t, "the last event", events[len(events)-1], `"actor":"user:`+ada+`"`, "group.member_added")
+	terminal := o.items("client", "list")[0].(map[string]any)["client_id"].(string)
+	for who, allowed := range map[string]string{"ada": `yes, by the policy "Administrators may administer this server"`, "bob": "the user is in none of its groups (admins)"} {
+		wantText(t, "policy explain", o.do(0, "policy", "explain", "--user", who, "--client", terminal, "--resource", issuer+"/admin", "--scope", "admin:write").stdout, allowed)
+	}
+	// A file of the organisation is applied by whoever signed in.
+	if err := os.WriteFile("groups.yaml", []byte("groups:\n  - name: writers\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.do(0, "apply", "-f", "groups.yaml")
+	events = strings.Split(strings.TrimSpace(o.do(0, "audit", "list", "--json").stdout), "\n")
+	wantText(t, "the last event", events[len(events)-1], `"actor":"user:`+ada+`"`, "group.created")
 	// But only for the admin API that it is for, and with no key at hand.
 	o.do(5, "client", "list", "--admin-key", strings.Repeat("x", 40))
 	wantText(t, "another server", o.do(2, "client", "list", "--admin-url", "http://127.0.0.1:1").stderr, "--admin-key is missing")
