@@ -46,7 +46,9 @@ func TestPoliciesDoNotDecideOnTheAdministration(t *testing.T) {
 		tokens = wantTokens(t, c.Refresh(c.clientID, tokens.refresh))
 		c.want(tokens.access, http.MethodGet, "/policies", "", http.StatusOK, "")
 
-		c.Must(http.MethodPost, "/policies", servertest.Object{"name": "All to all", "clients": []string{c.clientID}, "skip_consent": true, "scopes": []string{"admin:read", "admin:write"}})
+		c.Must(http.MethodPost, "/policies", servertest.Object{"name": "All to all", "clients": []string{c.clientID}})
+		c.want(tokens.access, http.MethodPost, "/policies", `{"name":"None asked","resources":["`+c.resource+`"],"skip_consent":true}`, http.StatusBadRequest, "invalid")
+		c.want(tokens.access, http.MethodPost, "/policies", `{"name":"Let in","scopes":["admin:write"]}`, http.StatusBadRequest, "invalid")
 		if page := c.ada.Authorize(c.request()); !page.IsConsent() {
 			t.Errorf("ada is not asked: %d, left for %v", page.Status, page.Left)
 		}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	"grantd/api"
 	"grantd/server/admin"
 	"grantd/storage"
@@ -123,31 +125,10 @@ func TestReadOnlyKeysWriteNothing(t *testing.T) {
 	}
 	for path, item := range doc.Paths.Map() {
 		for method, operation := range item.Operations() {
-			s := newServer(t)
-			reader := s.newKey("dashboard", "read")
-			target := s.fill(path, slices.Concat(item.Parameters, operation.Parameters))
-			before := s.lastEvent()
-			examples := requestExamples(t, operation)
-			example := examples[slices.Min(slices.Collect(maps.Keys(examples)))]
-			r := s.request(method, target, example.body)
-			r.Header.Set("Authorization", "Bearer "+reader.Key)
-			if example.contentType != "" {
-				r.Header.Set("Content-Type", example.contentType)
-			}
-			a := s.do(r)
-			if method == http.MethodGet || operation.OperationID == "inspectToken" {
-				if a.status != http.StatusOK {
-					t.Errorf("%s may not be read: %d %s", operation.OperationID, a.status, a.body)
-				}
-				continue
-			}
-			a.wantProblem(http.StatusForbidden, "read-only")
-			if got := a.header.Get("WWW-Authenticate"); !strings.Contains(got, "insufficient_scope") {
-				t.Errorf("%s: WWW-Authenticate = %q", operation.OperationID, got)
-			}
-			if after := s.lastEvent(); after.ID != before.ID {
-				t.Errorf("%s left the event %+v", operation.OperationID, after)
-			}
+			t.Run(operation.OperationID, func(t *testing.T) {
+				t.Parallel()
+				readOnly(t, path, method, slices.Concat(item.Parameters, operation.Parameters), operation)
+			})
 		}
 	}
 	s := newServer(t)
@@ -155,6 +136,40 @@ func TestReadOnlyKeysWriteNothing(t *testing.T) {
 	for _, method := range []string{http.MethodPut, "PURGE", "get"} {
 		s.as(reader.Key, method, "/admin/v1/clients", "").wantProblem(http.StatusForbidden, "read-only")
 		s.as(reader.Key, method, "/admin/v1/tokens/inspect", "").wantProblem(http.StatusForbidden, "read-only")
+	}
+	for _, path := range []string{"tokens%2Finspect", "tokens/%69nspect", "tokens/inspect/", "tokens/inspect/../revoke", "//tokens/inspect", "users/tokens/inspect"} {
+		if a := s.as(reader.Key, http.MethodPost, "/admin/v1/"+path, `{"value":"x"}`); a.status != http.StatusForbidden {
+			t.Errorf("POST %s: %d", path, a.status)
+		}
+	}
+}
+
+// readOnly sends an operation, as its example shows it, with a key that may only read.
+func readOnly(t *testing.T, path, method string, parameters openapi3.Parameters, operation *openapi3.Operation) {
+	s := newServer(t)
+	reader := s.newKey("dashboard", "read")
+	target := s.fill(path, parameters)
+	before := s.lastEvent()
+	examples := requestExamples(t, operation)
+	example := examples[slices.Min(slices.Collect(maps.Keys(examples)))]
+	r := s.request(method, target, example.body)
+	r.Header.Set("Authorization", "Bearer "+reader.Key)
+	if example.contentType != "" {
+		r.Header.Set("Content-Type", example.contentType)
+	}
+	a := s.do(r)
+	if method == http.MethodGet || operation.OperationID == "inspectToken" {
+		if a.status != http.StatusOK {
+			t.Errorf("it may not be read: %d %s", a.status, a.body)
+		}
+		return
+	}
+	a.wantProblem(http.StatusForbidden, "read-only")
+	if got := a.header.Get("WWW-Authenticate"); !strings.Contains(got, "insufficient_scope") {
+		t.Errorf("WWW-Authenticate = %q", got)
+	}
+	if after := s.lastEvent(); after.ID != before.ID {
+		t.Errorf("it left the event %+v", after)
 	}
 }
 

@@ -118,7 +118,7 @@ func readsOnly(r *http.Request) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return true
 	}
-	return r.Method == http.MethodPost && r.URL.Path == inspectPath
+	return r.Method == http.MethodPost && r.URL.EscapedPath() == inspectPath
 }
 
 // inspectPath is the one POST that only reads.
