@@ -76,7 +76,7 @@ func readLogin(path string) (*login, error) {
 // write keeps the sign-in at path, in place of what is there. Another command reads
 // either the old one or the new one.
 func (l *login) write(path string) error {
-	text, err := json.Marshal(l)
+	text, err := json.Marshal(l) //nolint:gosec // this file is where the tokens are kept, for their owner only
 	if err != nil {
 		return err
 	}
