@@ -39,7 +39,7 @@ func TestIdentityGoesWithItsMigration(t *testing.T) {
 			id, resource, scopes string
 			kept                 bool
 		}{
-			{"gr_1", "res_00000000000000000000000000", list("email", "openid"), false},
+			{"gr_1", "res_00000000000000000000000004", list("email", "openid"), false},
 			{"gr_2", "res_2", list("notes", "openid"), true},
 			{"gr_3", "res_3", list("openid"), false},
 			{"gr_4", "res_4", none, true}, // of a Resource without scopes

@@ -29,7 +29,9 @@ const (
 	PrefixGroup         = "grp_"
 	PrefixPolicy        = "pol_"
 	PrefixUserLink      = "lnk_" // not that of the token
-	// PrefixInitialAccessToken is not that of the token, which is a secret.
+	// PrefixAdminKey and PrefixInitialAccessToken are not those of the secrets that
+	// the rows are about.
+	PrefixAdminKey            = "adk_"
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"
 )

@@ -7,7 +7,7 @@ import "slices"
 // Scopes may stand in a Grant for any other Resource. No Resource has a Scope of
 // these names.
 const (
-	IdentityResourceID = "res_00000000000000000000000000"
+	IdentityResourceID = PrefixResource + "00000000000000000000000004"
 
 	ScopeOpenID  = "openid"
 	ScopeProfile = "profile"

@@ -138,6 +138,7 @@ type PolicyStore interface {
 	// does, and sets p.Version. ErrNotFound: it is gone, or what it names is;
 	// ErrExists: the name is taken; ErrConflict when p.Version is not the row's.
 	UpdatePolicy(ctx context.Context, p *Policy, event AuditEvent) error
-	// DeletePolicy deletes the policy. ErrNotFound.
-	DeletePolicy(ctx context.Context, id string, event AuditEvent) error
+	// DeletePolicy deletes the policy. ErrNotFound; ErrConflict when version is neither
+	// AnyVersion nor the row's.
+	DeletePolicy(ctx context.Context, id string, version int64, event AuditEvent) error
 }

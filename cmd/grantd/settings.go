@@ -47,6 +47,9 @@ var settings = []setting{
 	},
 	{name: "tls-cert", usage: "certificate chain (PEM file), to serve https without a proxy"},
 	{name: "tls-key", usage: "private key of --tls-cert (PEM file)"},
+	{name: "admin-tls-cert", usage: "certificate chain (PEM file) of an admin listener on the network (default: --tls-cert)"},
+	{name: "admin-tls-key", usage: "private key of --admin-tls-cert (PEM file)"},
+	{name: "admin-socket-mode", fallback: "0600", usage: "who may use the admin API's unix socket: 0600, this user, or 0660, its group too"},
 	{
 		name: "signing-alg", fallback: "ES256",
 		usage: "algorithm that signs access tokens: ES256, EdDSA, RS256 or PS256",

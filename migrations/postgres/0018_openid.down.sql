@@ -1,4 +1,4 @@
-DELETE FROM resources WHERE id = 'res_00000000000000000000000000';
+DELETE FROM resources WHERE id = 'res_00000000000000000000000004';
 DELETE FROM grants WHERE scopes <> '{}' AND scopes <@ '{openid,profile,email}';
 UPDATE grants SET scopes = ARRAY(SELECT name FROM unnest(scopes) WITH ORDINALITY AS s (name, n) WHERE name <> ALL ('{openid,profile,email}') ORDER BY n);
 DELETE FROM families WHERE scopes <> '{}' AND scopes <@ '{openid,profile,email}';

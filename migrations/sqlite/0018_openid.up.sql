@@ -14,8 +14,8 @@ ALTER TABLE clients ADD COLUMN post_logout_redirect_uris TEXT NOT NULL DEFAULT '
 -- The identity of people is a Resource of grantd's own, which is in no list: Grants
 -- may be for it, and its scopes may be in the Grants for any other.
 INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at)
-VALUES ('res_00000000000000000000000000', 'urn:grantd:identity', 'urn:grantd:identity', 1, 'Identity', '[]', 600000000, 0, 0);
+VALUES ('res_00000000000000000000000004', 'urn:grantd:identity', 'urn:grantd:identity', 1, 'Identity', '[]', 600000000, 0, 0);
 INSERT INTO scopes (resource_id, position, name, description, tools, risk)
-VALUES ('res_00000000000000000000000000', 0, 'openid', '', '[]', 'read'),
-    ('res_00000000000000000000000000', 1, 'profile', '', '[]', 'read'),
-    ('res_00000000000000000000000000', 2, 'email', '', '[]', 'read');
+VALUES ('res_00000000000000000000000004', 0, 'openid', '', '[]', 'read'),
+    ('res_00000000000000000000000004', 1, 'profile', '', '[]', 'read'),
+    ('res_00000000000000000000000004', 2, 'email', '', '[]', 'read');

@@ -57,6 +57,8 @@ type Config struct {
 	// Describe says who a client is as the consent page does; redirectURI is where
 	// access went, "" for a device.
 	Describe func(c *storage.Client, redirectURI string) templates.ConsentClient
+	// Administration is the built-in Resource, which the Catalog does not list.
+	Administration *storage.Resource
 }
 
 // Handler answers /account and what is below it.

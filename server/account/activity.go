@@ -123,15 +123,13 @@ func (h *Handler) names(ctx context.Context, clientID, resourceID string) (app, 
 			app = "an unverified application, which calls itself “" + templates.CleanText(app, 64) + "”,"
 		}
 	}
-	resources, err := h.Catalog.Resources(ctx)
-	if err != nil {
+	switch resource, err := h.resource(ctx, resourceID); {
+	case errors.Is(err, storage.ErrNotFound):
+	case err != nil:
 		return "", "", err
-	}
-	for _, r := range append(resources[:len(resources):len(resources)], storage.NewIdentityResource()) {
-		if r.ID == resourceID {
-			if server = r.Name; server == "" {
-				server = r.URI
-			}
+	default:
+		if server = resource.Name; server == "" {
+			server = resource.URI
 		}
 	}
 	return app, server, nil

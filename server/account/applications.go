@@ -46,6 +46,9 @@ func (h *Handler) applications(ctx context.Context, userID string) ([]templates.
 				application.LastUsedAt = f.RotatedAt
 			}
 		}
+		if g.ResourceID == storage.AdminResourceID && len(application.Installations) == 0 {
+			continue // it is asked for each time: without a sign-in it gives nothing
+		}
 		applications = append(applications, application)
 	}
 	return applications, nil
@@ -63,17 +66,11 @@ func (h *Handler) application(ctx context.Context, g *storage.Grant) (templates.
 	if err != nil {
 		return templates.Application{}, err
 	}
-	resources, err := h.Catalog.Resources(ctx)
+	resource, err := h.resource(ctx, g.ResourceID)
 	if err != nil {
 		return templates.Application{}, err
 	}
 	identity := storage.NewIdentityResource()
-	resources = append(resources[:len(resources):len(resources)], identity)
-	i := slices.IndexFunc(resources, func(r *storage.Resource) bool { return r.ID == g.ResourceID })
-	if i < 0 {
-		return templates.Application{}, storage.ErrNotFound
-	}
-	resource := resources[i]
 	application := templates.Application{
 		Client: h.Describe(client, g.RedirectURI), ApprovedAt: g.UpdatedAt,
 		Resource:  templates.ConsentResource{Name: resource.Name, URI: resource.URI},
@@ -89,6 +86,20 @@ func (h *Handler) application(ctx context.Context, g *storage.Grant) (templates.
 		}
 	}
 	return application, nil
+}
+
+// resource finds an MCP server, or one of grantd's own Resources. ErrNotFound.
+func (h *Handler) resource(ctx context.Context, id string) (*storage.Resource, error) {
+	resources, err := h.Catalog.Resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range append(slices.Clone(resources), h.Administration, storage.NewIdentityResource()) {
+		if r.ID == id {
+			return r, nil
+		}
+	}
+	return nil, storage.ErrNotFound
 }
 
 // Revoke asks whether to take an application's access, or all (GET and HEAD), and

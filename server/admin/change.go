@@ -47,6 +47,10 @@ func (h *handlers) event(ctx context.Context, action, target string) storage.Aud
 	if id := web.RequestID(ctx); id != "" {
 		e = e.With("request_id", id)
 	}
+	// A name may come back for another key, an id never.
+	if key := callerOf(ctx).keyID; key != "" {
+		e = e.With("admin_key_id", key)
+	}
 	return e
 }
 

@@ -30,7 +30,9 @@ func newPast() *past {
 	builtIn := storage.BuiltInPolicy()
 	return &past{
 		access: map[string]*Access{}, users: map[string]*pastUser{}, clients: map[string]*storage.Client{},
-		resources: map[string]*storage.Resource{}, policies: map[string]*storage.Policy{builtIn.ID: builtIn},
+		// No event tells of grantd's own.
+		resources: map[string]*storage.Resource{storage.AdminResourceID: storage.AdminResource("")},
+		policies:  map[string]*storage.Policy{builtIn.ID: builtIn},
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package catalog remembers what nearly every request reads and hardly anything
-// writes: Clients, Resources, Policies, and the RegistrationPolicy with the decisions on
+// writes: Clients, Resources, Policies, AdminKeys, and the RegistrationPolicy with the decisions on
 // single clients. It follows the database's one version row, so
 // that a change made on any replica is seen here within the interval of the
 // heartbeat; without a good read of that row for staleAfter it remembers nothing
@@ -41,6 +41,7 @@ type Store interface {
 	Policies(ctx context.Context, page storage.Page) ([]*storage.Policy, error)
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
+	AdminKeyByHash(ctx context.Context, hash []byte) (*storage.AdminKey, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 }
 
@@ -63,6 +64,7 @@ type Catalog struct {
 	rules    list[*storage.Policy]
 	policy   *storage.RegistrationPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
+	admins   map[string]*storage.AdminKey            // by hash
 	fetching singleflight.Group
 
 	hits, misses atomic.Int64 // lookups of Clients and Resources
@@ -152,6 +154,7 @@ func (c *Catalog) forget() {
 	c.byName = make(map[string]*storage.Client)
 	c.all, c.rules = list[*storage.Resource]{}, list[*storage.Policy]{}
 	c.policy = nil
+	c.admins = make(map[string]*storage.AdminKey)
 	c.requests = make(map[string]*storage.RegistrationRequest)
 }
 

@@ -171,10 +171,11 @@ func (o *OAuth) mustSignInAgain(request *authorizationRequest, signIn *storage.S
 
 // remembered reports whether an earlier approval answers this request: only for a
 // registered client with an https redirect, only for the same redirect and name
-// as the person saw then, never when the client asks for the page.
+// as the person saw then, never when the client asks for the page, and never for the
+// administration of grantd itself.
 func remembered(request *authorizationRequest, signIn *storage.SignIn) bool {
 	grant := signIn.Grant
-	return grant != nil && !grant.InAdvance && grant.Covers(request.scopes) && recognisable(request) &&
+	return grant != nil && !request.resource.BuiltIn() && !grant.InAdvance && grant.Covers(request.scopes) && recognisable(request) &&
 		grant.RedirectURI == request.redirectURI && grant.ClientName == request.client.ClientName
 }
 

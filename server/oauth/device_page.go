@@ -214,6 +214,12 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 		return consent.Question{}, err
 	}
 	allowed := decision.Allowed()
+	if len(allowed) == 0 && resource.BuiltIn() {
+		return consent.Question{}, &web.Error{
+			Status: http.StatusForbidden, Code: "not-administrator", Title: "Only administrators may do this",
+			Message: "The device asks to administer this server, which only members of the group " + storage.AdminGroup + " may. Nothing was approved.",
+		}
+	}
 	if len(allowed) == 0 {
 		return consent.Question{}, &web.Error{
 			Status: http.StatusForbidden, Code: "not-allowed-by-policy", Title: "Your organisation does not allow this",

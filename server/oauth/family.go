@@ -13,7 +13,7 @@ import (
 func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session *tokenSession, grantID, what string, redeem func(context.Context, *storage.Family) error) (accessToken string, err error) {
 	family := &storage.Family{
 		ID: session.familyID, GrantID: grantID, UserID: session.subject, ClientID: client.ID, ResourceID: session.resource.ID,
-		Scopes: session.granted(), Generation: 1, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(storage.FamilyLifetime),
+		Scopes: session.granted(), Generation: 1, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(familyLifetime(session.resource)),
 		SessionID: session.identified.sessionID, AuthenticatedAt: session.identified.authenticatedAt,
 	}
 	if accessToken, err = (accessTokens{o}).sign(client, session); err != nil {

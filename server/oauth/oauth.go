@@ -75,6 +75,7 @@ type Config struct {
 type OAuth struct {
 	Config
 	values values
+	admin  *storage.Resource // the built-in one
 	engine fosite.OAuth2Provider
 	// identity is the Resource that userinfo serves.
 	identity *storage.Resource
@@ -90,7 +91,7 @@ const notedPerHour = 10
 // New builds the engine room.
 func New(c Config) *OAuth {
 	o := &OAuth{
-		Config: c, values: values{root: c.Root}, identity: newIdentity(c.Issuer),
+		Config: c, values: values{root: c.Root}, admin: AdminResource(c.Issuer), identity: newIdentity(c.Issuer),
 		noted:               c.failureLimit(notedPerHour, time.Hour),
 		deviceRequests:      c.failureLimit(deviceRequests, deviceRequestsWindow),
 		wrongCodesOfUser:    c.failureLimit(wrongCodesOfUser, wrongCodesWindow),

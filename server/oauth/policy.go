@@ -66,6 +66,9 @@ func (o *OAuth) permit(w http.ResponseWriter, r *http.Request, request *authoriz
 		request.scopes, request.decision = append(allowed, identity...), decision.Of(allowed)
 		return false, nil
 	}
+	if request.resource.BuiltIn() {
+		return true, o.refuse(w, r, request, notAdministrator())
+	}
 	denied := web.NewOAuthError("access_denied", "The organisation's policy does not allow it.")
 	if request.prompt("none") {
 		return true, o.refuse(w, r, request, denied)

@@ -61,9 +61,11 @@ func (o *OAuth) target(ctx context.Context, client *storage.Client, a asked) (*s
 			reachable = append(reachable, r)
 		}
 	}
-	resource, err := choose(reachable, a)
-	if err != nil {
-		return nil, nil, err
+	resource, named := o.administration(a)
+	if !named || !client.MayReach(resource) {
+		if resource, err = choose(reachable, a); err != nil {
+			return nil, nil, err
+		}
 	}
 	scopes := resource.ScopeNames()
 	if len(a.scopes) > 0 {
@@ -135,6 +137,9 @@ func (o *OAuth) resourceWhere(ctx context.Context, is func(*storage.Resource) bo
 	}
 	if i := slices.IndexFunc(all, is); i >= 0 {
 		return all[i], nil
+	}
+	if is(o.admin) {
+		return o.admin, nil
 	}
 	return nil, storage.ErrNotFound
 }

@@ -43,7 +43,7 @@ type Store interface {
 	CreateDynamicClient(ctx context.Context, r *storage.Registration, event storage.AuditEvent) (folded bool, err error)
 	ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error)
 	UpdateDynamicClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error
-	DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error
+	DeleteClient(ctx context.Context, id string, version int64, event storage.AuditEvent) error
 }
 
 // Registration serves /register and what is below it.

@@ -11,9 +11,6 @@ import (
 	"grantd/storage"
 )
 
-// listed is the condition on a resource that it is not grantd's own.
-const listed = `id <> '` + storage.IdentityResourceID + `'`
-
 // Resources are read with their scopes, a row for each, in one statement.
 const (
 	selectResources = `
@@ -23,6 +20,8 @@ FROM `
 	withScopes = ` r
 LEFT JOIN scopes s ON s.resource_id = r.id
 ORDER BY r.id, s.position`
+	// listed is the condition on a resource that it is not one of grantd's own.
+	listed = `id NOT IN ('` + storage.IdentityResourceID + `', '` + storage.AdminResourceID + `')`
 )
 
 // Resource implements storage.ResourceStore.
@@ -43,18 +42,25 @@ func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Re
 	return rows(ctx, s, "list resources", scanResources, sql, page.After, page.Limit)
 }
 
-// CreateResource implements storage.ResourceStore.
-func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
-	const (
-		insert = `
+const (
+	insertResource = `
 INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
-		insertScope = `INSERT INTO scopes (resource_id, position, name, description, tools, risk) VALUES ($1, $2, $3, $4, $5, $6)`
-	)
+	insertScope = `INSERT INTO scopes (resource_id, position, name, description, tools, risk) VALUES ($1, $2, $3, $4, $5, $6)`
+)
+
+// resourceArgs returns the parameters of insertResource.
+func resourceArgs(r *storage.Resource) []any {
+	return []any{
+		r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name, list(r.IntrospectionClients),
+		r.AccessTokenLifetime.Microseconds(), r.CreatedAt, r.UpdatedAt, r.ManagedBy,
+	}
+}
+
+// CreateResource implements storage.ResourceStore.
+func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
 	return s.tx(ctx, "create a resource", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insert, r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name,
-			list(r.IntrospectionClients), r.AccessTokenLifetime.Microseconds(), r.CreatedAt, r.UpdatedAt, r.ManagedBy)
-		if err != nil {
+		if _, err := tx.Exec(ctx, insertResource, resourceArgs(r)...); err != nil {
 			return err
 		}
 		for i, scope := range r.Scopes {
@@ -136,9 +142,9 @@ SET position = EXCLUDED.position, description = EXCLUDED.description, tools = EX
 }
 
 // DeleteResource implements storage.ResourceStore.
-func (s *Store) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM resources WHERE id = $1 AND ` + listed + ` RETURNING uri, ''`
-	return s.deleteFromCatalog(ctx, "delete a resource", sql, id, event)
+func (s *Store) DeleteResource(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	const sql = `DELETE FROM resources WHERE id = $1 AND ` + listed + ` RETURNING uri, '', version`
+	return s.deleteFromCatalog(ctx, "delete a resource", sql, id, version, event)
 }
 
 // scanResources reads the rows of selectResources, those of one resource together.

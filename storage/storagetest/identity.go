@@ -28,7 +28,7 @@ func identityInNoList(t *testing.T, s storage.Store) {
 	want(t, err, storage.ErrNotFound)
 	_, err = s.ResourceByURI(t.Context(), "urn:grantd:identity")
 	want(t, err, storage.ErrNotFound)
-	want(t, s.DeleteResource(t.Context(), storage.IdentityResourceID, Event("resource.deleted", storage.IdentityResourceID)), storage.ErrNotFound)
+	want(t, s.DeleteResource(t.Context(), storage.IdentityResourceID, storage.AnyVersion, Event("resource.deleted", storage.IdentityResourceID)), storage.ErrNotFound)
 	changed := *f.Resource
 	changed.ID = storage.IdentityResourceID
 	want(t, s.UpdateResource(t.Context(), &changed, Event("resource.updated", changed.ID)), storage.ErrNotFound)
