@@ -153,6 +153,8 @@ type ClientStore interface {
 	ClientBySecret(ctx context.Context, hash []byte) (*Client, error)
 	// Clients lists by ID.
 	Clients(ctx context.Context, page Page) ([]*Client, error)
+	// RegisteredClients is Clients of those that an admin registered.
+	RegisteredClients(ctx context.Context, page Page) ([]*Client, error)
 	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets,
 	// RegistrationAccessTokenHash, Vouched, CreatedAt, DocumentFetchedAt and LastUsedAt, and sets c.Version
 	// to the new version. A client that becomes

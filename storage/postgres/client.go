@@ -50,6 +50,12 @@ func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Clie
 	return rows(ctx, s, "list clients", scanClients, sql, page.After, page.Limit)
 }
 
+// RegisteredClients implements storage.ClientStore.
+func (s *Store) RegisteredClients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+	const sql = selectClients + `(SELECT * FROM clients WHERE source = 'registered' AND id > $1 ORDER BY id LIMIT $2)` + withSecrets
+	return rows(ctx, s, "list registered clients", scanClients, sql, page.After, page.Limit)
+}
+
 const insertClient = `
 INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
@@ -57,13 +63,18 @@ INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris,
 	require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash, registration_digest, managed_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
 
-// CreateClient implements storage.ClientStore.
+// CreateClient implements storage.ClientStore. The catalog moves, for it knows the
+// names of all registered clients.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return s.tx(ctx, "create a client", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, insertClient, clientArgs(c, nil)...); err != nil {
 			return err
 		}
-		return afterClient(ctx, tx, c, event)
+		if err := afterClient(ctx, tx, c, event); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, moveCatalog)
+		return err
 	})
 }
 

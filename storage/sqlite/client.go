@@ -22,13 +22,18 @@ const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
 	FROM json_each(?)`
 
-// CreateClient implements storage.ClientStore.
+// CreateClient implements storage.ClientStore. The catalog moves, for it knows the
+// names of all registered clients.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if _, err := tx.exec(insertClient, clientArgs(c, nil)...); err != nil {
 			return err
 		}
-		return tx.afterClient(c, event)
+		if err := tx.afterClient(c, event); err != nil {
+			return err
+		}
+		_, err := tx.exec(bumpCatalogVersion)
+		return err
 	})
 }
 
@@ -57,6 +62,8 @@ const (
 	selectClientByClientID = selectClient + `WHERE client_id = ?`
 	selectClientBySecret   = selectClient + `WHERE id = (SELECT client_id FROM client_secrets WHERE hash = ? LIMIT 1)`
 	selectClients          = selectClient + `WHERE id > ? ORDER BY id LIMIT ?`
+
+	selectRegisteredClients = selectClient + `WHERE source = 'registered' AND id > ? ORDER BY id LIMIT ?`
 )
 
 // Client implements storage.ClientStore.
@@ -77,6 +84,11 @@ func (s *Store) ClientBySecret(ctx context.Context, hash []byte) (*storage.Clien
 // Clients implements storage.ClientStore.
 func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
 	return readRows(ctx, s, selectClients, []any{page.After, page.Limit}, scanClient)
+}
+
+// RegisteredClients implements storage.ClientStore.
+func (s *Store) RegisteredClients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+	return readRows(ctx, s, selectRegisteredClients, []any{page.After, page.Limit}, scanClient)
 }
 
 const updateClient = `UPDATE clients SET version = version + 1,

@@ -15,6 +15,7 @@ var clientContracts = []contract{
 	{"an id or client_id is taken once", clientExists},
 	{"a client that is not there is not found", clientNotFound},
 	{"lists go by id, a page at a time", clientPages},
+	{"registered clients are listed alone", clientsRegistered},
 	{"an update writes what may change", clientUpdate},
 	{"an update of an older version conflicts", clientConflict},
 	{"a disabled client loses its grants", clientDisabled},
@@ -78,6 +79,19 @@ func clientPages(t *testing.T, s storage.Store) {
 		stored = append(stored, c)
 	}
 	wantPages(t, stored, func(page storage.Page) ([]*storage.Client, error) { return s.Clients(t.Context(), page) },
+		func(c *storage.Client) string { return c.ID })
+}
+
+func clientsRegistered(t *testing.T, s storage.Store) {
+	var stored []*storage.Client
+	for range 3 {
+		c := fullClient()
+		c.Source = storage.SourceRegistered
+		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+		want(t, register(t.Context(), s, NewDynamicClient(), 100, Event("client.registered", "")), nil)
+		stored = append(stored, c)
+	}
+	wantPages(t, stored, func(page storage.Page) ([]*storage.Client, error) { return s.RegisteredClients(t.Context(), page) },
 		func(c *storage.Client) string { return c.ID })
 }
 

@@ -65,6 +65,11 @@ func (r *recorder) Clients(ctx context.Context, page storage.Page) ([]*storage.C
 	return r.Store.Clients(ctx, page)
 }
 
+func (r *recorder) RegisteredClients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+	r.seen.call("RegisteredClients")
+	return r.Store.RegisteredClients(ctx, page)
+}
+
 func (r *recorder) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	r.seen.call("UpdateClient")
 	return r.Store.UpdateClient(ctx, c, event)

@@ -44,6 +44,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		t.Error("the database has no time")
 	}
 	for _, change := range []act{
+		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, NewClient(), e) }},
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, f.Client, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, f.Client.ID, secret, e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, secret.ID, e) }},
@@ -89,7 +90,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 
 func heartbeatStays(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
-	ctx, client, user := t.Context(), NewClient(), NewUser()
+	ctx, user := t.Context(), NewUser()
 	stale, staleResource := *f.Client, *f.Resource
 	stale.Version += 100
 	staleResource.Version += 100
@@ -102,7 +103,6 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 			version = got
 		}
 	}
-	check("CreateClient", s.CreateClient(ctx, client, Event("client.created", "")))
 	check("CreateDynamicClient", register(ctx, s, NewDynamicClient(), 100, Event("client.created", "")))
 	check("CreateUser", s.CreateUser(ctx, user, Event("user.created", "")))
 	check("UpdateUser", s.UpdateUser(ctx, user, Event("user.updated", "")))
@@ -340,6 +340,7 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"ClientByClientID":      func() error { _, err := s.ClientByClientID(ctx, f.Client.ClientID); return err },
 		"ConfirmClientDocument": func() error { return s.ConfirmClientDocument(ctx, f.Client.ID, Now) },
 		"Clients":               func() error { _, err := s.Clients(ctx, page); return err },
+		"RegisteredClients":     func() error { _, err := s.RegisteredClients(ctx, page); return err },
 		"Resource":              func() error { _, err := s.Resource(ctx, f.Resource.ID); return err },
 		"Resources":             func() error { _, err := s.Resources(ctx, page); return err },
 		"User":                  func() error { _, err := s.User(ctx, f.User.ID); return err },
