@@ -22,10 +22,15 @@ func TestCS24EndOneInstallation(t *testing.T) {
 		if page := o.alice.Get(o.URL + "/account"); strings.Contains(page.Body, `name="installation"`) {
 			t.Error("the only installation can be ended alone")
 		}
-		second := o.tokens(t)
+		redeemed := o.Do(o.Request(http.MethodPost, "/token", o.redemption(o.code(t)).Encode(), http.Header{
+			"Content-Type": {formType}, "User-Agent": {"notes-cli/2.1 <b>"},
+		}))
+		second := wantTokens(t, redeemed)
 		page := o.alice.Get(o.URL + "/account")
 		found := regexp.MustCompile(`name="installation" value="(fam_[^"]+)"`).FindAllStringSubmatch(page.Body, -1)
-		if len(found) != 2 || !strings.Contains(page.Body, "Signed in 2 times") {
+		if len(found) != 2 || !strings.Contains(page.Body, "Signed in 2 times") ||
+			!strings.Contains(page.Body, `<bdi class="strong">notes-cli</bdi> · 127.0.0.1`) ||
+			!strings.Contains(page.Body, `<bdi class="strong">Go-http-client</bdi> · 127.0.0.1`) {
 			t.Fatalf("%d installations:\n%s", len(found), page.Body)
 		}
 		mark := page.Fields().Get("page")

@@ -30,6 +30,10 @@ type Family struct {
 	RotatedAt       time.Time // when Generation became current
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // CreatedAt + FamilyLifetime
+	// UserAgent and Address are what redeemed the code called itself, and where it came
+	// from. Only UserFamilies reads them.
+	UserAgent string
+	Address   string
 }
 
 // Expired reports whether the family has ended by age or by idleness.

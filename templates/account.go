@@ -38,6 +38,8 @@ type Application struct {
 // An Installation is one sign-in of an Application, somewhere.
 type Installation struct {
 	ID                     string
+	Program                string // in words, "" when it is not known
+	Address                string // "" when it is not known
 	SignedInAt, LastUsedAt time.Time
 }
 

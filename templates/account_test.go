@@ -68,7 +68,10 @@ func accountPage() templates.AccountPage {
 		Applications: []templates.Application{
 			{
 				Client: verified.Client, Resource: resource, Scopes: verified.Scopes[:2], ApprovedAt: morning, LastUsedAt: evening,
-				Installations: []templates.Installation{{"fam_1", morning, morning}, {"fam_2", morning, evening}}, RevokeURL: "/account/revoke?grant=grt_1",
+				Installations: []templates.Installation{
+					{ID: "fam_1", Program: "Visual Studio Code", Address: "192.0.2.7", SignedInAt: morning, LastUsedAt: morning},
+					{ID: "fam_2", SignedInAt: morning, LastUsedAt: evening},
+				}, RevokeURL: "/account/revoke?grant=grt_1",
 			},
 			{Client: unverified.Client, Resource: resource, Scopes: unverified.Scopes, ApprovedAt: morning, RevokeURL: "/account/revoke?grant=grt_2"},
 		},

@@ -39,7 +39,9 @@ func (h *Handler) applications(ctx context.Context, userID string) ([]templates.
 			if f.GrantID != g.ID {
 				continue
 			}
-			application.Installations = append(application.Installations, templates.Installation{ID: f.ID, SignedInAt: f.CreatedAt, LastUsedAt: f.RotatedAt})
+			application.Installations = append(application.Installations, templates.Installation{
+				ID: f.ID, Program: program(f.UserAgent), Address: f.Address, SignedInAt: f.CreatedAt, LastUsedAt: f.RotatedAt,
+			})
 			if f.RotatedAt.After(application.LastUsedAt) {
 				application.LastUsedAt = f.RotatedAt
 			}

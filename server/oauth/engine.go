@@ -96,7 +96,10 @@ type tokenSession struct {
 	scopes   []string
 	subject  string
 	familyID string // empty for a machine
-	tokenID  string // the jti of the access token that was signed last
+
+	userAgent, address string // of whoever asks
+
+	tokenID string // the jti of the access token that was signed last
 
 	code     *storage.AuthorizationCode   // authorization_code
 	device   *storage.DeviceAuthorization // device_code

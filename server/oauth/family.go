@@ -14,6 +14,7 @@ func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session
 	family := &storage.Family{
 		ID: session.familyID, GrantID: grantID, UserID: session.subject, ClientID: client.ID, ResourceID: session.resource.ID,
 		Scopes: session.scopes, Generation: 1, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(storage.FamilyLifetime),
+		UserAgent: session.userAgent, Address: session.address,
 	}
 	if accessToken, err = (accessTokens{o}).sign(client, session); err != nil {
 		return "", err

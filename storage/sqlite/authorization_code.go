@@ -70,13 +70,13 @@ const redeemCode = `UPDATE authorization_codes SET redeemed_at = @now
 	RETURNING scopes`
 
 const insertFamily = `INSERT INTO families
-	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at, user_agent, address)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func familyArgs(f *storage.Family, scopes []string) []any {
 	return []any{
 		f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(scopes),
-		f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt),
+		f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt), f.UserAgent, f.Address,
 	}
 }
 
