@@ -43,7 +43,7 @@ func TestScreenshots(t *testing.T) {
 				t.Fatal(err)
 			}
 			name := strings.TrimSuffix(file, ".html") + "." + look.name + ".webp"
-			if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil { //nolint:gosec // for everybody to see
+			if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -69,7 +69,7 @@ func index(t *testing.T, readme string) {
 		name := strings.TrimSuffix(file, ".html")
 		fmt.Fprintf(&b, "| %s | [light](%[2]s.light.webp) | [dark](%[2]s.dark.webp) | [phone](%[2]s.phone.webp) |\n", strings.ReplaceAll(name, "_", " "), name)
 	}
-	if err := os.WriteFile(readme, []byte(b.String()), 0o644); err != nil { //nolint:gosec // for everybody to see
+	if err := os.WriteFile(readme, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
