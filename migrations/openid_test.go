@@ -45,7 +45,7 @@ func TestIdentityGoesWithItsMigration(t *testing.T) {
 			{"gr_4", "res_4", none, true}, // of a Resource without scopes
 		}
 		for _, g := range grants {
-			if !strings.HasSuffix(g.resource, "0") {
+			if !strings.HasPrefix(g.resource, "res_0") {
 				execute(t, databaseURL, fmt.Sprintf(`INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at)
 					VALUES ('%[1]s', '%[1]s', '%[1]s', 1, '', %[2]s, 1, %[3]s, %[3]s)`, g.resource, none, at))
 			}

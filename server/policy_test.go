@@ -110,7 +110,7 @@ func TestPolicyOnThePage(t *testing.T) {
 		o.groups(t, "admins")
 		page = o.alice.Authorize(changed(request, "scope", ""))
 		wantSays(t, page, "Allowed by the rules “<bdi>"+everyone+"</bdi>”, “<bdi>Admins purge</bdi>”", "Can destroy things for good", "Can make changes")
-		wantTokens(t, o.Redeem(o.clientID, wantCode(t, o.alice.Approve(page))))
+		wantTokens(t, o.Redeem(o.clientID, wantCode(t, o.alice.Approve(page, page.Offered()...))))
 		if detail := o.lastApproval(t); detail["policies"] != everyone+",Admins purge" {
 			t.Errorf("the event has %v", detail)
 		}

@@ -83,6 +83,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	handle("/account/activity", get(r.account.Activity()))
 	handle("/account/revoke", getAndPost(r.account.Revoke()))
 	handle("/account/password", getAndPost(r.account.Password()))
+	handle("/account/installations", byMethod{http.MethodPost: r.account.EndInstallation()})
 	handle("/account/sessions", byMethod{http.MethodPost: r.account.EndSessions()})
 	handle(account.LinkPath, getAndPost(r.account.Link()))
 	handle(account.LinkPath+"/done", get(r.account.LinkDone()))

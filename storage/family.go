@@ -34,6 +34,10 @@ type Family struct {
 	// which may have ended. Empty: of a device, or of the version before.
 	SessionID       string
 	AuthenticatedAt time.Time
+	// UserAgent and Address are what redeemed the code called itself, and where it came
+	// from. Only UserFamilies reads them.
+	UserAgent string
+	Address   string
 }
 
 // Expired reports whether the family has ended by age or by idleness.

@@ -7,7 +7,7 @@ import (
 
 // An AccountPage says who is signed in, which applications have access in their
 // name, and where they are signed in. Its forms post "page" and, to end a
-// session, "session".
+// session, "session", or to end one sign-in of an application, "installation".
 type AccountPage struct {
 	Base
 	Account        Account
@@ -18,8 +18,10 @@ type AccountPage struct {
 	RevokeAllURL   string // relative URL, "" for none
 	Sessions       []AccountSession
 	SessionsAction string // relative URL that takes a POST
-	PasswordURL    string // relative URL, "" when there is no password to change
-	ActivityURL    string // relative URL
+	// InstallationsAction is a relative URL that takes a POST.
+	InstallationsAction string
+	PasswordURL         string // relative URL, "" when there is no password to change
+	ActivityURL         string // relative URL
 }
 
 // An Application is a client that a person has allowed to use an MCP server.
@@ -35,6 +37,9 @@ type Application struct {
 
 // An Installation is one sign-in of an Application, somewhere.
 type Installation struct {
+	ID                     string
+	Program                string // in words, "" when it is not known
+	Address                string // "" when it is not known
 	SignedInAt, LastUsedAt time.Time
 }
 

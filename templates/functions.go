@@ -34,8 +34,23 @@ var functions = template.FuncMap{
 		}
 		return false
 	},
+	"tally":  tally,
 	"root":   func(s string) (template.URL, error) { return ours(strings.TrimRight(s, "/")) },
 	"scheme": func(s string) bool { return strings.HasSuffix(s, ":") },
+}
+
+// tally counts the scopes of a page that are new, and those that are not ticked
+// because of what they can do.
+func tally(scopes []ConsentScope) (counts struct{ New, Unticked int }) {
+	for _, scope := range scopes {
+		if !scope.Approved {
+			counts.New++
+		}
+		if !scope.Checked && scope.Risk == "destructive" {
+			counts.Unticked++
+		}
+	}
+	return counts
 }
 
 // link lets a URL become an href. It returns ErrUnsafeURL for schemes that run

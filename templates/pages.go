@@ -63,8 +63,18 @@ type ConsentClient struct {
 	Verified     bool   // registered by an admin
 	Trusted      bool   // describes itself, from where the administrators trust
 	Known        string // the title of the profile that knows where it comes from, "" for none
+	New          bool   // describes itself, and nobody here has allowed it yet
+	LooksLike    string // a name that its own may be taken for, "" for none
+	LooksLikeOf  string // what has that name: NameOfClient, NameOfResource or NameOfProfile
 	Source       string // "registered", "dynamic" or "metadata_document"
 }
+
+// What may have a name that a client's looks like.
+const (
+	NameOfClient   = "client"   // registered by an admin
+	NameOfResource = "resource" // an MCP server
+	NameOfProfile  = "profile"  // an app whose addresses grantd knows
+)
 
 // A ConsentResource is the MCP server that the client asks to use.
 type ConsentResource struct {

@@ -35,6 +35,7 @@ type Store interface {
 	Grant(ctx context.Context, id string) (*storage.Grant, error)
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
+	EndFamily(ctx context.Context, id string, event storage.AuditEvent) error
 	UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error)
 	UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*storage.AuditEvent, error)
 }
@@ -183,7 +184,7 @@ func (h *Handler) account(v *visit) error {
 	page := templates.AccountPage{
 		Base: h.Pages.Base(), LogoutAction: h.root + "/logout", Page: v.signIn.Session.ID, Notice: notices[v.r.URL.Query().Get("done")],
 		Account: templates.Account{Name: user.Name, Username: user.Username}, Applications: applications,
-		SessionsAction: h.root + "/account/sessions", ActivityURL: h.root + "/account/activity",
+		SessionsAction: h.root + "/account/sessions", InstallationsAction: h.root + "/account/installations", ActivityURL: h.root + "/account/activity",
 	}
 	if user.PasswordHash != "" {
 		page.PasswordURL = h.root + "/account/password"

@@ -78,8 +78,11 @@ var (
 // inWords is an event as a sentence.
 func (h *Handler) inWords(ctx context.Context, userID string, event *storage.AuditEvent) (string, error) {
 	sentence, ok := byOthers[event.Action]
-	if !ok || event.Actor == "user:"+userID {
+	if mine := event.Actor == "user:"+userID; mine || !ok {
 		sentence, ok = sentences[event.Action]
+		if mine && event.Action == "family.ended" {
+			sentence = "You ended one sign-in of {app} to {server}."
+		}
 	}
 	switch {
 	case event.Action == "user_link.created" && event.Detail["purpose"] == string(storage.LinkInvitation):

@@ -22,9 +22,7 @@ func (h *Handler) applications(ctx context.Context, userID string) ([]templates.
 	if err != nil {
 		return nil, err
 	}
-	families, err := everyPage(func(page storage.Page) ([]*storage.Family, error) {
-		return h.Store.UserFamilies(ctx, userID, h.Now(), page)
-	}, func(f *storage.Family) string { return f.ID })
+	families, err := h.families(ctx, userID)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +39,9 @@ func (h *Handler) applications(ctx context.Context, userID string) ([]templates.
 			if f.GrantID != g.ID {
 				continue
 			}
-			application.Installations = append(application.Installations, templates.Installation{SignedInAt: f.CreatedAt, LastUsedAt: f.RotatedAt})
+			application.Installations = append(application.Installations, templates.Installation{
+				ID: f.ID, Program: program(f.UserAgent), Address: f.Address, SignedInAt: f.CreatedAt, LastUsedAt: f.RotatedAt,
+			})
 			if f.RotatedAt.After(application.LastUsedAt) {
 				application.LastUsedAt = f.RotatedAt
 			}

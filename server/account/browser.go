@@ -42,6 +42,17 @@ func browser(userAgent string) string {
 	return name + " on " + system
 }
 
+// program says in words what the User-Agent of an application means: a browser's, or
+// the name that stands first in it; "" when there is none. It is the program's own claim.
+func program(userAgent string) string {
+	if known := browser(userAgent); known != "" {
+		return known
+	}
+	name, _, _ := strings.Cut(userAgent, " ")
+	name, _, _ = strings.Cut(name, "/")
+	return name
+}
+
 func firstIn(text string, marks [][2]string) string {
 	for _, mark := range marks {
 		if strings.Contains(text, mark[0]) {

@@ -37,6 +37,7 @@ const (
 type Store interface {
 	Client(ctx context.Context, id string) (*storage.Client, error)
 	ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error)
+	Clients(ctx context.Context, filter storage.ClientFilter, page storage.Page) ([]*storage.Client, error)
 	Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error)
 	Policies(ctx context.Context, page storage.Page) ([]*storage.Policy, error)
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
@@ -60,6 +61,7 @@ type Catalog struct {
 	goodAt   time.Time // of the last good read of the version row, monotonic
 	byID     map[string]*storage.Client
 	byName   map[string]*storage.Client
+	trusted  list[*storage.Client] // registered by an admin
 	all      list[*storage.Resource]
 	rules    list[*storage.Policy]
 	policy   *storage.RegistrationPolicy
@@ -152,6 +154,7 @@ func (c *Catalog) forget() {
 	c.epoch++
 	c.byID = make(map[string]*storage.Client)
 	c.byName = make(map[string]*storage.Client)
+	c.trusted = list[*storage.Client]{}
 	c.all, c.rules = list[*storage.Resource]{}, list[*storage.Policy]{}
 	c.policy = nil
 	c.admins = make(map[string]*storage.AdminKey)
@@ -203,6 +206,13 @@ func (c *Catalog) client(ctx context.Context, key string, remembered func() *sto
 // Resources returns all Resources, oldest first.
 func (c *Catalog) Resources(ctx context.Context) ([]*storage.Resource, error) {
 	return whole(ctx, c, "resources", &c.all, c.store.Resources, func(r *storage.Resource) string { return r.ID })
+}
+
+// RegisteredClients returns all Clients that an admin registered, oldest first.
+func (c *Catalog) RegisteredClients(ctx context.Context) ([]*storage.Client, error) {
+	return whole(ctx, c, "registered clients", &c.trusted, func(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+		return c.store.Clients(ctx, storage.ClientFilter{Source: storage.SourceRegistered}, page)
+	}, func(r *storage.Client) string { return r.ID })
 }
 
 // Policies returns all Policies, in the order in which they are asked.

@@ -22,6 +22,10 @@ func (w *writes) then(err error) error {
 	return err
 }
 
+func (w *writes) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	return w.then(w.Store.CreateClient(ctx, c, event))
+}
+
 func (w *writes) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return w.then(w.Store.UpdateClient(ctx, c, event))
 }

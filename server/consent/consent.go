@@ -55,6 +55,7 @@ type Question struct {
 	Client      *storage.Client
 	Known       string // what the client is known as by where it comes from, or ""
 	Trust       storage.ClientTrust
+	LooksLike   Known // a name that the client's may be taken for; zero: none
 	RedirectURI string
 	Resource    *storage.Resource
 	Scopes      []string
@@ -177,13 +178,16 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		page.Client.RedirectHost, page.Client.Loopback, page.Client.Device = "", false, true
 	}
 	page.Client.Known = q.Known
+	page.Client.LooksLike, page.Client.LooksLikeOf = q.LooksLike.Name, q.LooksLike.Of
+	// Who signs in a device has not been asked about its client.
+	page.Client.New = q.Client.SelfAsserted() && q.Device == nil && !q.SignIn.ClientKnown
 	if q.Client.MayUse(storage.GrantTypeRefreshToken) {
 		page.RefreshLifetimeDays = int(storage.FamilyLifetime / (24 * time.Hour))
 	}
 	for _, scope := range scopesOf(q) {
 		if slices.Contains(q.Scopes, scope.Name) {
 			approved := q.SignIn.Grant != nil && slices.Contains(q.SignIn.Grant.Scopes, scope.Name)
-			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Risk: string(scope.Risk), Approved: approved, Checked: true})
+			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Risk: string(scope.Risk), Approved: approved, Checked: approved || scope.Risk != storage.RiskDestructive})
 		}
 	}
 	return page
@@ -194,9 +198,9 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 // request, which the form may spell otherwise when it comes back.
 func digest(q Question, page templates.ConsentPage) []byte {
 	page.Action, page.SwitchAccountURL = "", ""
-	page.Scopes = slices.Clone(page.Scopes)
-	for i := range page.Scopes {
-		page.Scopes[i].Approved = false // another page may approve meanwhile
+	page.Scopes, page.Client.New = slices.Clone(page.Scopes), false
+	for i := range page.Scopes { // another page may approve meanwhile
+		page.Scopes[i].Approved, page.Scopes[i].Checked = false, false
 	}
 	deviceID := ""
 	if q.Device != nil {

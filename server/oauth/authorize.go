@@ -142,7 +142,7 @@ func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error
 
 func (o *OAuth) question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
 	q := consent.Question{
-		Query: request.query, Client: request.client, Known: request.known, Trust: request.trust, RedirectURI: request.redirectURI,
+		Query: request.query, Client: request.client, Known: request.known, Trust: request.trust, LooksLike: request.looksLike, RedirectURI: request.redirectURI,
 		Resource: request.resource, Scopes: request.scopes, Decision: request.decision, Withheld: request.withheld, SignIn: signIn,
 	}
 	if request.pushed != nil {

@@ -47,6 +47,7 @@ type authorizationRequest struct {
 	client        *storage.Client
 	known         string              // as what, by where it comes from; set when it is admitted
 	trust         storage.ClientTrust // likewise
+	looksLike     consent.Known       // likewise
 	redirectURI   string
 	state         string // sent back byte for byte; empty: none was sent
 	resource      *storage.Resource

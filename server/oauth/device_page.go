@@ -230,8 +230,12 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 	if err != nil {
 		return consent.Question{}, err
 	}
+	looksLike, err := o.looksLike(ctx, client)
+	if err != nil {
+		return consent.Question{}, err
+	}
 	return consent.Question{
-		Client: client, Trust: trust, Resource: resource, Scopes: allowed, Decision: decision.Of(allowed),
+		Client: client, Trust: trust, LooksLike: looksLike, Resource: resource, Scopes: allowed, Decision: decision.Of(allowed),
 		Withheld: slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) }),
 		SignIn:   signIn, Device: d, UserCode: showUserCode(code),
 	}, nil

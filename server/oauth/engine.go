@@ -99,7 +99,10 @@ type tokenSession struct {
 	familyID string // empty for a machine
 	// identified is what an ID token says, if the client gets one.
 	identified identified
-	tokenID    string // the jti of the access token that was signed last
+
+	userAgent, address string // of whoever asks
+
+	tokenID string // the jti of the access token that was signed last
 
 	code     *storage.AuthorizationCode   // authorization_code
 	device   *storage.DeviceAuthorization // device_code

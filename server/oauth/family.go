@@ -15,6 +15,7 @@ func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session
 		ID: session.familyID, GrantID: grantID, UserID: session.subject, ClientID: client.ID, ResourceID: session.resource.ID,
 		Scopes: session.granted(), Generation: 1, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(familyLifetime(session.resource)),
 		SessionID: session.identified.sessionID, AuthenticatedAt: session.identified.authenticatedAt,
+		UserAgent: session.userAgent, Address: session.address,
 	}
 	if accessToken, err = (accessTokens{o}).sign(client, session); err != nil {
 		return "", err

@@ -33,6 +33,7 @@ type Store interface {
 type Catalog interface {
 	Client(ctx context.Context, clientID string) (*storage.Client, error)
 	ClientByID(ctx context.Context, id string) (*storage.Client, error)
+	RegisteredClients(ctx context.Context) ([]*storage.Client, error)
 	Resources(ctx context.Context) ([]*storage.Resource, error)
 	Policies(ctx context.Context) ([]*storage.Policy, error)
 }

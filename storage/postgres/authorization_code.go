@@ -82,15 +82,15 @@ WITH held AS (
 	RETURNING c.grant_id, c.user_id, c.client_id, c.resource_id, c.scopes
 )
 INSERT INTO families (id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at,
-	created_at, expires_at, session_id, authenticated_at)
+	created_at, expires_at, session_id, authenticated_at, user_agent, address)
 SELECT $5::text, grant_id, user_id, client_id, resource_id,
 	ARRAY(SELECT name FROM unnest($4::text[]) WITH ORDINALITY AS asked (name, n) WHERE name = ANY (redeemed.scopes) ORDER BY n),
-	$6::bigint, $7::bytea, $8::timestamptz, $2::timestamptz, $9::timestamptz, $10::text, $11::timestamptz
+	$6::bigint, $7::bytea, $8::timestamptz, $2::timestamptz, $9::timestamptz, $10::text, $11::timestamptz, $12::text, $13::text
 FROM redeemed
 RETURNING scopes`
 	return s.redeem(ctx, "redeem a code", f, sql,
 		codeID, f.CreatedAt, storage.MaxFailedProofs, list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt,
-		f.SessionID, nullTime(f.AuthenticatedAt))
+		f.SessionID, nullTime(f.AuthenticatedAt), f.UserAgent, f.Address)
 }
 
 // redeem runs a statement that marks something redeemed, inserts the family and

@@ -61,13 +61,18 @@ INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris,
 	admin_access, post_logout_redirect_uris)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
 
-// CreateClient implements storage.ClientStore.
+// CreateClient implements storage.ClientStore. The catalog moves, for it knows the
+// names of all registered clients.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return s.tx(ctx, "create a client", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, insertClient, clientArgs(c, nil)...); err != nil {
 			return err
 		}
-		return afterClient(ctx, tx, c, event)
+		if err := afterClient(ctx, tx, c, event); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, moveCatalog)
+		return err
 	})
 }
 

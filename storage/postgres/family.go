@@ -39,7 +39,7 @@ WHERE f.id = $1 AND NOT u.disabled`
 func (s *Store) UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error) {
 	const sql = `
 SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.authenticated_at
+	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.authenticated_at, f.user_agent, f.address
 FROM grants g
 JOIN families f ON f.grant_id = g.id
 WHERE g.user_id = $1 AND f.id > $2 AND f.expires_at > $4 AND f.rotated_at > $5 ORDER BY f.id LIMIT $3`
@@ -49,7 +49,7 @@ WHERE g.user_id = $1 AND f.id > $2 AND f.expires_at > $4 AND f.rotated_at > $5 O
 func scanFamily(row pgx.CollectableRow) (*storage.Family, error) {
 	var f storage.Family
 	err := row.Scan(&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &f.SessionID, (*zeronull.Timestamptz)(&f.AuthenticatedAt))
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &f.SessionID, (*zeronull.Timestamptz)(&f.AuthenticatedAt), &f.UserAgent, &f.Address)
 	return &f, err
 }
 

@@ -71,13 +71,15 @@ const redeemCode = `UPDATE authorization_codes SET redeemed_at = @now
 	RETURNING scopes`
 
 const insertFamily = `INSERT INTO families
-	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at, session_id, authenticated_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at, session_id, authenticated_at,
+	 user_agent, address)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func familyArgs(f *storage.Family, scopes []string) []any {
 	return []any{
 		f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(scopes),
 		f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt), f.SessionID, microsOrNull(f.AuthenticatedAt),
+		f.UserAgent, f.Address,
 	}
 }
 

@@ -23,13 +23,18 @@ const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
 	FROM json_each(?)`
 
-// CreateClient implements storage.ClientStore.
+// CreateClient implements storage.ClientStore. The catalog moves, for it knows the
+// names of all registered clients.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if _, err := tx.exec(insertClient, clientArgs(c, nil)...); err != nil {
 			return err
 		}
-		return tx.afterClient(c, event)
+		if err := tx.afterClient(c, event); err != nil {
+			return err
+		}
+		_, err := tx.exec(bumpCatalogVersion)
+		return err
 	})
 }
 

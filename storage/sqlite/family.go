@@ -36,7 +36,7 @@ const liveFamily = `f.expires_at > @now AND f.rotated_at > @now - @family_idle`
 
 const selectUserFamilies = `SELECT
 	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.authenticated_at
+	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.authenticated_at, f.user_agent, f.address
 	FROM grants g
 	JOIN families f ON f.grant_id = g.id
 	WHERE g.user_id = @user AND f.id > @after AND ` + liveFamily + ` ORDER BY f.id LIMIT @limit`
@@ -49,7 +49,7 @@ func (s *Store) UserFamilies(ctx context.Context, userID string, now time.Time, 
 	}
 	return readRows(ctx, s, selectUserFamilies, args, func(row scanner) (*storage.Family, error) {
 		var f storage.Family
-		return &f, row.Scan(intoFamily(&f)...)
+		return &f, row.Scan(append(intoFamily(&f), &f.UserAgent, &f.Address)...)
 	})
 }
 

@@ -46,6 +46,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		t.Error("the database has no time")
 	}
 	for _, change := range []act{
+		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, NewClient(), e) }},
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, f.Client, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, f.Client.ID, secret, e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, secret.ID, e) }},
@@ -92,7 +93,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 
 func heartbeatStays(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
-	ctx, client, user := t.Context(), NewClient(), NewUser()
+	ctx, user := t.Context(), NewUser()
 	stale, staleResource := *f.Client, *f.Resource
 	stale.Version += 100
 	staleResource.Version += 100
@@ -105,7 +106,6 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 			version = got
 		}
 	}
-	check("CreateClient", s.CreateClient(ctx, client, Event("client.created", "")))
 	check("CreateDynamicClient", register(ctx, s, NewDynamicClient(), 100, Event("client.created", "")))
 	adminKey := NewAdminKey()
 	check("CreateAdminKey", s.CreateAdminKey(ctx, adminKey, Event("admin_key.created", "")))
