@@ -19,7 +19,7 @@ import (
 const English = "en"
 
 // Languages are the languages of the pages, the first for whoever reads none of them.
-var Languages = []string{English, "de"}
+var Languages = []string{English, "de", "fr", "es", "ja", "zh-Hans"}
 
 var languageMatcher = func() language.Matcher {
 	tags := make([]language.Tag, len(Languages))
