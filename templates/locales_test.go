@@ -237,7 +237,9 @@ func unquote(t *testing.T, literal *ast.BasicLit) string {
 
 var argument = regexp.MustCompile(`\{[a-z]+\}`)
 
-func arguments(text string) []string { return slices.Compact(slices.Sorted(slices.Values(argument.FindAllString(text, -1)))) }
+func arguments(text string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(argument.FindAllString(text, -1))))
+}
 
 // pluralForms are what each language needs of the plurals of CLDR, beside those for
 // numbers that no page shows.

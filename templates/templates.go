@@ -31,7 +31,8 @@ var ErrUnsafeURL = errors.New("templates: the page must not link to this URL")
 
 // A Set holds every page, parsed and checked. It is safe for concurrent use.
 type Set struct {
-	pages map[string]map[string]*template.Template // by language, then by file
+	pages  map[string]map[string]*template.Template // by language, then by file
+	assets assetFS
 }
 
 // New parses all pages. It fails when a file has no page type or a page type no
@@ -64,12 +65,14 @@ var (
 	}
 )
 
-func newSet(files fs.FS) (*Set, error) {
+func newSet(files fs.FS) (*Set, error) { return newSetWith(files, hashedFiles, "") }
+
+func newSetWith(files fs.FS, assets assetFS, brand string) (*Set, error) {
 	english, err := loadCatalogue(English)
 	if err != nil {
 		return nil, err
 	}
-	shared := template.New("").Funcs(functions).Funcs(english.functions())
+	shared := template.New("").Funcs(functions).Funcs(english.functions()).Funcs(brandFunctions(assets, brand))
 	for _, name := range sharedFiles {
 		if err := parseInto(shared, files, name); err != nil {
 			return nil, err
@@ -78,7 +81,7 @@ func newSet(files fs.FS) (*Set, error) {
 	if err := everyFileClaimed(files); err != nil {
 		return nil, err
 	}
-	set := &Set{pages: make(map[string]map[string]*template.Template, len(Languages))}
+	set := &Set{assets: assets, pages: make(map[string]map[string]*template.Template, len(Languages))}
 	for _, name := range Languages {
 		words, err := loadCatalogue(name)
 		if err != nil {
