@@ -69,8 +69,11 @@ func TestBrandColourIsReadable(t *testing.T) {
 			card, other string
 		}{"light": {own, "#ffffff", "#f3f5f2"}, "dark": {ownDark, "#161d1a", "#0d1210"}} {
 			for _, pair := range [][2]string{
-				{c.colours["accent"], c.card}, {c.colours["accent"], c.other}, {c.colours["accent-strong"], c.card},
-				{c.colours["on-accent"], c.colours["accent"]}, {c.colours["on-accent"], c.colours["accent-strong"]},
+				{c.colours["accent"], c.card},
+				{c.colours["accent"], c.other},
+				{c.colours["accent-strong"], c.card},
+				{c.colours["on-accent"], c.colours["accent"]},
+				{c.colours["on-accent"], c.colours["accent-strong"]},
 			} {
 				if got := contrast(t, pair[0], pair[1]); got < 4.5 {
 					t.Errorf("%s %s: %s on %s is %.2f:1", color, name, pair[0], pair[1], got)
