@@ -69,7 +69,7 @@ var rooms = map[string][]string{
 	},
 	"grantd/server": {"grantd/storage", "grantd/templates", "grantd/server/..."},
 	"grantd/server/servertest": {
-		"grantd/storage", "grantd/storage/...", "grantd/migrations", "grantd/internal/pgtest", "grantd/server", "grantd/server/keys", "grantd/server/outbound", "grantd/server/tracing", "grantd/server/web",
+		"grantd/storage", "grantd/storage/...", "grantd/migrations", "grantd/internal/pgtest", "grantd/server", "grantd/server/keys", "grantd/server/outbound", "grantd/server/tracing", "grantd/server/web", "grantd/templates",
 	},
 	"grantd/cmd/...":      {"grantd/..."},
 	"grantd/examples/...": {"grantd/examples/..."},

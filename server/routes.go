@@ -12,7 +12,6 @@ import (
 
 	"grantd/server/account"
 	"grantd/server/web"
-	"grantd/templates"
 )
 
 // publicRoutes mounts everything that the public listener serves, below the
@@ -92,7 +91,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	if root != "" {
 		handle("", home)
 	}
-	router.PathPrefix(root + "/assets/").Handler(get(http.StripPrefix(root+"/assets/", assets())))
+	router.PathPrefix(root + "/assets/").Handler(get(http.StripPrefix(root+"/assets/", assets(r.pages.Templates.Assets()))))
 
 	s.mountHealth(router)
 	return plain
@@ -154,12 +153,14 @@ func nothing(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // assets serves the pages' files. Their names change with their content.
-func assets() http.Handler {
-	files := http.FileServerFS(onlyFiles{templates.Assets()})
+func assets(all fs.FS) http.Handler {
+	files := http.FileServerFS(onlyFiles{all})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		h.Set("X-Content-Type-Options", "nosniff")
+		// A picture that is opened by itself runs nothing and loads nothing.
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		files.ServeHTTP(w, r)
 	})

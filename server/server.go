@@ -70,6 +70,8 @@ type Config struct {
 	Tracer *tracing.Tracer
 	// Mail sends links to people. Nil: they are only shown.
 	Mail *mail.Sender
+	// Templates are the pages, in the looks of the organisation. Nil: as grantd comes.
+	Templates *templates.Set
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -176,9 +178,11 @@ const (
 )
 
 func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
-	set, err := templates.New()
-	if err != nil {
-		return nil, fmt.Errorf("parse the pages: %w", err)
+	set, err := c.Templates, error(nil)
+	if set == nil {
+		if set, err = templates.New(); err != nil {
+			return nil, fmt.Errorf("parse the pages: %w", err)
+		}
 	}
 	pages := &web.Pages{Templates: set, Issuer: c.Issuer}
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}

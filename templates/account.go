@@ -46,8 +46,9 @@ type Installation struct {
 // An AccountSession is a browser in which the person is signed in.
 type AccountSession struct {
 	ID                     string
-	Browser                string // in words
-	Address                string // "" when it is not known
+	Browser                string            // in words
+	Values                 map[string]string // what stands for each {name} in Browser
+	Address                string            // "" when it is not known
 	SignedInAt, LastSeenAt time.Time
 	Current                bool // this one
 }
@@ -97,8 +98,12 @@ type ActivityPage struct {
 // An Activity is one event in words.
 type Activity struct {
 	At      time.Time
-	Text    string // a sentence
+	Text    string // a sentence, which may name {app} and {server}
 	Address string // where from, "" when it is not known
+	// App and Server are the names of what it is about, "" for what is gone.
+	// Unverified: the application chose its name itself.
+	App, Server string
+	Unverified  bool
 }
 
 // Activity writes the page. It returns ErrUnsafeURL when one of its URLs leaves

@@ -4,8 +4,7 @@ import "io"
 
 // Base is what every page needs.
 type Base struct {
-	Root     string // path of the issuer, "" or "/path"; the assets are below it
-	Language string // of the page's text, "en" when empty
+	Root string // path of the issuer, "" or "/path"; the assets are below it
 }
 
 // An Account is the person as the pages name them. Name may be empty.
@@ -166,7 +165,8 @@ type ErrorPage struct {
 	Base
 	Status               int // HTTP status, 0 for none
 	Title, Message, Help string
-	ReturnURL            string // a way back, as in ContinuePage; left out when unsafe
+	Values               map[string]string // what stands for each {name} in Message
+	ReturnURL            string            // a way back, as in ContinuePage; left out when unsafe
 	ReturnHost           string
 	Reference            string // request id, to find the event in the log
 }

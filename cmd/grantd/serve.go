@@ -281,6 +281,7 @@ func (c Config) server(store storage.Store, tracer *tracing.Tracer) server.Confi
 		OutboundProxy:    c.OutboundProxy,
 		Tracer:           tracer,
 		Mail:             c.Mail,
+		Templates:        c.Templates,
 	}
 }
 

@@ -83,6 +83,10 @@ var settings = []setting{
 		usage: "mail server for invitations and resets: smtp://USER:PASSWORD@HOST:PORT with STARTTLS, or smtps:// (default: none, links are only shown)",
 	},
 	{name: "mail-from", usage: "address that mail comes from; needed with --smtp-url"},
+	{name: "brand-name", usage: "the organisation's name on the pages (default: grantd)"},
+	{name: "brand-logo", usage: "its logo on the pages, an SVG or PNG file"},
+	{name: "brand-color", usage: "its colour, as #1a5fb4; shades that can be read are made of it"},
+	{name: "templates", usage: "folder of pages in the place of the built-in ones, see docs/looks.md"},
 	{
 		name: "migrate", bare: "on",
 		usage: "bring the database schema up to date at start: on or off (default: on for SQLite, off for Postgres)",

@@ -22,6 +22,7 @@ import (
 	"grantd/server/outbound"
 	"grantd/server/web"
 	"grantd/storage"
+	"grantd/templates"
 )
 
 // Config is what grantd serve needs, checked: a Config that Settings.Config made
@@ -51,6 +52,7 @@ type Config struct {
 	OutboundProxy    *url.URL       // nil: none
 	OTLPEndpoint     *url.URL       // nil: no traces
 	Mail             *mail.Sender   // nil: no mail server
+	Templates        *templates.Set // the pages, in the organisation's looks
 	Migrate          bool
 	LogLevel         slog.Level
 
@@ -90,6 +92,7 @@ func (s *Settings) Config() (Config, error) {
 	c.OutboundRoots = s.outboundRoots()
 	c.OutboundProxy = s.outboundProxy(c.OutboundAllow)
 	c.Mail = s.mail()
+	c.Templates = s.looks()
 	c.SigningAlgorithm = s.signingAlgorithm()
 	c.KeyRotation = s.keyRotation()
 	c.AuditRetention = s.auditRetention()

@@ -193,8 +193,9 @@ func (h *Handler) account(v *visit) error {
 		page.RevokeAllURL = h.root + "/account/revoke?grant=" + everything
 	}
 	for _, s := range slices.Backward(sessions) {
+		program, values := browserOf(s.UserAgent)
 		page.Sessions = append(page.Sessions, templates.AccountSession{
-			ID: s.ID, Browser: browser(s.UserAgent), Address: s.Address, SignedInAt: s.AuthenticatedAt, LastSeenAt: s.LastSeenAt,
+			ID: s.ID, Browser: program, Values: values, Address: s.Address, SignedInAt: s.AuthenticatedAt, LastSeenAt: s.LastSeenAt,
 			Current: s.ID == v.signIn.Session.ID,
 		})
 	}

@@ -3,12 +3,12 @@ package oauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -296,13 +296,14 @@ func readDeviceForm(r *http.Request) (web.Parameters, error) {
 }
 
 func tooManyCodes(wait int) error {
-	minutes := "a minute"
+	message, values := "Wait a minute, then start again on your device and enter the code that it shows.", map[string]string(nil)
 	if wait > 60 {
-		minutes = fmt.Sprintf("%d minutes", (wait+59)/60)
+		message = "Wait {minutes} minutes, then start again on your device and enter the code that it shows."
+		values = map[string]string{"minutes": strconv.Itoa((wait + 59) / 60)}
 	}
 	return &web.Error{
 		Status: http.StatusTooManyRequests, Code: "too-many-codes", Title: "Too many wrong codes",
-		Message: "Wait " + minutes + ", then start again on your device and enter the code that it shows.", RetryAfter: wait,
+		Message: message, Values: values, RetryAfter: wait,
 	}
 }
 
