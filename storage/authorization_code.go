@@ -24,12 +24,14 @@ type AuthorizationCode struct {
 	Scopes        []string
 	RedirectURI   string
 	CodeChallenge string // S256 (RFC 7636 §4.2)
+	Nonce         string // of OpenID Connect; empty: none was sent
 	CreatedAt     time.Time
 	ExpiresAt     time.Time
 	RedeemedAt    time.Time // zero: not yet
 	FailedProofs  int
-	// AMR and AuthenticatedAt are those of the Session that approved; the Store copies
-	// them from it. Zero: approved in the version before.
+	// SessionID, AMR and AuthenticatedAt are those of the Session that approved; the
+	// Store copies them from it. Zero: approved in the version before.
+	SessionID       string
 	AMR             []string
 	AuthenticatedAt time.Time
 }

@@ -31,9 +31,16 @@ type Family struct {
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // CreatedAt + FamilyLifetime
 	// AMR and AuthenticatedAt say how the person had signed in who approved it. Zero:
-	// approved in an older version.
+	// approved in the version before.
 	AMR             []string
 	AuthenticatedAt time.Time
+	// SessionID is of the Session that its code was approved in, which may have ended.
+	// Empty: of a device, or of the version before.
+	SessionID string
+	// UserAgent and Address are what redeemed the code called itself, and where it came
+	// from. Only UserFamilies reads them.
+	UserAgent string
+	Address   string
 }
 
 // Expired reports whether the family has ended by age or by idleness.

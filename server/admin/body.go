@@ -45,6 +45,7 @@ var bodies = map[string]reflect.Type{
 	"POST /admin/v1/clients/{id}/secrets/rotate": reflect.TypeFor[api.SecretRotation](),
 
 	"POST /admin/v1/clients/{id}/secrets":                reflect.TypeFor[api.ClientSecretFields](),
+	"POST /admin/v1/admin-keys":                          reflect.TypeFor[api.AdminKeyFields](),
 	"POST /admin/v1/registration-tokens":                 reflect.TypeFor[api.RegistrationTokenFields](),
 	"PATCH /admin/v1/registration-policy":                reflect.TypeFor[api.RegistrationPolicyPatch](),
 	"PATCH /admin/v1/sign-in-policy":                     reflect.TypeFor[api.SignInPolicyPatch](),

@@ -18,8 +18,8 @@ import (
 	"grantd/templates"
 )
 
-// Config is what a Handler works with. Everything but Purpose, Factors, Rule and
-// StepUp is required.
+// Config is what a Handler works with. Everything but Purpose, Leaving, Factors, Rule
+// and StepUp is required.
 type Config struct {
 	Pages     *web.Pages
 	Store     Store
@@ -30,6 +30,9 @@ type Config struct {
 	// Purpose says in words what the /authorize request with this raw query is
 	// for, for the line "to continue to"; what it does not know is empty.
 	Purpose func(ctx context.Context, rawQuery string) Purpose
+	// Leaving says what the /logout request with this raw query asks for; what is not
+	// right is empty.
+	Leaving func(ctx context.Context, rawQuery string) (Leaving, error)
 	// Factors are what people prove besides a password; nil: nothing. Sealer and Rule
 	// go with it.
 	Factors *factor.Factors

@@ -83,6 +83,9 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	session.code, session.resource, session.scopes = code, resource, scopes
 	session.subject, session.familyID = code.UserID, code.FamilyID()
 	session.amr, session.authenticatedAt = code.AMR, code.AuthenticatedAt
+	session.identified = identified{
+		scopes: identityNow(client, code.Scopes, standing), person: standing.Person, nonce: code.Nonce, sessionID: code.SessionID,
+	}
 	return nil
 }
 

@@ -223,7 +223,7 @@ func factorsUser(t *testing.T, s storage.Store) {
 	want(t, s.UsePasskey(ctx, NewPasskeyUse(p)), nil)
 	want(t, s.CreateTOTP(ctx, NewTOTP(f.User.ID), Event("totp.created", "")), nil)
 	want(t, s.ReplaceRecoveryCodes(ctx, f.User.ID, [][]byte{Digest()}, Event("recovery_codes.created", "")), nil)
-	want(t, s.DeleteUser(ctx, f.User.ID, Event("user.deleted", f.User.ID)), nil)
+	want(t, s.DeleteUser(ctx, f.User.ID, storage.AnyVersion, Event("user.deleted", f.User.ID)), nil)
 	wantFactors(t, s, f.User.ID, &storage.Factors{})
 }
 

@@ -83,6 +83,7 @@ func (f *Fixture) NewCode(scopes ...string) *storage.AuthorizationCode {
 		CreatedAt:     Now,
 		ExpiresAt:     Now.Add(storage.CodeLifetime),
 		// As the Store copies them from the session.
+		SessionID:       f.Session.ID,
 		AMR:             f.Session.AMR,
 		AuthenticatedAt: f.Session.AuthenticatedAt,
 	}
@@ -105,7 +106,7 @@ func (f *Fixture) NewPushedRequest() *storage.PushedRequest {
 func (f *Fixture) NewDenial(p *storage.PushedRequest) *storage.AuthorizationCode {
 	denied := f.NewCode()
 	denied.ID, denied.ExpiresAt = p.CodeID(), Now
-	denied.AMR, denied.AuthenticatedAt = []string{}, time.Time{}
+	denied.SessionID, denied.AMR, denied.AuthenticatedAt = "", []string{}, time.Time{}
 	return denied
 }
 
@@ -134,6 +135,7 @@ func NewClient() *storage.Client {
 		Version:                 1,
 		ClientName:              fmt.Sprintf("Editor %d", next()),
 		RedirectURIs:            []string{"https://editor.example/callback", "http://127.0.0.1/callback"},
+		PostLogoutRedirectURIs:  []string{},
 		GrantTypes:              []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken},
 		ResponseTypes:           []string{"code"},
 		TokenEndpointAuthMethod: storage.AuthMethodNone,
@@ -256,6 +258,7 @@ func NewFamily(code *storage.AuthorizationCode) *storage.Family {
 		RotatedAt:       code.CreatedAt,
 		CreatedAt:       code.CreatedAt,
 		ExpiresAt:       code.CreatedAt.Add(storage.FamilyLifetime),
+		SessionID:       code.SessionID,
 		AMR:             code.AMR,
 		AuthenticatedAt: code.AuthenticatedAt,
 	}
