@@ -15,10 +15,8 @@ const (
 // The methods of a sign-in (amr, RFC 8176 §2).
 const (
 	AMRPassword    = "pwd"
-	AMROneTimeCode = "otp"  // of an authenticator app, or a recovery code
-	AMRKey         = "pop"  // a passkey
-	AMRMultiFactor = "mfa"  // together they are two factors or more
-	AMRUser        = "user" // the person was there
+	AMROneTimeCode = "otp" // of an authenticator app, or a recovery code
+	AMRMultiFactor = "mfa" // together they are two factors or more
 )
 
 // RecoveryCodes is how many RecoveryCodes a User gets at once.
@@ -26,27 +24,13 @@ const RecoveryCodes = 10
 
 // Factors are what a User can prove besides a password.
 type Factors struct {
-	TOTP          *TOTP      // nil: none
-	Passkeys      []*Passkey // by ID
-	RecoveryCodes int        // how many are left
+	TOTP          *TOTP // nil: none
+	RecoveryCodes int   // how many are left
 }
 
 // Any reports whether there is a second factor. Recovery codes stand in for one and
 // are none by themselves.
-func (f *Factors) Any() bool { return f.TOTP != nil || len(f.Passkeys) > 0 }
-
-// MergeFactors makes one of Factors that differ in their Passkeys alone.
-func MergeFactors(all []*Factors) *Factors {
-	merged := new(Factors)
-	for i, f := range all {
-		if i == 0 {
-			merged = f
-		} else {
-			merged.Passkeys = append(merged.Passkeys, f.Passkeys...)
-		}
-	}
-	return merged
-}
+func (f *Factors) Any() bool { return f.TOTP != nil }
 
 // TOTP is a User's authenticator app (RFC 6238).
 type TOTP struct {
@@ -67,28 +51,6 @@ type TOTPUse struct {
 	At           time.Time
 }
 
-// Passkey is a User's WebAuthn credential.
-type Passkey struct {
-	ID           string // PrefixPasskey
-	UserID       string
-	CredentialID []byte // unique
-	Credential   []byte // its public key and what else is known of it, encoded
-	Name         string // what the person calls it
-	SignCount    int64  // 0: it does not count
-	CreatedAt    time.Time
-	LastUsedAt   time.Time // zero: never
-}
-
-// PasskeyUse is a challenge that a Passkey has signed.
-type PasskeyUse struct {
-	ID        string
-	UserID    string
-	Challenge []byte    // a digest
-	ExpiresAt time.Time // when the challenge is too old by itself
-	SignCount int64
-	At        time.Time
-}
-
 // FactorStore keeps what people prove besides a password.
 type FactorStore interface {
 	// Factors returns what the User has; nothing, also for no such User.
@@ -107,18 +69,6 @@ type FactorStore interface {
 	// UseRecoveryCode spends the code with this hash. ErrConsumed: there is none, or
 	// not any more.
 	UseRecoveryCode(ctx context.Context, userID string, hash []byte, event AuditEvent) error
-	// CreatePasskey inserts p for an enabled User. ErrExists: somebody has it;
-	// ErrNotFound: the User is gone or disabled.
-	CreatePasskey(ctx context.Context, p *Passkey, event AuditEvent) error
-	// PasskeyByCredential returns the passkey with this credential id. ErrNotFound.
-	PasskeyByCredential(ctx context.Context, credentialID []byte) (*Passkey, error)
-	// UsePasskey spends the challenge and moves the counter on, and forgets the User's
-	// challenges that are too old. ErrConsumed: it was signed and used before;
-	// ErrConflict: the counter is not above what it was, so that there may be a copy
-	// of the key; ErrNotFound: the passkey is gone. Then nothing is changed.
-	UsePasskey(ctx context.Context, use PasskeyUse) error
-	// DeletePasskey takes a passkey of the User. ErrNotFound.
-	DeletePasskey(ctx context.Context, userID, id string, event AuditEvent) error
 	// ResetFactors takes all that the User has, recovery codes too, and ends the
 	// User's Sessions. ErrNotFound: there is no such User.
 	ResetFactors(ctx context.Context, userID string, event AuditEvent) error

@@ -29,7 +29,6 @@ const (
 	PrefixGroup         = "grp_"
 	PrefixPolicy        = "pol_"
 	PrefixUserLink      = "lnk_" // not that of the token
-	PrefixPasskey       = "psk_"
 	// PrefixAdminKey and PrefixInitialAccessToken are not those of the secrets that
 	// the rows are about.
 	PrefixAdminKey            = "adk_"

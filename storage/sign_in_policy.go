@@ -10,9 +10,8 @@ type SecondFactorRule string
 
 // The rules. Whoever has a second factor is asked for it under each of them.
 const (
-	SecondFactorNone         SecondFactorRule = "none"          // each person decides
-	SecondFactorRequired     SecondFactorRule = "required"      // who has none must set one up to sign in
-	SecondFactorPasskeysOnly SecondFactorRule = "passkeys_only" // and it must be a passkey
+	SecondFactorNone     SecondFactorRule = "none"     // each person decides
+	SecondFactorRequired SecondFactorRule = "required" // who has none must set one up to sign in
 )
 
 // DestructiveScopesRule says how somebody must have signed in to allow destructive

@@ -5,8 +5,6 @@ ALTER TABLE device_authorizations DROP COLUMN amr;
 ALTER TABLE authorization_codes DROP COLUMN authenticated_at;
 ALTER TABLE authorization_codes DROP COLUMN amr;
 DROP TABLE sign_in_policy;
-DROP TABLE used_passkey_challenges;
-DROP TABLE passkeys;
 DROP TABLE recovery_codes;
 DROP TABLE totps;
 ALTER TABLE sessions DROP COLUMN amr;

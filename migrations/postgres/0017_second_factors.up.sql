@@ -19,30 +19,9 @@ CREATE TABLE recovery_codes (
     PRIMARY KEY (user_id, code_hash)
 );
 
-CREATE TABLE passkeys (
-    id            text COLLATE "C" NOT NULL PRIMARY KEY,
-    user_id       text COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    credential_id bytea            NOT NULL UNIQUE,
-    credential    bytea            NOT NULL, -- public
-    name          text             NOT NULL,
-    sign_count    bigint           NOT NULL,
-    created_at    timestamptz      NOT NULL,
-    last_used_at  timestamptz
-);
-
-CREATE INDEX passkeys_user_id ON passkeys (user_id);
-
--- Written only when a passkey has signed the challenge.
-CREATE TABLE used_passkey_challenges (
-    user_id    text COLLATE "C" NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    challenge  bytea            NOT NULL,
-    expires_at timestamptz      NOT NULL,
-    PRIMARY KEY (user_id, challenge)
-);
-
 CREATE TABLE sign_in_policy (
     version            bigint NOT NULL,
-    second_factor      text   NOT NULL CHECK (second_factor IN ('none', 'required', 'passkeys_only')),
+    second_factor      text   NOT NULL CHECK (second_factor IN ('none', 'required')),
     destructive_scopes text   NOT NULL CHECK (destructive_scopes IN ('none', 'second_factor')),
     updated_at         timestamptz -- NULL: as it was made here
 );

@@ -19,30 +19,9 @@ CREATE TABLE recovery_codes (
     PRIMARY KEY (user_id, code_hash)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE passkeys (
-    id            TEXT NOT NULL PRIMARY KEY,
-    user_id       TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    credential_id BLOB            NOT NULL UNIQUE,
-    credential    BLOB            NOT NULL, -- public
-    name          TEXT             NOT NULL,
-    sign_count    INTEGER           NOT NULL,
-    created_at    INTEGER      NOT NULL,
-    last_used_at  INTEGER
-) STRICT;
-
-CREATE INDEX passkeys_user_id ON passkeys (user_id);
-
--- Written only when a passkey has signed the challenge.
-CREATE TABLE used_passkey_challenges (
-    user_id    TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    challenge  BLOB            NOT NULL,
-    expires_at INTEGER      NOT NULL,
-    PRIMARY KEY (user_id, challenge)
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE sign_in_policy (
     version            INTEGER NOT NULL,
-    second_factor      TEXT   NOT NULL CHECK (second_factor IN ('none', 'required', 'passkeys_only')),
+    second_factor      TEXT   NOT NULL CHECK (second_factor IN ('none', 'required')),
     destructive_scopes TEXT   NOT NULL CHECK (destructive_scopes IN ('none', 'second_factor')),
     updated_at         INTEGER -- NULL: as it was made here
 ) STRICT;

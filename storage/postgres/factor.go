@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype/zeronull"
@@ -10,37 +9,28 @@ import (
 	"grantd/storage"
 )
 
-const passkeyColumns = `id, user_id, credential_id, credential, name, sign_count, created_at, last_used_at`
-
-// Factors implements storage.FactorStore. The three are read in one statement, so that
-// they are of one moment.
+// Factors implements storage.FactorStore. Both are read in one statement, so that they
+// are of one moment.
 func (s *Store) Factors(ctx context.Context, userID string) (*storage.Factors, error) {
 	const sql = `
 SELECT t.user_id, t.sealed_secret, t.last_step, t.created_at, t.last_used_at,
-	(SELECT count(*) FROM recovery_codes WHERE user_id = $1),
-	p.id, p.credential_id, p.credential, p.name, p.sign_count, p.created_at, p.last_used_at
+	(SELECT count(*) FROM recovery_codes WHERE user_id = $1)
 FROM (VALUES (true)) AS always (row)
-LEFT JOIN totps t ON t.user_id = $1
-LEFT JOIN passkeys p ON p.user_id = $1
-ORDER BY p.id`
-	all, err := rows(ctx, s, "read a user's factors", each(func(row pgx.CollectableRow) (*storage.Factors, error) {
-		var f storage.Factors
-		t, p := storage.TOTP{}, storage.Passkey{UserID: userID}
-		err := row.Scan((*zeronull.Text)(&t.UserID), &t.SealedSecret, (*zeronull.Int8)(&t.LastStep), (*zeronull.Timestamptz)(&t.CreatedAt), (*zeronull.Timestamptz)(&t.LastUsedAt),
-			&f.RecoveryCodes, (*zeronull.Text)(&p.ID), &p.CredentialID, &p.Credential, (*zeronull.Text)(&p.Name), (*zeronull.Int8)(&p.SignCount),
-			(*zeronull.Timestamptz)(&p.CreatedAt), (*zeronull.Timestamptz)(&p.LastUsedAt))
-		if t.UserID != "" {
-			f.TOTP = &t
-		}
-		if p.ID != "" {
-			f.Passkeys = append(f.Passkeys, &p)
-		}
-		return &f, err
-	}), sql, userID)
+LEFT JOIN totps t ON t.user_id = $1`
+	var (
+		f storage.Factors
+		t storage.TOTP
+	)
+	err := s.row(ctx, "read a user's factors", sql, []any{userID},
+		(*zeronull.Text)(&t.UserID), &t.SealedSecret, (*zeronull.Int8)(&t.LastStep), (*zeronull.Timestamptz)(&t.CreatedAt),
+		(*zeronull.Timestamptz)(&t.LastUsedAt), &f.RecoveryCodes)
 	if err != nil {
 		return nil, err
 	}
-	return storage.MergeFactors(all), nil
+	if t.UserID != "" {
+		f.TOTP = &t
+	}
+	return &f, nil
 }
 
 // CreateTOTP implements storage.FactorStore.
@@ -105,73 +95,9 @@ SELECT user_id FROM gone`
 	return s.act(ctx, "use a recovery code", storage.ErrConsumed, sql, withEvent(event, userID, octets(hash))...)
 }
 
-// CreatePasskey implements storage.FactorStore.
-func (s *Store) CreatePasskey(ctx context.Context, p *storage.Passkey, event storage.AuditEvent) error {
-	const sql = `
-WITH live AS (
-	SELECT id FROM users WHERE id = $7 AND NOT disabled FOR SHARE
-), created AS (
-	INSERT INTO passkeys (` + passkeyColumns + `)
-	SELECT $8::text, id, $9::bytea, $10::bytea, $11::text, $12::bigint, $13::timestamptz, $14::timestamptz FROM live
-	RETURNING id
-), recorded AS (` + recordEvent + `created)
-SELECT id FROM created`
-	return s.act(ctx, "create a passkey", storage.ErrNotFound, sql,
-		withEvent(event, p.UserID, p.ID, octets(p.CredentialID), octets(p.Credential), p.Name, p.SignCount, p.CreatedAt, nullTime(p.LastUsedAt))...)
-}
-
-// PasskeyByCredential implements storage.FactorStore.
-func (s *Store) PasskeyByCredential(ctx context.Context, credentialID []byte) (*storage.Passkey, error) {
-	const sql = `SELECT ` + passkeyColumns + ` FROM passkeys WHERE credential_id = $1`
-	var p storage.Passkey
-	err := s.row(ctx, "read a passkey", sql, []any{octets(credentialID)},
-		&p.ID, &p.UserID, &p.CredentialID, &p.Credential, &p.Name, &p.SignCount, &p.CreatedAt, (*zeronull.Timestamptz)(&p.LastUsedAt))
-	if err != nil {
-		return nil, err
-	}
-	return &p, nil
-}
-
-// UsePasskey implements storage.FactorStore. The row is locked first, so that of
-// several uses each judges the counter as the one before left it.
-func (s *Store) UsePasskey(ctx context.Context, use storage.PasskeyUse) error {
-	const (
-		lock   = `SELECT sign_count FROM passkeys WHERE id = $1 AND user_id = $2 FOR NO KEY UPDATE`
-		lapsed = `DELETE FROM used_passkey_challenges WHERE user_id = $1 AND expires_at <= $2`
-		spend  = `INSERT INTO used_passkey_challenges (user_id, challenge, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
-		move   = `UPDATE passkeys SET sign_count = $2, last_used_at = $3 WHERE id = $1 AND (sign_count < $2 OR sign_count = 0 AND $2 = 0)`
-	)
-	return s.tx(ctx, "use a passkey", func(ctx context.Context, tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, lock, use.ID, use.UserID).Scan(new(int64)); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, lapsed, use.UserID, use.At); err != nil {
-			return err
-		}
-		if err := mustSpend(tx.Exec(ctx, spend, use.UserID, octets(use.Challenge), use.ExpiresAt)); err != nil {
-			return err
-		}
-		err := mustSpend(tx.Exec(ctx, move, use.ID, use.SignCount, use.At))
-		if errors.Is(err, storage.ErrConsumed) {
-			return storage.ErrConflict
-		}
-		return err
-	})
-}
-
-// DeletePasskey implements storage.FactorStore.
-func (s *Store) DeletePasskey(ctx context.Context, userID, id string, event storage.AuditEvent) error {
-	const sql = `
-WITH gone AS (
-	DELETE FROM passkeys WHERE user_id = $7 AND id = $8 RETURNING id
-), recorded AS (` + recordEvent + `gone)
-SELECT id FROM gone`
-	return s.act(ctx, "delete a passkey", storage.ErrNotFound, sql, withEvent(event, userID, id)...)
-}
-
 // resets are what ResetFactors takes.
 var resets = []string{
-	`DELETE FROM totps WHERE user_id = $1`, `DELETE FROM recovery_codes WHERE user_id = $1`, `DELETE FROM passkeys WHERE user_id = $1`, deleteSessions,
+	`DELETE FROM totps WHERE user_id = $1`, `DELETE FROM recovery_codes WHERE user_id = $1`, deleteSessions,
 }
 
 // ResetFactors implements storage.FactorStore.

@@ -2,7 +2,6 @@ package storagetest
 
 import (
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,9 +15,6 @@ var factorContracts = []contract{
 	{"forty uses of one time step race", totpRace},
 	{"a recovery code is used once", recoveryCodes},
 	{"forty uses of one recovery code race", recoveryCodeRace},
-	{"a passkey comes back as it was", passkeyRoundTrip},
-	{"a challenge is used once, and the counter goes up", passkeyUse},
-	{"forty uses of one challenge race", passkeyRace},
 	{"factors need an enabled user and go with the user", factorsUser},
 	{"a reset takes every factor and ends the sessions", factorsReset},
 }
@@ -26,19 +22,6 @@ var factorContracts = []contract{
 // NewTOTP returns an authenticator app of the user, set up at Now, that is not stored.
 func NewTOTP(userID string) *storage.TOTP {
 	return &storage.TOTP{UserID: userID, SealedSecret: []byte{0, 1, 0xfe}, LastStep: 100, CreatedAt: Now, LastUsedAt: Now}
-}
-
-// NewPasskey returns a passkey of the user, made at Now and never used, that is not
-// stored.
-func NewPasskey(userID string) *storage.Passkey {
-	return &storage.Passkey{
-		ID: storage.NewID(storage.PrefixPasskey), UserID: userID, CredentialID: Digest(), Credential: []byte(`{"publicKey":"AA"}`), Name: "Täst", SignCount: 7, CreatedAt: Now,
-	}
-}
-
-// NewPasskeyUse is a use of the passkey with a challenge of its own, at Now.
-func NewPasskeyUse(p *storage.Passkey) storage.PasskeyUse {
-	return storage.PasskeyUse{ID: p.ID, UserID: p.UserID, Challenge: Digest(), ExpiresAt: Now.Add(time.Minute), SignCount: p.SignCount + 1, At: Now}
 }
 
 func factorsOf(t testing.TB, s storage.Store, userID string) *storage.Factors {
@@ -61,12 +44,8 @@ func factorsNone(t *testing.T, s storage.Store) {
 		wantFactors(t, s, id, &storage.Factors{})
 	}
 	want(t, s.DeleteTOTP(t.Context(), f.User.ID, Event("totp.deleted", "")), storage.ErrNotFound)
-	want(t, s.DeletePasskey(t.Context(), f.User.ID, "psk_none", Event("passkey.deleted", "")), storage.ErrNotFound)
 	want(t, s.UseTOTP(t.Context(), storage.TOTPUse{UserID: f.User.ID, Step: 1, At: Now}), storage.ErrConsumed)
 	want(t, s.UseRecoveryCode(t.Context(), f.User.ID, Digest(), Event("recovery_code.used", "")), storage.ErrConsumed)
-	want(t, s.UsePasskey(t.Context(), NewPasskeyUse(NewPasskey(f.User.ID))), storage.ErrNotFound)
-	_, err := s.PasskeyByCredential(t.Context(), Digest())
-	want(t, err, storage.ErrNotFound)
 }
 
 func totpRoundTrip(t *testing.T, s storage.Store) {
@@ -134,78 +113,6 @@ func recoveryCodeRace(t *testing.T, s storage.Store) {
 	wantWinners(t, errs, 1, storage.ErrConsumed)
 }
 
-func createPasskey(t testing.TB, s storage.Store, userID string) *storage.Passkey {
-	t.Helper()
-	p := NewPasskey(userID)
-	want(t, s.CreatePasskey(t.Context(), p, Event("passkey.created", userID)), nil)
-	return p
-}
-
-func passkeyRoundTrip(t *testing.T, s storage.Store) {
-	f, other := NewFixture(t, s), NewFixture(t, s)
-	first, second := createPasskey(t, s, f.User.ID), createPasskey(t, s, f.User.ID)
-	totp := NewTOTP(f.User.ID)
-	want(t, s.CreateTOTP(t.Context(), totp, Event("totp.created", f.User.ID)), nil)
-	wantFactors(t, s, f.User.ID, &storage.Factors{TOTP: totp, Passkeys: []*storage.Passkey{first, second}})
-	got, err := s.PasskeyByCredential(t.Context(), second.CredentialID)
-	want(t, err, nil)
-	if diff := cmp.Diff(second, got); diff != "" {
-		t.Errorf("passkey (-want +got):\n%s", diff)
-	}
-	taken := NewPasskey(other.User.ID)
-	taken.CredentialID = first.CredentialID
-	want(t, s.CreatePasskey(t.Context(), taken, Event("passkey.created", "")), storage.ErrExists)
-	want(t, s.DeletePasskey(t.Context(), other.User.ID, first.ID, Event("passkey.deleted", "")), storage.ErrNotFound)
-	want(t, s.DeletePasskey(t.Context(), f.User.ID, first.ID, Event("passkey.deleted", "")), nil)
-	wantFactors(t, s, f.User.ID, &storage.Factors{TOTP: totp, Passkeys: []*storage.Passkey{second}})
-}
-
-func passkeyUse(t *testing.T, s storage.Store) {
-	f, other := NewFixture(t, s), NewFixture(t, s)
-	p := createPasskey(t, s, f.User.ID)
-	use := NewPasskeyUse(p)
-	foreign := use
-	foreign.UserID = other.User.ID
-	want(t, s.UsePasskey(t.Context(), foreign), storage.ErrNotFound)
-	want(t, s.UsePasskey(t.Context(), use), nil)
-	use.SignCount++
-	want(t, s.UsePasskey(t.Context(), use), storage.ErrConsumed)
-	p.SignCount, p.LastUsedAt = p.SignCount+1, Now
-	wantFactors(t, s, f.User.ID, &storage.Factors{Passkeys: []*storage.Passkey{p}})
-
-	back := NewPasskeyUse(p)
-	for _, count := range []int64{p.SignCount, p.SignCount - 1, 0} {
-		back.SignCount = count
-		want(t, s.UsePasskey(t.Context(), back), storage.ErrConflict)
-	}
-	back.SignCount = p.SignCount + 1
-	want(t, s.UsePasskey(t.Context(), back), nil) // what was refused has spent nothing
-
-	synced := NewPasskey(f.User.ID)
-	synced.SignCount = 0
-	want(t, s.CreatePasskey(t.Context(), synced, Event("passkey.created", "")), nil)
-	for range 2 {
-		still := NewPasskeyUse(synced)
-		still.SignCount = 0
-		want(t, s.UsePasskey(t.Context(), still), nil)
-	}
-	// A challenge is forgotten when it is too old by itself.
-	late := use
-	late.At, late.ExpiresAt, late.SignCount = use.ExpiresAt, use.ExpiresAt.Add(time.Minute), 100
-	want(t, s.UsePasskey(t.Context(), late), nil)
-}
-
-func passkeyRace(t *testing.T, s storage.Store) {
-	f := NewFixture(t, s)
-	p := NewPasskey(f.User.ID)
-	p.SignCount = 0 // so that the counter has no say
-	want(t, s.CreatePasskey(t.Context(), p, Event("passkey.created", "")), nil)
-	use := NewPasskeyUse(p)
-	use.SignCount = 0
-	errs := race(racers, func(int) error { return s.UsePasskey(t.Context(), use) })
-	wantWinners(t, errs, 1, storage.ErrConsumed)
-}
-
 func factorsUser(t *testing.T, s storage.Store) {
 	ctx := t.Context()
 	nobody := NewUser()
@@ -214,13 +121,10 @@ func factorsUser(t *testing.T, s storage.Store) {
 	want(t, s.CreateUser(ctx, disabled, Event("user.created", disabled.ID)), nil)
 	for _, id := range []string{nobody.ID, disabled.ID} {
 		want(t, s.CreateTOTP(ctx, NewTOTP(id), Event("totp.created", "")), storage.ErrNotFound)
-		want(t, s.CreatePasskey(ctx, NewPasskey(id), Event("passkey.created", "")), storage.ErrNotFound)
 		want(t, s.ReplaceRecoveryCodes(ctx, id, [][]byte{Digest()}, Event("recovery_codes.created", "")), storage.ErrNotFound)
 	}
 	want(t, s.ResetFactors(ctx, nobody.ID, Event("user.factors_reset", "")), storage.ErrNotFound)
 	f := NewFixture(t, s)
-	p := createPasskey(t, s, f.User.ID)
-	want(t, s.UsePasskey(ctx, NewPasskeyUse(p)), nil)
 	want(t, s.CreateTOTP(ctx, NewTOTP(f.User.ID), Event("totp.created", "")), nil)
 	want(t, s.ReplaceRecoveryCodes(ctx, f.User.ID, [][]byte{Digest()}, Event("recovery_codes.created", "")), nil)
 	want(t, s.DeleteUser(ctx, f.User.ID, storage.AnyVersion, Event("user.deleted", f.User.ID)), nil)
@@ -232,7 +136,6 @@ func factorsReset(t *testing.T, s storage.Store) {
 	f, other := NewFixture(t, s), NewFixture(t, s)
 	family := f.Redeem(t, f.Code)
 	for _, id := range []string{f.User.ID, other.User.ID} {
-		createPasskey(t, s, id)
 		want(t, s.CreateTOTP(ctx, NewTOTP(id), Event("totp.created", id)), nil)
 		want(t, s.ReplaceRecoveryCodes(ctx, id, [][]byte{Digest()}, Event("recovery_codes.created", id)), nil)
 	}

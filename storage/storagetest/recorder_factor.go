@@ -38,26 +38,6 @@ func (r *recorder) UseRecoveryCode(ctx context.Context, userID string, hash []by
 	return r.Store.UseRecoveryCode(ctx, userID, hash, event)
 }
 
-func (r *recorder) CreatePasskey(ctx context.Context, p *storage.Passkey, event storage.AuditEvent) error {
-	r.seen.call("CreatePasskey")
-	return r.Store.CreatePasskey(ctx, p, event)
-}
-
-func (r *recorder) PasskeyByCredential(ctx context.Context, credentialID []byte) (*storage.Passkey, error) {
-	r.seen.call("PasskeyByCredential")
-	return r.Store.PasskeyByCredential(ctx, credentialID)
-}
-
-func (r *recorder) UsePasskey(ctx context.Context, use storage.PasskeyUse) error {
-	r.seen.call("UsePasskey")
-	return r.Store.UsePasskey(ctx, use)
-}
-
-func (r *recorder) DeletePasskey(ctx context.Context, userID, id string, event storage.AuditEvent) error {
-	r.seen.call("DeletePasskey")
-	return r.Store.DeletePasskey(ctx, userID, id, event)
-}
-
 func (r *recorder) ResetFactors(ctx context.Context, userID string, event storage.AuditEvent) error {
 	r.seen.call("ResetFactors")
 	return r.Store.ResetFactors(ctx, userID, event)

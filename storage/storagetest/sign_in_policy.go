@@ -27,7 +27,7 @@ func signInPolicyRoundTrip(t *testing.T, s storage.Store) {
 	p, err := s.SignInPolicy(t.Context())
 	want(t, err, nil)
 	stale := *p
-	p.SecondFactor, p.DestructiveScopes, p.UpdatedAt = storage.SecondFactorPasskeysOnly, storage.DestructiveScopesSecondFactor, Now
+	p.SecondFactor, p.DestructiveScopes, p.UpdatedAt = storage.SecondFactorRequired, storage.DestructiveScopesSecondFactor, Now
 	want(t, s.UpdateSignInPolicy(t.Context(), p, Event("sign_in_policy.updated", "")), nil)
 	want(t, s.UpdateSignInPolicy(t.Context(), &stale, Event("sign_in_policy.updated", "")), storage.ErrConflict)
 	got, err := s.SignInPolicy(t.Context())

@@ -397,8 +397,6 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"Policy":                func() error { _, err := s.Policy(ctx, "pol_none"); return err },
 		"Policies":              func() error { _, err := s.Policies(ctx, page); return err },
 		"Factors":               func() error { _, err := s.Factors(ctx, f.User.ID); return err },
-		"PasskeyByCredential":   func() error { _, err := s.PasskeyByCredential(ctx, Digest()); return err },
-		"UsePasskey":            func() error { return s.UsePasskey(ctx, NewPasskeyUse(NewPasskey(f.User.ID))) },
 		"UseTOTP":               func() error { return s.UseTOTP(ctx, storage.TOTPUse{UserID: f.User.ID, Step: 1, At: Now}) },
 		"SignInPolicy":          func() error { _, err := s.SignInPolicy(ctx); return err },
 		"RegistrationPolicy":    func() error { _, err := s.RegistrationPolicy(ctx); return err },
