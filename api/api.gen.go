@@ -1454,6 +1454,12 @@ type UpdateResourceParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
 
+// UpdateSignInPolicyParams defines parameters for UpdateSignInPolicy.
+type UpdateSignInPolicyParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
 	// Username Only the user with this username; upper and lower case are the same.
@@ -1743,7 +1749,7 @@ type ServerInterface interface {
 	GetSignInPolicy(w http.ResponseWriter, r *http.Request)
 	// UpdateSignInPolicy Change the sign-in policy
 	// (PATCH /admin/v1/sign-in-policy)
-	UpdateSignInPolicy(w http.ResponseWriter, r *http.Request)
+	UpdateSignInPolicy(w http.ResponseWriter, r *http.Request, params UpdateSignInPolicyParams)
 	// InspectToken Find out whose a leaked value is
 	// (POST /admin/v1/tokens/inspect)
 	InspectToken(w http.ResponseWriter, r *http.Request)
@@ -4195,8 +4201,35 @@ func (siw *ServerInterfaceWrapper) GetSignInPolicy(w http.ResponseWriter, r *htt
 // UpdateSignInPolicy operation middleware
 func (siw *ServerInterfaceWrapper) UpdateSignInPolicy(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSignInPolicyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateSignInPolicy(w, r)
+		siw.Handler.UpdateSignInPolicy(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9103,15 +9136,23 @@ type GetSignInPolicyResponseObject interface {
 	VisitGetSignInPolicyResponse(w http.ResponseWriter) error
 }
 
-type GetSignInPolicy200JSONResponse SignInPolicy
+type GetSignInPolicy200ResponseHeaders struct {
+	ETag string
+}
+
+type GetSignInPolicy200JSONResponse struct {
+	Body    SignInPolicy
+	Headers GetSignInPolicy200ResponseHeaders
+}
 
 func (response GetSignInPolicy200JSONResponse) VisitGetSignInPolicyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9152,6 +9193,7 @@ func (response GetSignInPolicydefaultApplicationProblemPlusJSONResponse) VisitGe
 }
 
 type UpdateSignInPolicyRequestObject struct {
+	Params                            UpdateSignInPolicyParams
 	JSONBody                          *UpdateSignInPolicyJSONRequestBody
 	ApplicationMergePatchPlusJSONBody *UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody
 }
@@ -9160,15 +9202,23 @@ type UpdateSignInPolicyResponseObject interface {
 	VisitUpdateSignInPolicyResponse(w http.ResponseWriter) error
 }
 
-type UpdateSignInPolicy200JSONResponse SignInPolicy
+type UpdateSignInPolicy200ResponseHeaders struct {
+	ETag string
+}
+
+type UpdateSignInPolicy200JSONResponse struct {
+	Body    SignInPolicy
+	Headers UpdateSignInPolicy200ResponseHeaders
+}
 
 func (response UpdateSignInPolicy200JSONResponse) VisitUpdateSignInPolicyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12035,9 +12085,10 @@ func (sh *strictHandler) GetSignInPolicy(w http.ResponseWriter, r *http.Request)
 }
 
 // UpdateSignInPolicy operation middleware
-func (sh *strictHandler) UpdateSignInPolicy(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) UpdateSignInPolicy(w http.ResponseWriter, r *http.Request, params UpdateSignInPolicyParams) {
 	var request UpdateSignInPolicyRequestObject
 
+	request.Params = params
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 
 		var body UpdateSignInPolicyJSONRequestBody

@@ -757,7 +757,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-	UpdateSignInPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateSignInPolicyWithBody(ctx context.Context, params *UpdateSignInPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateSignInPolicy Change the sign-in policy
 	//
@@ -767,7 +767,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-	UpdateSignInPolicy(ctx context.Context, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateSignInPolicy(ctx context.Context, params *UpdateSignInPolicyParams, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody Change the sign-in policy
 	//
@@ -777,7 +777,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
 	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-	UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, params *UpdateSignInPolicyParams, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// InspectTokenWithBody Find out whose a leaked value is
 	//
@@ -2361,8 +2361,8 @@ func (c *Caller) GetSignInPolicy(ctx context.Context, reqEditors ...RequestEdito
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-func (c *Caller) UpdateSignInPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateSignInPolicyRequestWithBody(c.Server, contentType, body)
+func (c *Caller) UpdateSignInPolicyWithBody(ctx context.Context, params *UpdateSignInPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSignInPolicyRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2381,8 +2381,8 @@ func (c *Caller) UpdateSignInPolicyWithBody(ctx context.Context, contentType str
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-func (c *Caller) UpdateSignInPolicy(ctx context.Context, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateSignInPolicyRequest(c.Server, body)
+func (c *Caller) UpdateSignInPolicy(ctx context.Context, params *UpdateSignInPolicyParams, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSignInPolicyRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2401,8 +2401,8 @@ func (c *Caller) UpdateSignInPolicy(ctx context.Context, body UpdateSignInPolicy
 // Takes a body of the `application/merge-patch+json` content type.
 //
 // Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-func (c *Caller) UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateSignInPolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, body)
+func (c *Caller) UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, params *UpdateSignInPolicyParams, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSignInPolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5793,29 +5793,29 @@ func NewGetSignInPolicyRequest(server string) (*http.Request, error) {
 }
 
 // NewUpdateSignInPolicyRequest calls the generic UpdateSignInPolicy builder with application/json body
-func NewUpdateSignInPolicyRequest(server string, body UpdateSignInPolicyJSONRequestBody) (*http.Request, error) {
+func NewUpdateSignInPolicyRequest(server string, params *UpdateSignInPolicyParams, body UpdateSignInPolicyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateSignInPolicyRequestWithBody(server, "application/json", bodyReader)
+	return NewUpdateSignInPolicyRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewUpdateSignInPolicyRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateSignInPolicy builder with application/merge-patch+json body
-func NewUpdateSignInPolicyRequestWithApplicationMergePatchPlusJSONBody(server string, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+func NewUpdateSignInPolicyRequestWithApplicationMergePatchPlusJSONBody(server string, params *UpdateSignInPolicyParams, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateSignInPolicyRequestWithBody(server, "application/merge-patch+json", bodyReader)
+	return NewUpdateSignInPolicyRequestWithBody(server, params, "application/merge-patch+json", bodyReader)
 }
 
 // NewUpdateSignInPolicyRequestWithBody constructs an http.Request for the UpdateSignInPolicy method, with any body, and a specified content type
-func NewUpdateSignInPolicyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewUpdateSignInPolicyRequestWithBody(server string, params *UpdateSignInPolicyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -5839,6 +5839,19 @@ func NewUpdateSignInPolicyRequestWithBody(server string, contentType string, bod
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -7181,7 +7194,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-	UpdateSignInPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
+	UpdateSignInPolicyWithBodyWithResponse(ctx context.Context, params *UpdateSignInPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
 
 	// UpdateSignInPolicyWithResponse Change the sign-in policy
 	//
@@ -7191,7 +7204,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-	UpdateSignInPolicyWithResponse(ctx context.Context, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
+	UpdateSignInPolicyWithResponse(ctx context.Context, params *UpdateSignInPolicyParams, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
 
 	// UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse Change the sign-in policy
 	//
@@ -7201,7 +7214,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-	UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
+	UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, params *UpdateSignInPolicyParams, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error)
 
 	// InspectTokenWithBodyWithResponse Find out whose a leaked value is
 	//
@@ -11191,6 +11204,11 @@ func (r GetSignInResponse) ContentType() string {
 	return ""
 }
 
+// GetSignInPolicyResponse200Headers the declared response headers of an HTTP 200 response for GetSignInPolicy
+type GetSignInPolicyResponse200Headers struct {
+	ETag string
+}
+
 // GetSignInPolicyResponse401Headers the declared response headers of an HTTP 401 response for GetSignInPolicy
 type GetSignInPolicyResponse401Headers struct {
 	WWWAuthenticate string
@@ -11205,6 +11223,8 @@ type GetSignInPolicyResponse struct {
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Error
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetSignInPolicyResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetSignInPolicyResponse401Headers
 }
@@ -11253,6 +11273,11 @@ func (r GetSignInPolicyResponse) ContentType() string {
 	return ""
 }
 
+// UpdateSignInPolicyResponse200Headers the declared response headers of an HTTP 200 response for UpdateSignInPolicy
+type UpdateSignInPolicyResponse200Headers struct {
+	ETag string
+}
+
 // UpdateSignInPolicyResponse401Headers the declared response headers of an HTTP 401 response for UpdateSignInPolicy
 type UpdateSignInPolicyResponse401Headers struct {
 	WWWAuthenticate string
@@ -11271,6 +11296,8 @@ type UpdateSignInPolicyResponse struct {
 	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Error
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateSignInPolicyResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateSignInPolicyResponse401Headers
 }
@@ -13394,8 +13421,8 @@ func (c *ClientWithResponses) GetSignInPolicyWithResponse(ctx context.Context, r
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-func (c *ClientWithResponses) UpdateSignInPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
-	rsp, err := c.UpdateSignInPolicyWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) UpdateSignInPolicyWithBodyWithResponse(ctx context.Context, params *UpdateSignInPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
+	rsp, err := c.UpdateSignInPolicyWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -13410,8 +13437,8 @@ func (c *ClientWithResponses) UpdateSignInPolicyWithBodyWithResponse(ctx context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-func (c *ClientWithResponses) UpdateSignInPolicyWithResponse(ctx context.Context, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
-	rsp, err := c.UpdateSignInPolicy(ctx, body, reqEditors...)
+func (c *ClientWithResponses) UpdateSignInPolicyWithResponse(ctx context.Context, params *UpdateSignInPolicyParams, body UpdateSignInPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
+	rsp, err := c.UpdateSignInPolicy(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -13426,8 +13453,8 @@ func (c *ClientWithResponses) UpdateSignInPolicyWithResponse(ctx context.Context
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/sign-in-policy (the `UpdateSignInPolicy` operationId).
-func (c *ClientWithResponses) UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
-	rsp, err := c.UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx, body, reqEditors...)
+func (c *ClientWithResponses) UpdateSignInPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, params *UpdateSignInPolicyParams, body UpdateSignInPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSignInPolicyResponse, error) {
+	rsp, err := c.UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -17252,6 +17279,16 @@ func ParseGetSignInPolicyResponse(rsp *http.Response) (*GetSignInPolicyResponse,
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetSignInPolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers GetSignInPolicyResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -17319,6 +17356,16 @@ func ParseUpdateSignInPolicyResponse(rsp *http.Response) (*UpdateSignInPolicyRes
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateSignInPolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers UpdateSignInPolicyResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {

@@ -48,7 +48,7 @@ back to how a new server has it.
 		if err != nil {
 			return err
 		}
-		got, err := a.api.UpdateSignInPolicyWithBodyWithResponse(ctx, "application/merge-patch+json", body)
+		got, err := a.api.UpdateSignInPolicyWithBodyWithResponse(ctx, nil, "application/merge-patch+json", body)
 		if err := a.check(got, err); err != nil {
 			return err
 		}

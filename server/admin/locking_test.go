@@ -68,6 +68,24 @@ func TestRegistrationPolicyHasVersions(t *testing.T) {
 	s.send(http.MethodPatch, path, `{"dynamic":"allow"}`).want(http.StatusOK)
 }
 
+// Of two administrators who change how people sign in at once, the second is told.
+func TestSignInPolicyHasVersions(t *testing.T) {
+	const path = "/admin/v1/sign-in-policy"
+	s := newServer(t)
+	seen := s.send(http.MethodGet, path, "").want(http.StatusOK).header.Get("ETag")
+	first := s.matching(seen, http.MethodPatch, path, `{"second_factor":"required"}`).want(http.StatusOK)
+	s.matching(seen, http.MethodPatch, path, `{"second_factor":"none"}`).wantProblem(http.StatusPreconditionFailed, "changed")
+	policy := s.send(http.MethodGet, path, "").want(http.StatusOK)
+	if rule := into[api.SignInPolicy](policy).SecondFactor; rule != "required" {
+		t.Errorf("second_factor = %s", rule)
+	}
+	if policy.header.Get("ETag") != first.header.Get("ETag") || policy.header.Get("ETag") == seen {
+		t.Errorf("ETag = %s, after the change %s, before %s", policy.header.Get("ETag"), first.header.Get("ETag"), seen)
+	}
+	s.matching(first.header.Get("ETag"), http.MethodPatch, path, `{"destructive_scopes":"second_factor"}`).want(http.StatusOK)
+	s.send(http.MethodPatch, path, `{"second_factor":"none"}`).want(http.StatusOK)
+}
+
 func TestListFilters(t *testing.T) {
 	s := newServer(t)
 	f := storagetest.NewFixture(t, s.store)

@@ -12,7 +12,9 @@ func (h *handlers) GetSignInPolicy(ctx context.Context, _ api.GetSignInPolicyReq
 	if err != nil {
 		return nil, err
 	}
-	return api.GetSignInPolicy200JSONResponse(showSignInPolicy(p)), nil
+	return api.GetSignInPolicy200JSONResponse{
+		Body: showSignInPolicy(p), Headers: api.GetSignInPolicy200ResponseHeaders{ETag: etag(p.Version)},
+	}, nil
 }
 
 func (h *handlers) UpdateSignInPolicy(ctx context.Context, request api.UpdateSignInPolicyRequestObject) (api.UpdateSignInPolicyResponseObject, error) {
@@ -30,12 +32,17 @@ func (h *handlers) UpdateSignInPolicy(ctx context.Context, request api.UpdateSig
 		if p, err = h.store.SignInPolicy(ctx); err != nil {
 			return err
 		}
+		if err := checkIfMatch(request.Params.IfMatch, p.Version); err != nil {
+			return err
+		}
 		return h.updateSignInPolicy(ctx, p, sent)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateSignInPolicy200JSONResponse(showSignInPolicy(p)), nil
+	return api.UpdateSignInPolicy200JSONResponse{
+		Body: showSignInPolicy(p), Headers: api.UpdateSignInPolicy200ResponseHeaders{ETag: etag(p.Version)},
+	}, nil
 }
 
 // updateSignInPolicy changes p by the patch and writes it. A patch that changes nothing
