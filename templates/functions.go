@@ -91,8 +91,8 @@ func ours(raw string) (template.URL, error) {
 
 // otpauth lets the URI of an authenticator app's secret become an href, and nothing
 // else. It returns ErrUnsafeURL.
-func otpauth(raw string) (template.URL, error) {
-	if !strings.HasPrefix(raw, "otpauth://totp/") {
+func otpauth(raw AppURI) (template.URL, error) {
+	if !strings.HasPrefix(string(raw), appURIPrefix) {
 		return "", ErrUnsafeURL
 	}
 	return template.URL(raw), nil //nolint:gosec // checked above; the filter of html/template knows no such scheme

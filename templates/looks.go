@@ -235,6 +235,9 @@ func sample(v reflect.Value, yes bool) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString("/sample")
+		if v.Type() == reflect.TypeFor[AppURI]() {
+			v.SetString(appURIPrefix + "sample")
+		}
 	case reflect.Bool:
 		v.SetBool(yes)
 	case reflect.Int:

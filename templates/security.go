@@ -19,6 +19,11 @@ func (s *Set) SecondFactor(w io.Writer, p SecondFactorPage) error {
 	return s.render(w, "second_factor.html", p)
 }
 
+// AppURI is an otpauth: URI, by which an authenticator app takes a secret.
+type AppURI string
+
+const appURIPrefix = "otpauth://totp/"
+
 // An EnrolPage shows the secret for an authenticator app and asks for its first code.
 // Its form posts "enrolment", "code", and "step" or "page".
 type EnrolPage struct {
@@ -31,7 +36,7 @@ type EnrolPage struct {
 	Problem   string // one sentence above the form, "" for none
 	Account   Account
 	Secret    string // in groups of four
-	URI       string // otpauth:
+	URI       AppURI
 	QR        string // the path of the black modules in a square of QRSize
 	QRSize    int
 	BackURL   string // relative URL, "" for none

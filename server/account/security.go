@@ -108,7 +108,7 @@ func (h *Handler) showEnrolment(v *visit, status int, begun *factor.Enrolment, p
 	page := templates.EnrolPage{
 		Base: h.Pages.Base(), Action: h.root + "/account/security/totp", Page: v.signIn.Session.ID, Enrolment: begun.Sealed, Problem: problem,
 		Account: templates.Account{Name: v.user().Name, Username: v.user().Username}, BackURL: h.root + "/account/security",
-		Secret: begun.Secret, URI: begun.URI, QR: begun.QR, QRSize: begun.Size,
+		Secret: begun.Secret, URI: templates.AppURI(begun.URI), QR: begun.QR, QRSize: begun.Size,
 	}
 	return h.Pages.Write(v.w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Enrol(out, page) })
 }

@@ -345,7 +345,7 @@ func (h *Handler) showEnrolment(w http.ResponseWriter, r *http.Request, status i
 	}
 	page := templates.EnrolPage{
 		Base: h.Pages.Base(), Action: h.action(r), Step: sealed, Problem: problem, Required: true, Enrolment: begun.Sealed,
-		Account: templates.Account{Name: user.Name, Username: user.Username}, Secret: begun.Secret, URI: begun.URI, QR: begun.QR, QRSize: begun.Size,
+		Account: templates.Account{Name: user.Name, Username: user.Username}, Secret: begun.Secret, URI: templates.AppURI(begun.URI), QR: begun.QR, QRSize: begun.Size,
 	}
 	return h.Pages.Write(w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Enrol(out, page) })
 }
