@@ -3,6 +3,7 @@ package server_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ const otherVerifier = "another-code-verifier-of-sufficient-length-9876543210"
 func TestCodeGrant(t *testing.T) {
 	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
 		o := newOffice(t, servertest.WithStore(open(t)))
+		signedInAt := o.Clock.Now().Unix()
 		other := o.PublicClient(callback).String("client_id")
 		redeem := func(code string, pairs ...string) *servertest.Answer {
 			return o.Post("/token", o.redemption(code, pairs...), "")
@@ -268,10 +270,16 @@ func TestCodeGrant(t *testing.T) {
 		t.Run("AC-17 what the tokens are", func(t *testing.T) {
 			got := o.tokens(t, "scope", "notes:write")
 			claims := servertest.Claims(got.access)
+			amr, _ := claims["amr"].([]any)
+			if !slices.Equal(amr, []any{"pwd"}) {
+				t.Errorf("amr is %v", claims["amr"])
+			}
+			delete(claims, "amr")
 			userID := o.find(t, "/users", "username", "alice")
 			for name, want := range map[string]any{
 				"iss": o.URL, "sub": userID, "aud": resourceURI, "client_id": o.clientID, "scope": "notes:write",
 				"iat": float64(o.Clock.Now().Unix()), "exp": float64(o.Clock.Now().Unix() + 600),
+				"acr": storage.ACRSingleFactor, "auth_time": float64(signedInAt),
 			} {
 				if claims[name] != want {
 					t.Errorf("%s is %v, want %v", name, claims[name], want)

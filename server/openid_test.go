@@ -73,7 +73,7 @@ func TestOpenIDConnectCore(t *testing.T) {
 		}
 		idToken, accessToken := answer.JSON.String("id_token"), answer.JSON.String("access_token")
 		about := map[string]any{
-			"iss": h.URL, "sub": user["id"], "aud": h.clientID, "azp": h.clientID, "auth_time": float64(signedInAt), "nonce": "n-0S6_WzA2Mj",
+			"iss": h.URL, "sub": user["id"], "aud": h.clientID, "azp": h.clientID, "auth_time": float64(signedInAt), "acr": storage.ACRSingleFactor, "nonce": "n-0S6_WzA2Mj",
 			"name": user["name"], "preferred_username": "alice", "email": user["email"], "email_verified": true,
 			"iat": float64(h.Clock.Now().Unix()), "exp": float64(h.Clock.Now().Add(10 * time.Minute).Unix()),
 		}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,9 +11,9 @@ import (
 )
 
 // stepUpRequest asks for two factors.
-func stepUpRequest(o *office, pairs ...string) string {
+func stepUpRequest(o *office) string {
 	request := servertest.AuthorizationRequest(o.clientID, loopback, resourceURI)
-	return changed(request, append([]string{"acr_values", storage.ACRMultiFactor}, pairs...)...).Encode()
+	return changed(request, "acr_values", storage.ACRMultiFactor).Encode()
 }
 
 // RFC 9470 §5: acr_values adds the second factor to a sign-in with one, and to the
@@ -90,25 +91,31 @@ func TestACRValues(t *testing.T) {
 func TestTokensSayHowThePersonSignedIn(t *testing.T) {
 	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
 		o := newOffice(t, servertest.WithStore(open(t)))
-		check := func(tokens issued, acr string, at time.Time) {
+		request := servertest.AuthorizationRequest(o.clientID, loopback, resourceURI)
+		check := func(token, acr string, at time.Time) {
 			t.Helper()
-			claims := servertest.Claims(tokens.access)
-			if claims["acr"] != acr || claims["auth_time"] != float64(at.Unix()) {
+			claims := servertest.Claims(token)
+			amr, _ := claims["amr"].([]any)
+			if claims["acr"] != acr || claims["auth_time"] != float64(at.Unix()) || slices.Contains(amr, "mfa") != (acr == storage.ACRMultiFactor) {
 				t.Errorf("claims %v", claims)
 			}
 		}
 		signedIn := o.Clock.Now()
 		o.Clock.Advance(time.Minute)
-		check(o.tokens(t), storage.ACRSingleFactor, signedIn)
+		check(o.tokens(t).access, storage.ACRSingleFactor, signedIn)
 		phone, _ := o.enrolled(t)
 		b := o.Browser()
 		wantAccount(t, answer(b, o.password(b, ""), phone.code(o.Clock.Now())))
 		signedIn = o.Clock.Now()
 		o.Clock.Advance(time.Minute)
-		first := wantTokens(t, o.Redeem(o.clientID, b.Code(servertest.AuthorizationRequest(o.clientID, loopback, resourceURI))))
-		check(first, storage.ACRMultiFactor, signedIn)
+		first := wantTokens(t, o.Redeem(o.clientID, b.Code(request)))
+		check(first.access, storage.ACRMultiFactor, signedIn)
 		o.Clock.Advance(time.Minute)
-		check(wantTokens(t, o.Refresh(o.clientID, first.refresh)), storage.ACRMultiFactor, signedIn)
+		check(wantTokens(t, o.Refresh(o.clientID, first.refresh)).access, storage.ACRMultiFactor, signedIn)
+		identified := o.Redeem(o.clientID, b.Code(changed(request, "scope", "openid notes:read")))
+		check(identified.JSON.String("id_token"), storage.ACRMultiFactor, signedIn)
+		o.Clock.Advance(time.Minute)
+		check(o.Refresh(o.clientID, identified.JSON.String("refresh_token")).JSON.String("id_token"), storage.ACRMultiFactor, signedIn)
 	})
 }
 

@@ -113,7 +113,7 @@ type Enrolment struct {
 // enrolment is what is sealed into the page.
 type enrolment struct {
 	UserID string    `json:"u"`
-	Secret []byte    `json:"s"`
+	Key    []byte    `json:"s"`
 	At     time.Time `json:"t"`
 }
 
@@ -121,7 +121,7 @@ type enrolment struct {
 func (f *Factors) BeginTOTP(user *storage.User) (*Enrolment, error) {
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails: it would end the process
-	return f.show(user, enrolment{UserID: user.ID, Secret: secret, At: f.Now()})
+	return f.show(user, enrolment{UserID: user.ID, Key: secret, At: f.Now()})
 }
 
 // ShowTOTP is the enrolment of a page that is shown again. ErrStale.
@@ -138,7 +138,7 @@ func (f *Factors) show(user *storage.User, begun enrolment) (*Enrolment, error) 
 	if err != nil {
 		return nil, fmt.Errorf("encode the enrolment: %w", err)
 	}
-	text := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(begun.Secret)
+	text := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(begun.Key)
 	// As the apps read it: no "+" for a space, and no more than they need.
 	uri := "otpauth://totp/" + url.PathEscape(f.Issuer+":"+user.Username) + "?secret=" + text + "&issuer=" + url.PathEscape(f.Issuer)
 	code, err := qr.Encode(uri, qr.M)
@@ -172,12 +172,12 @@ func (f *Factors) FinishTOTP(ctx context.Context, user *storage.User, sealed, co
 		return err
 	}
 	now := f.Now()
-	step, ok := match(begun.Secret, code, now)
+	step, ok := match(begun.Key, code, now)
 	if !ok {
 		return ErrWrong
 	}
 	return f.Store.CreateTOTP(ctx, &storage.TOTP{
-		UserID: user.ID, SealedSecret: f.sealSecret(user.ID, begun.Secret), LastStep: step, CreatedAt: now, LastUsedAt: now,
+		UserID: user.ID, SealedSecret: f.sealSecret(user.ID, begun.Key), LastStep: step, CreatedAt: now, LastUsedAt: now,
 	}, event)
 }
 

@@ -37,10 +37,10 @@ const (
 // of somebody who has not signed in.
 type step struct {
 	UserID string `json:"u"`
-	// Password is a digest of the password's hash: a step ends with the password.
-	Password []byte    `json:"p"`
-	AMR      []string  `json:"m"`
-	At       time.Time `json:"t"`
+	// Digest is of the password's hash: a step ends with the password.
+	Digest []byte    `json:"p"`
+	AMR    []string  `json:"m"`
+	At     time.Time `json:"t"`
 	// SessionID is the session that a factor is added to; empty: a password was typed.
 	SessionID string `json:"s,omitempty"`
 }
@@ -133,7 +133,7 @@ func (h *Handler) needed(ctx context.Context, rawQuery string, groups []string) 
 }
 
 func (h *Handler) newStep(user *storage.User, amr []string) step {
-	return step{UserID: user.ID, Password: passwordDigest(user), AMR: amr, At: h.Now()}
+	return step{UserID: user.ID, Digest: passwordDigest(user), AMR: amr, At: h.Now()}
 }
 
 func passwordDigest(user *storage.User) []byte {
@@ -187,7 +187,7 @@ func (h *Handler) openStep(r *http.Request, sealed string) (step, *storage.User,
 	}
 	user, err := h.Store.User(r.Context(), s.UserID)
 	switch {
-	case errors.Is(err, storage.ErrNotFound) || err == nil && (user.Disabled || !bytes.Equal(s.Password, passwordDigest(user))):
+	case errors.Is(err, storage.ErrNotFound) || err == nil && (user.Disabled || !bytes.Equal(s.Digest, passwordDigest(user))):
 		return step{}, nil, factor.ErrStale
 	case err != nil:
 		return step{}, nil, err

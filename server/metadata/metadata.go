@@ -107,7 +107,7 @@ func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, e
 		document: d, SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: []string{features.SigningAlgorithm},
 		UserInfoEndpoint: issuer.URL("/userinfo"), EndSessionEndpoint: issuer.URL("/logout"),
 		ScopesSupported: storage.IdentityScopes, ClaimTypesSupported: []string{"normal"},
-		ClaimsSupported: []string{"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "at_hash", "sid", "name", "preferred_username", "email", "email_verified"},
+		ClaimsSupported: []string{"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "acr", "amr", "nonce", "at_hash", "sid", "name", "preferred_username", "email", "email_verified"},
 	}}
 	return m, m.Registration(false, false)
 }
