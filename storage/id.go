@@ -29,6 +29,7 @@ const (
 	PrefixGroup         = "grp_"
 	PrefixPolicy        = "pol_"
 	PrefixUserLink      = "lnk_" // not that of the token
+	PrefixProvider      = "idp_"
 	// PrefixInitialAccessToken is not that of the token, which is a secret.
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"

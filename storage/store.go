@@ -30,6 +30,8 @@ type Store interface {
 	SigningKeyStore
 	GroupStore
 	IdempotencyKeyStore
+	IdentityStore
+	ProviderStore
 	AuditEventStore
 	AuditSealStore
 	RestoreStore
@@ -39,7 +41,7 @@ type Store interface {
 	RegistrationRequestStore
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
-	// local one). Every change to a Client, Resource, SigningKey,
+	// local one). Every change to a Client, Resource, SigningKey, Provider,
 	// Policy or RegistrationPolicy, and every decision on a RegistrationRequest, moves the
 	// version on, in the same transaction. Creating a Client does not: nobody
 	// caches that a client is absent.

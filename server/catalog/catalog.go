@@ -1,5 +1,5 @@
 // Package catalog remembers what nearly every request reads and hardly anything
-// writes: Clients, Resources, Policies, and the RegistrationPolicy with the decisions on
+// writes: Clients, Resources, Policies, Providers, and the RegistrationPolicy with the decisions on
 // single clients. It follows the database's one version row, so
 // that a change made on any replica is seen here within the interval of the
 // heartbeat; without a good read of that row for staleAfter it remembers nothing
@@ -41,6 +41,7 @@ type Store interface {
 	Policies(ctx context.Context, page storage.Page) ([]*storage.Policy, error)
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
+	Providers(ctx context.Context, page storage.Page) ([]*storage.Provider, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 }
 
@@ -61,6 +62,7 @@ type Catalog struct {
 	byName   map[string]*storage.Client
 	all      list[*storage.Resource]
 	rules    list[*storage.Policy]
+	idps     list[*storage.Provider]
 	policy   *storage.RegistrationPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
 	fetching singleflight.Group
@@ -150,7 +152,7 @@ func (c *Catalog) forget() {
 	c.epoch++
 	c.byID = make(map[string]*storage.Client)
 	c.byName = make(map[string]*storage.Client)
-	c.all, c.rules = list[*storage.Resource]{}, list[*storage.Policy]{}
+	c.all, c.rules, c.idps = list[*storage.Resource]{}, list[*storage.Policy]{}, list[*storage.Provider]{}
 	c.policy = nil
 	c.requests = make(map[string]*storage.RegistrationRequest)
 }

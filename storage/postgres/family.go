@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
+
 	"grantd/storage"
 )
 
@@ -14,7 +16,7 @@ import (
 func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage.Standing, error) {
 	const sql = `
 SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, g.scopes,
+	f.rotated_at, f.created_at, f.expires_at, u.verified_until, g.scopes,
 	ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name)
 FROM families f
 JOIN grants g ON g.id = f.grant_id
@@ -26,7 +28,7 @@ WHERE f.id = $1 AND NOT u.disabled`
 	)
 	err := s.row(ctx, "read a family", sql, []any{id},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &standing.Scopes, &standing.Groups)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &standing.Scopes, &standing.Groups)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}
@@ -92,7 +94,7 @@ func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Fa
 	const sql = `
 WITH seen AS (
 	SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-		f.rotated_at, f.created_at, f.expires_at, g.scopes AS grant_scopes,
+		f.rotated_at, f.created_at, f.expires_at, u.verified_until, g.scopes AS grant_scopes,
 		ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
@@ -103,13 +105,14 @@ WITH seen AS (
 	FROM seen
 	WHERE f.id = $1 AND f.generation = $2 AND f.expires_at > $4 AND f.rotated_at > $5
 		AND f.client_id = $6 AND f.resource_id = $7 AND f.scopes @> $8 AND seen.grant_scopes @> f.scopes
+		AND (seen.verified_until IS NULL OR seen.verified_until > $4)
 		AND (f.scopes && $9 OR EXISTS (
 			SELECT 1 FROM unnest($10::text[], $11::text[]) AS allowed (group_name, scope)
 			WHERE group_name = ANY (seen.groups) AND scope = ANY (f.scopes)))
 	RETURNING f.scopes
 )
 SELECT id, grant_id, user_id, client_id, resource_id, coalesce(renewed.scopes, seen.scopes), generation, rotation_request,
-	rotated_at, created_at, expires_at, grant_scopes, groups, renewed.scopes IS NOT NULL
+	rotated_at, created_at, expires_at, verified_until, grant_scopes, groups, renewed.scopes IS NOT NULL
 FROM seen LEFT JOIN renewed ON true`
 	var (
 		f        storage.Family
@@ -126,7 +129,7 @@ FROM seen LEFT JOIN renewed ON true`
 			r.ClientID, r.ResourceID, list(r.Asked), list(r.Allowed), groups, scopes,
 		},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &standing.Scopes, &standing.Groups, &renewed)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &standing.Scopes, &standing.Groups, &renewed)
 	if err != nil {
 		return nil, storage.Standing{}, false, err
 	}

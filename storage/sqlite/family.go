@@ -12,7 +12,7 @@ import (
 
 const selectFamily = `SELECT
 	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, g.scopes,
+	f.rotated_at, f.created_at, f.expires_at, u.verified_until, g.scopes,
 	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id)
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
@@ -25,7 +25,7 @@ func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage
 		f        storage.Family
 		standing storage.Standing
 	)
-	if err := s.readRow(ctx, selectFamily, []any{id}, append(intoFamily(&f), intoList{&standing.Scopes}, intoList{&standing.Groups})...); err != nil {
+	if err := s.readRow(ctx, selectFamily, []any{id}, append(intoFamily(&f), intoTime{&f.VerifiedUntil}, intoList{&standing.Scopes}, intoList{&standing.Groups})...); err != nil {
 		return nil, storage.Standing{}, err
 	}
 	return &f, standing, nil
@@ -81,7 +81,7 @@ func (s *Store) RotateFamily(ctx context.Context, r storage.Rotation) error {
 			f        storage.Family
 			standing storage.Standing
 		)
-		if err := tx.row(selectFamily, []any{r.FamilyID}, append(intoFamily(&f), intoList{&standing.Scopes}, intoList{&standing.Groups})...); err != nil {
+		if err := tx.row(selectFamily, []any{r.FamilyID}, append(intoFamily(&f), intoTime{&f.VerifiedUntil}, intoList{&standing.Scopes}, intoList{&standing.Groups})...); err != nil {
 			return err
 		}
 		switch {
@@ -156,7 +156,7 @@ func (s *Store) EndFamily(ctx context.Context, id string, event storage.AuditEve
 	})
 }
 
-// intoFamily returns where the columns of selectFamily go, the last two aside.
+// intoFamily returns where the columns of selectFamily go, the last three aside.
 func intoFamily(f *storage.Family) []any {
 	return []any{
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID,

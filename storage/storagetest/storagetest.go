@@ -49,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SigningKey", signingKeyContracts},
 		{"Group", groupContracts},
 		{"IdempotencyKey", idempotencyKeyContracts},
+		{"Provider", providerContracts},
+		{"Identity", identityContracts},
 		{"AuditEvent", auditEventContracts},
 		{"AuditSeal", auditSealContracts},
 		{"Restore", restoreContracts},
