@@ -58,12 +58,15 @@ var rooms = map[string][]string{
 	"grantd/server/session":      {"grantd/storage", "grantd/server/web"},
 	"grantd/server/login":        {"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/server/password", "grantd/templates"},
 	"grantd/server/account":      {"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/server/password", "grantd/templates"},
+	"grantd/server/upstream": {
+		"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/server/outbound", "grantd/server/keys",
+	},
 	"grantd/server/mail":         {"grantd/storage"},
 	"grantd/server/policy":       {"grantd/storage"},
 	"grantd/server/consent":      {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/policy", "grantd/templates"},
 	"grantd/server/audit":        {"grantd/storage", "grantd/server/keys"},
 	"grantd/server/restore":      {"grantd/storage"},
-	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/server/leaked", "grantd/api"},
+	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/server/leaked", "grantd/server/upstream", "grantd/api"},
 	"grantd/server/oauth": {
 		"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/clientauth", "grantd/server/consent", "grantd/server/policy", "grantd/server/leaked", "grantd/templates",
 	},
