@@ -167,6 +167,14 @@ func TestSignInWithARealProvider(t *testing.T) {
 		t.Errorf("Bea is %v", bea)
 	}
 
+	err = chromedp.Do(browser, steps(chromedp.Navigate(g.issuer+"/account"), chromedp.WaitVisible(chromedp.CSS(`#who`))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err = chromedp.Run(browser, chromedp.Evaluate[string](`document.body.innerText`)); err != nil || !strings.Contains(page, "You sign in with Example Inc.") {
+		t.Errorf("the account page does not name the provider: %v\n%s", err, page)
+	}
+
 	idp.stop()
 	nobody := newVisitor(t, g)
 	_, page = nobody.send(http.MethodGet, g.issuer+"/login/local", nil)
