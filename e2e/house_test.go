@@ -61,12 +61,12 @@ var rooms = map[string][]string{
 	"grantd/server/upstream": {
 		"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/server/outbound", "grantd/server/keys",
 	},
-	"grantd/server/mail":         {"grantd/storage"},
-	"grantd/server/policy":       {"grantd/storage"},
-	"grantd/server/consent":      {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/policy", "grantd/templates"},
-	"grantd/server/audit":        {"grantd/storage", "grantd/server/keys"},
-	"grantd/server/restore":      {"grantd/storage"},
-	"grantd/server/admin":        {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/server/leaked", "grantd/server/upstream", "grantd/api"},
+	"grantd/server/mail":    {"grantd/storage"},
+	"grantd/server/policy":  {"grantd/storage"},
+	"grantd/server/consent": {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/policy", "grantd/templates"},
+	"grantd/server/audit":   {"grantd/storage", "grantd/server/keys"},
+	"grantd/server/restore": {"grantd/storage"},
+	"grantd/server/admin":   {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/server/leaked", "grantd/server/upstream", "grantd/api"},
 	"grantd/server/oauth": {
 		"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/clientauth", "grantd/server/consent", "grantd/server/policy", "grantd/server/leaked", "grantd/templates",
 	},
