@@ -19,6 +19,38 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// AdminKey defines model for AdminKey.
+type AdminKey struct {
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// LastUsedAt To within an hour. Absent until it is used.
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
+	Name       string     `json:"name"`
+	Scope      string     `json:"scope"`
+}
+
+// AdminKeyFields defines model for AdminKeyFields.
+type AdminKeyFields struct {
+	// ExpiresIn How long it is good for, in seconds.
+	ExpiresIn *int `json:"expires_in,omitempty"`
+
+	// Name Whose it is. Unique; letters in lower case, digits, dots, dashes and underscores. Not 8 hex digits, which name a key of the settings.
+	Name string `json:"name"`
+
+	// Scope `read` may only look; `write` may do everything.
+	Scope string `json:"scope"`
+}
+
+// AdminKeyList defines model for AdminKeyList.
+type AdminKeyList struct {
+	Items []AdminKey `json:"items"`
+
+	// NextCursor Send it as `cursor` for the next page. Absent on the last page.
+	NextCursor NextCursor `json:"next_cursor,omitempty"`
+}
+
 // Asker defines model for Asker.
 type Asker struct {
 	At       time.Time `json:"at"`
@@ -38,7 +70,7 @@ type AuditAccess struct {
 	// EventID The audit event of that.
 	EventID string `json:"event_id"`
 
-	// Policies The names of the rules that allowed the last approval.
+	// Policies The names of the policies that allowed it at that time.
 	Policies    []string `json:"policies"`
 	ResourceID  string   `json:"resource_id"`
 	ResourceURI string   `json:"resource_uri,omitempty"`
@@ -63,7 +95,7 @@ type AuditEvent struct {
 	// Action What happened, as noun and verb.
 	Action string `json:"action"`
 
-	// Actor `user:ID`, `client:CLIENT_ID`, `admin:KEY` or `system`.
+	// Actor `user:ID`, `client:CLIENT_ID`, `admin:` and the name of an admin key, or `system`.
 	Actor string    `json:"actor"`
 	At    time.Time `json:"at"`
 
@@ -142,6 +174,8 @@ type AuditVerification struct {
 
 // Client defines model for Client.
 type Client struct {
+	// AdminAccess Absent means `false`.
+	AdminAccess     bool   `json:"admin_access,omitempty"`
 	ApplicationType string `json:"application_type"`
 
 	// ClientID The OAuth `client_id`. The same as `id`, unless it was chosen or is the URL of the client's metadata document.
@@ -166,9 +200,12 @@ type Client struct {
 	LogoURI    string     `json:"logo_uri,omitempty"`
 
 	// ManagedBy Absent when it belongs to no set of files.
-	ManagedBy    string   `json:"managed_by,omitempty"`
-	PolicyURI    string   `json:"policy_uri,omitempty"`
-	RedirectUris []string `json:"redirect_uris"`
+	ManagedBy string `json:"managed_by,omitempty"`
+	PolicyURI string `json:"policy_uri,omitempty"`
+
+	// PostLogoutRedirectUris Absent means none.
+	PostLogoutRedirectUris []string `json:"post_logout_redirect_uris,omitempty"`
+	RedirectUris           []string `json:"redirect_uris"`
 
 	// RequirePushedAuthorizationRequests Absent means `false`.
 	RequirePushedAuthorizationRequests bool `json:"require_pushed_authorization_requests,omitempty"`
@@ -192,6 +229,10 @@ type Client struct {
 
 // ClientFields Fields have their names and meanings from RFC 7591 §2.
 type ClientFields struct {
+	// AdminAccess It may get members of the group `admins` a token for this API; people are asked every time. Only for programs
+	// whose users may hold all of the server's power. Default `false`.
+	AdminAccess bool `json:"admin_access,omitempty"`
+
 	// ApplicationType Default `web`.
 	ApplicationType string `json:"application_type,omitempty"`
 
@@ -233,6 +274,10 @@ type ClientFields struct {
 
 	// PolicyURI Its privacy policy (https).
 	PolicyURI string `json:"policy_uri,omitempty"`
+
+	// PostLogoutRedirectUris Where people may be sent back to after they have signed out (OpenID Connect RP-Initiated Logout). Compared exactly,
+	// ports included.
+	PostLogoutRedirectUris []string `json:"post_logout_redirect_uris,omitempty"`
 
 	// RedirectUris Where people may be sent back to. Required with `authorization_code`. Compared exactly, except that any
 	// port is accepted for `http` on `127.0.0.1`, `[::1]` and `localhost`. Schemes other than `https`, and `http` on
@@ -277,6 +322,8 @@ type ClientList struct {
 
 // ClientPatch Any fields of a new client; `null` sets a field back to its default.
 type ClientPatch struct {
+	AdminAccess nullable.Nullable[bool] `json:"admin_access,omitempty"`
+
 	// ApplicationType `web` or `native`.
 	ApplicationType                    nullable.Nullable[string]                 `json:"application_type,omitempty"`
 	ClientName                         nullable.Nullable[string]                 `json:"client_name,omitempty"`
@@ -289,6 +336,7 @@ type ClientPatch struct {
 	LogoURI                            nullable.Nullable[string]                 `json:"logo_uri,omitempty"`
 	ManagedBy                          nullable.Nullable[string]                 `json:"managed_by,omitempty"`
 	PolicyURI                          nullable.Nullable[string]                 `json:"policy_uri,omitempty"`
+	PostLogoutRedirectUris             nullable.Nullable[[]string]               `json:"post_logout_redirect_uris,omitempty"`
 	RedirectUris                       nullable.Nullable[[]string]               `json:"redirect_uris,omitempty"`
 	RequirePushedAuthorizationRequests nullable.Nullable[bool]                   `json:"require_pushed_authorization_requests,omitempty"`
 	Resources                          nullable.Nullable[[]string]               `json:"resources,omitempty"`
@@ -470,6 +518,18 @@ type KeyRotation struct {
 	Now bool `json:"now,omitempty"`
 }
 
+// NewAdminKey defines model for NewAdminKey.
+type NewAdminKey struct {
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Key Shown this once, and so absent from the answer to a repeated request.
+	Key   string `json:"key,omitempty"`
+	Name  string `json:"name"`
+	Scope string `json:"scope"`
+}
+
 // NewClientSecret defines model for NewClientSecret.
 type NewClientSecret struct {
 	// ClientSecret Shown this once, and so absent from the answer to a repeated request; never one that was sent.
@@ -489,8 +549,8 @@ type NewRegistrationToken struct {
 	MaxUses   int       `json:"max_uses"`
 	Name      string    `json:"name"`
 
-	// Token Shown this once.
-	Token string `json:"token"`
+	// Token Shown this once, and so absent from the answer to a repeated request.
+	Token string `json:"token,omitempty"`
 	Uses  int    `json:"uses"`
 }
 
@@ -968,6 +1028,18 @@ type Server struct {
 	Issuer string `json:"issuer"`
 }
 
+// SignIn defines model for SignIn.
+type SignIn struct {
+	// ClientID The oldest enabled public client with `admin_access` that returns to a program on the person's own machine. Absent: there is none.
+	ClientID string `json:"client_id,omitempty"`
+
+	// Issuer The authorization server; its metadata (RFC 8414) tells the rest.
+	Issuer string `json:"issuer"`
+
+	// Resource What to send as `resource` (RFC 8707).
+	Resource string `json:"resource"`
+}
+
 // SigningKey defines model for SigningKey.
 type SigningKey struct {
 	// ActivatedAt When it began to sign.
@@ -1147,6 +1219,19 @@ type UserPatch struct {
 	Username *string                     `json:"username,omitempty"`
 }
 
+// Whoami defines model for Whoami.
+type Whoami struct {
+	// Actor As audit events name them.
+	Actor string `json:"actor"`
+
+	// ExpiresAt When the key or token ends. Absent for a key of the server's settings.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Scope     string     `json:"scope"`
+
+	// Username Of a person.
+	Username string `json:"username,omitempty"`
+}
+
 // ClientID defines model for ClientID.
 type ClientID = string
 
@@ -1185,6 +1270,21 @@ type NotFound = Problem
 
 // Unauthorized An error (RFC 9457).
 type Unauthorized = Problem
+
+// ListAdminKeysParams defines parameters for ListAdminKeys.
+type ListAdminKeysParams struct {
+	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many items at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateAdminKeyParams defines parameters for CreateAdminKey.
+type CreateAdminKeyParams struct {
+	// IdempotencyKey Makes it safe to repeat the request; see above.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
 
 // ListAuditAccessParams defines parameters for ListAuditAccess.
 type ListAuditAccessParams struct {
@@ -1257,6 +1357,15 @@ type ListClientsParams struct {
 	// ClientID Only the client with this `client_id`.
 	ClientID string `form:"client_id,omitempty" json:"client_id,omitempty"`
 
+	// Source Only clients from there.
+	Source string `form:"source,omitempty" json:"source,omitempty"`
+
+	// Disabled Only clients that are disabled, or that are not.
+	Disabled *bool `form:"disabled,omitempty" json:"disabled,omitempty"`
+
+	// AdminAccess Only clients that have `admin_access`, or that have not.
+	AdminAccess *bool `form:"admin_access,omitempty" json:"admin_access,omitempty"`
+
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
@@ -1271,6 +1380,12 @@ type CreateClientParams struct {
 
 	// IdempotencyKey Makes it safe to repeat the request; see above.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteClientParams defines parameters for DeleteClient.
+type DeleteClientParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateClientParams defines parameters for UpdateClient.
@@ -1339,6 +1454,12 @@ type CreateGroupParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteGroupParams defines parameters for DeleteGroup.
+type DeleteGroupParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // UpdateGroupParams defines parameters for UpdateGroup.
 type UpdateGroupParams struct {
 	// DryRun Check everything, and do nothing. Default `false`.
@@ -1378,6 +1499,12 @@ type CreatePolicyParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeletePolicyParams defines parameters for DeletePolicy.
+type DeletePolicyParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // UpdatePolicyParams defines parameters for UpdatePolicy.
 type UpdatePolicyParams struct {
 	// DryRun Check everything, and do nothing. Default `false`.
@@ -1395,7 +1522,8 @@ type ExplainPoliciesParams struct {
 	// ClientID The client, by its `id` or its `client_id`.
 	ClientID string `form:"client_id" json:"client_id"`
 
-	// ResourceID The resource's `id`.
+	// ResourceID The resource's `id`; `res_00000000000000000000000000` is the admin API itself, for which one built-in rule
+	// decides instead of the policies.
 	ResourceID string `form:"resource_id" json:"resource_id"`
 
 	// Scope Only this scope of the resource; without it, all of them.
@@ -1420,8 +1548,20 @@ type CreateProviderParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteProviderParams defines parameters for DeleteProvider.
+type DeleteProviderParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // UpdateProviderParams defines parameters for UpdateProvider.
 type UpdateProviderParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateRegistrationPolicyParams defines parameters for UpdateRegistrationPolicy.
+type UpdateRegistrationPolicyParams struct {
 	// IfMatch The `ETag` the object must still have.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
@@ -1447,6 +1587,12 @@ type ListRegistrationTokensParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// CreateRegistrationTokenParams defines parameters for CreateRegistrationToken.
+type CreateRegistrationTokenParams struct {
+	// IdempotencyKey Makes it safe to repeat the request; see above.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListResourcesParams defines parameters for ListResources.
 type ListResourcesParams struct {
 	// URI Only the resource with this URI, a trailing slash aside.
@@ -1468,6 +1614,12 @@ type CreateResourceParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteResourceParams defines parameters for DeleteResource.
+type DeleteResourceParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // UpdateResourceParams defines parameters for UpdateResource.
 type UpdateResourceParams struct {
 	// DryRun Check everything, and do nothing. Default `false`.
@@ -1485,6 +1637,9 @@ type ListUsersParams struct {
 	// Group Only the members of this group.
 	Group string `form:"group,omitempty" json:"group,omitempty"`
 
+	// Disabled Only users who are disabled, or who are not.
+	Disabled *bool `form:"disabled,omitempty" json:"disabled,omitempty"`
+
 	// Cursor The `next_cursor` of the page before. Opaque; leave it out for the first page.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
@@ -1498,11 +1653,20 @@ type CreateUserParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteUserParams defines parameters for DeleteUser.
+type DeleteUserParams struct {
+	// IfMatch The `ETag` the object must still have.
+	IfMatch IfMatch `json:"If-Match,omitempty"`
+}
+
 // UpdateUserParams defines parameters for UpdateUser.
 type UpdateUserParams struct {
 	// IfMatch The `ETag` the object must still have.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
+
+// CreateAdminKeyJSONRequestBody defines body for CreateAdminKey for application/json ContentType.
+type CreateAdminKeyJSONRequestBody = AdminKeyFields
 
 // CreateClientJSONRequestBody defines body for CreateClient for application/json ContentType.
 type CreateClientJSONRequestBody = ClientFields
@@ -1596,6 +1760,18 @@ type CreateUserLinkJSONRequestBody = UserLinkFields
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListAdminKeys List admin keys
+	// (GET /admin/v1/admin-keys)
+	ListAdminKeys(w http.ResponseWriter, r *http.Request, params ListAdminKeysParams)
+	// CreateAdminKey Make an admin key
+	// (POST /admin/v1/admin-keys)
+	CreateAdminKey(w http.ResponseWriter, r *http.Request, params CreateAdminKeyParams)
+	// DeleteAdminKey Delete an admin key
+	// (DELETE /admin/v1/admin-keys/{id})
+	DeleteAdminKey(w http.ResponseWriter, r *http.Request, id string)
+	// GetAdminKey Read an admin key
+	// (GET /admin/v1/admin-keys/{id})
+	GetAdminKey(w http.ResponseWriter, r *http.Request, id string)
 	// ListAuditAccess Tell who had which access at a time
 	// (GET /admin/v1/audit-access)
 	ListAuditAccess(w http.ResponseWriter, r *http.Request, params ListAuditAccessParams)
@@ -1619,7 +1795,7 @@ type ServerInterface interface {
 	CreateClient(w http.ResponseWriter, r *http.Request, params CreateClientParams)
 	// DeleteClient Delete a client
 	// (DELETE /admin/v1/clients/{id})
-	DeleteClient(w http.ResponseWriter, r *http.Request, id ClientID)
+	DeleteClient(w http.ResponseWriter, r *http.Request, id ClientID, params DeleteClientParams)
 	// GetClient Read a client
 	// (GET /admin/v1/clients/{id})
 	GetClient(w http.ResponseWriter, r *http.Request, id ClientID)
@@ -1655,7 +1831,7 @@ type ServerInterface interface {
 	CreateGroup(w http.ResponseWriter, r *http.Request, params CreateGroupParams)
 	// DeleteGroup Delete a group
 	// (DELETE /admin/v1/groups/{id})
-	DeleteGroup(w http.ResponseWriter, r *http.Request, id GroupID)
+	DeleteGroup(w http.ResponseWriter, r *http.Request, id GroupID, params DeleteGroupParams)
 	// GetGroup Read a group
 	// (GET /admin/v1/groups/{id})
 	GetGroup(w http.ResponseWriter, r *http.Request, id GroupID)
@@ -1685,7 +1861,7 @@ type ServerInterface interface {
 	CreatePolicy(w http.ResponseWriter, r *http.Request, params CreatePolicyParams)
 	// DeletePolicy Delete a policy
 	// (DELETE /admin/v1/policies/{id})
-	DeletePolicy(w http.ResponseWriter, r *http.Request, id string)
+	DeletePolicy(w http.ResponseWriter, r *http.Request, id string, params DeletePolicyParams)
 	// GetPolicy Read a policy
 	// (GET /admin/v1/policies/{id})
 	GetPolicy(w http.ResponseWriter, r *http.Request, id string)
@@ -1703,7 +1879,7 @@ type ServerInterface interface {
 	CreateProvider(w http.ResponseWriter, r *http.Request, params CreateProviderParams)
 	// DeleteProvider Delete an identity provider
 	// (DELETE /admin/v1/providers/{id})
-	DeleteProvider(w http.ResponseWriter, r *http.Request, id string)
+	DeleteProvider(w http.ResponseWriter, r *http.Request, id string, params DeleteProviderParams)
 	// GetProvider Read an identity provider
 	// (GET /admin/v1/providers/{id})
 	GetProvider(w http.ResponseWriter, r *http.Request, id string)
@@ -1718,7 +1894,7 @@ type ServerInterface interface {
 	GetRegistrationPolicy(w http.ResponseWriter, r *http.Request)
 	// UpdateRegistrationPolicy Change the registration policy
 	// (PATCH /admin/v1/registration-policy)
-	UpdateRegistrationPolicy(w http.ResponseWriter, r *http.Request)
+	UpdateRegistrationPolicy(w http.ResponseWriter, r *http.Request, params UpdateRegistrationPolicyParams)
 	// ListRegistrationRequests List what people have asked for
 	// (GET /admin/v1/registration-requests)
 	ListRegistrationRequests(w http.ResponseWriter, r *http.Request, params ListRegistrationRequestsParams)
@@ -1736,7 +1912,7 @@ type ServerInterface interface {
 	ListRegistrationTokens(w http.ResponseWriter, r *http.Request, params ListRegistrationTokensParams)
 	// CreateRegistrationToken Make a registration token
 	// (POST /admin/v1/registration-tokens)
-	CreateRegistrationToken(w http.ResponseWriter, r *http.Request)
+	CreateRegistrationToken(w http.ResponseWriter, r *http.Request, params CreateRegistrationTokenParams)
 	// DeleteRegistrationToken Delete a registration token
 	// (DELETE /admin/v1/registration-tokens/{id})
 	DeleteRegistrationToken(w http.ResponseWriter, r *http.Request, id string)
@@ -1748,7 +1924,7 @@ type ServerInterface interface {
 	CreateResource(w http.ResponseWriter, r *http.Request, params CreateResourceParams)
 	// DeleteResource Delete a resource
 	// (DELETE /admin/v1/resources/{id})
-	DeleteResource(w http.ResponseWriter, r *http.Request, id string)
+	DeleteResource(w http.ResponseWriter, r *http.Request, id string, params DeleteResourceParams)
 	// GetResource Read a resource
 	// (GET /admin/v1/resources/{id})
 	GetResource(w http.ResponseWriter, r *http.Request, id string)
@@ -1758,6 +1934,9 @@ type ServerInterface interface {
 	// GetServer Get what this server calls itself
 	// (GET /admin/v1/server)
 	GetServer(w http.ResponseWriter, r *http.Request)
+	// GetSignIn Where people sign in for this API
+	// (GET /admin/v1/sign-in)
+	GetSignIn(w http.ResponseWriter, r *http.Request)
 	// InspectToken Find out whose a leaked value is
 	// (POST /admin/v1/tokens/inspect)
 	InspectToken(w http.ResponseWriter, r *http.Request)
@@ -1772,7 +1951,7 @@ type ServerInterface interface {
 	CreateUser(w http.ResponseWriter, r *http.Request, params CreateUserParams)
 	// DeleteUser Delete a user
 	// (DELETE /admin/v1/users/{id})
-	DeleteUser(w http.ResponseWriter, r *http.Request, id string)
+	DeleteUser(w http.ResponseWriter, r *http.Request, id string, params DeleteUserParams)
 	// GetUser Read a user
 	// (GET /admin/v1/users/{id})
 	GetUser(w http.ResponseWriter, r *http.Request, id string)
@@ -1788,6 +1967,9 @@ type ServerInterface interface {
 	// CreateUserLink Make a link to set a password
 	// (POST /admin/v1/users/{id}/links)
 	CreateUserLink(w http.ResponseWriter, r *http.Request, id string)
+	// GetWhoami Whose credential this is
+	// (GET /admin/v1/whoami)
+	GetWhoami(w http.ResponseWriter, r *http.Request)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -1798,6 +1980,145 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// ListAdminKeys operation middleware
+func (siw *ServerInterfaceWrapper) ListAdminKeys(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAdminKeysParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAdminKeys(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateAdminKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateAdminKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateAdminKeyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateAdminKey(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteAdminKey operation middleware
+func (siw *ServerInterfaceWrapper) DeleteAdminKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteAdminKey(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetAdminKey operation middleware
+func (siw *ServerInterfaceWrapper) GetAdminKey(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetAdminKey(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // ListAuditAccess operation middleware
 func (siw *ServerInterfaceWrapper) ListAuditAccess(w http.ResponseWriter, r *http.Request) {
@@ -2149,6 +2470,45 @@ func (siw *ServerInterfaceWrapper) ListClients(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", r.URL.Query(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "source"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "source", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "disabled" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "disabled", r.URL.Query(), &params.Disabled, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "disabled"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "disabled", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "admin_access" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "admin_access", r.URL.Query(), &params.AdminAccess, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "admin_access"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "admin_access", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "cursor" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2255,8 +2615,32 @@ func (siw *ServerInterfaceWrapper) DeleteClient(w http.ResponseWriter, r *http.R
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteClientParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteClient(w, r, id)
+		siw.Handler.DeleteClient(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2795,8 +3179,32 @@ func (siw *ServerInterfaceWrapper) DeleteGroup(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteGroupParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteGroup(w, r, id)
+		siw.Handler.DeleteGroup(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3179,8 +3587,32 @@ func (siw *ServerInterfaceWrapper) DeletePolicy(w http.ResponseWriter, r *http.R
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeletePolicyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeletePolicy(w, r, id)
+		siw.Handler.DeletePolicy(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3466,8 +3898,32 @@ func (siw *ServerInterfaceWrapper) DeleteProvider(w http.ResponseWriter, r *http
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteProviderParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteProvider(w, r, id)
+		siw.Handler.DeleteProvider(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3596,8 +4052,35 @@ func (siw *ServerInterfaceWrapper) GetRegistrationPolicy(w http.ResponseWriter, 
 // UpdateRegistrationPolicy operation middleware
 func (siw *ServerInterfaceWrapper) UpdateRegistrationPolicy(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateRegistrationPolicyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateRegistrationPolicy(w, r)
+		siw.Handler.UpdateRegistrationPolicy(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3793,8 +4276,35 @@ func (siw *ServerInterfaceWrapper) ListRegistrationTokens(w http.ResponseWriter,
 // CreateRegistrationToken operation middleware
 func (siw *ServerInterfaceWrapper) CreateRegistrationToken(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateRegistrationTokenParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateRegistrationToken(w, r)
+		siw.Handler.CreateRegistrationToken(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3958,8 +4468,32 @@ func (siw *ServerInterfaceWrapper) DeleteResource(w http.ResponseWriter, r *http
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteResourceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteResource(w, r, id)
+		siw.Handler.DeleteResource(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4072,6 +4606,20 @@ func (siw *ServerInterfaceWrapper) GetServer(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// GetSignIn operation middleware
+func (siw *ServerInterfaceWrapper) GetSignIn(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSignIn(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // InspectToken operation middleware
 func (siw *ServerInterfaceWrapper) InspectToken(w http.ResponseWriter, r *http.Request) {
 
@@ -4131,6 +4679,19 @@ func (siw *ServerInterfaceWrapper) ListUsers(w http.ResponseWriter, r *http.Requ
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "group"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "disabled" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "disabled", r.URL.Query(), &params.Disabled, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "disabled"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "disabled", Err: err})
 		}
 		return
 	}
@@ -4228,8 +4789,32 @@ func (siw *ServerInterfaceWrapper) DeleteUser(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteUserParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteUser(w, r, id)
+		siw.Handler.DeleteUser(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4384,6 +4969,20 @@ func (siw *ServerInterfaceWrapper) CreateUserLink(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateUserLink(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetWhoami operation middleware
+func (siw *ServerInterfaceWrapper) GetWhoami(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetWhoami(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4614,6 +5213,18 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/server", wrapper.GetServer).Methods(http.MethodGet)
 
+	r.HandleFunc(options.BaseURL+"/admin/v1/admin-keys", wrapper.ListAdminKeys).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/admin-keys", wrapper.CreateAdminKey).Methods(http.MethodPost)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/admin-keys/{id}", wrapper.DeleteAdminKey).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/admin-keys/{id}", wrapper.GetAdminKey).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/sign-in", wrapper.GetSignIn).Methods(http.MethodGet)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/whoami", wrapper.GetWhoami).Methods(http.MethodGet)
+
 	r.HandleFunc(options.BaseURL+"/admin/v1/providers", wrapper.ListProviders).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/providers", wrapper.CreateProvider).Methods(http.MethodPost)
@@ -4652,6 +5263,315 @@ type UnauthorizedApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers UnauthorizedResponseHeaders
+}
+
+type ListAdminKeysRequestObject struct {
+	Params ListAdminKeysParams
+}
+
+type ListAdminKeysResponseObject interface {
+	VisitListAdminKeysResponse(w http.ResponseWriter) error
+}
+
+type ListAdminKeys200JSONResponse AdminKeyList
+
+func (response ListAdminKeys200JSONResponse) VisitListAdminKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAdminKeys400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response ListAdminKeys400ApplicationProblemPlusJSONResponse) VisitListAdminKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAdminKeys401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAdminKeys401ApplicationProblemPlusJSONResponse) VisitListAdminKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAdminKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAdminKeysdefaultApplicationProblemPlusJSONResponse) VisitListAdminKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAdminKeyRequestObject struct {
+	Params CreateAdminKeyParams
+	Body   *CreateAdminKeyJSONRequestBody
+}
+
+type CreateAdminKeyResponseObject interface {
+	VisitCreateAdminKeyResponse(w http.ResponseWriter) error
+}
+
+type CreateAdminKey201ResponseHeaders struct {
+	IdempotentReplayed bool
+	Location           string
+}
+
+type CreateAdminKey201JSONResponse struct {
+	Body    NewAdminKey
+	Headers CreateAdminKey201ResponseHeaders
+}
+
+func (response CreateAdminKey201JSONResponse) VisitCreateAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Idempotent-Replayed", fmt.Sprint(response.Headers.IdempotentReplayed))
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAdminKey400ApplicationProblemPlusJSONResponse struct {
+	InvalidApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAdminKey400ApplicationProblemPlusJSONResponse) VisitCreateAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAdminKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAdminKey401ApplicationProblemPlusJSONResponse) VisitCreateAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAdminKey409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAdminKey409ApplicationProblemPlusJSONResponse) VisitCreateAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAdminKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateAdminKeydefaultApplicationProblemPlusJSONResponse) VisitCreateAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAdminKeyRequestObject struct {
+	ID string `json:"id"`
+}
+
+type DeleteAdminKeyResponseObject interface {
+	VisitDeleteAdminKeyResponse(w http.ResponseWriter) error
+}
+
+type DeleteAdminKey204Response struct {
+}
+
+func (response DeleteAdminKey204Response) VisitDeleteAdminKeyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteAdminKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteAdminKey401ApplicationProblemPlusJSONResponse) VisitDeleteAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAdminKey404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteAdminKey404ApplicationProblemPlusJSONResponse) VisitDeleteAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAdminKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteAdminKeydefaultApplicationProblemPlusJSONResponse) VisitDeleteAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAdminKeyRequestObject struct {
+	ID string `json:"id"`
+}
+
+type GetAdminKeyResponseObject interface {
+	VisitGetAdminKeyResponse(w http.ResponseWriter) error
+}
+
+type GetAdminKey200JSONResponse AdminKey
+
+func (response GetAdminKey200JSONResponse) VisitGetAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAdminKey401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetAdminKey401ApplicationProblemPlusJSONResponse) VisitGetAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAdminKey404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetAdminKey404ApplicationProblemPlusJSONResponse) VisitGetAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAdminKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAdminKeydefaultApplicationProblemPlusJSONResponse) VisitGetAdminKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListAuditAccessRequestObject struct {
@@ -5163,7 +6083,8 @@ func (response CreateClientdefaultApplicationProblemPlusJSONResponse) VisitCreat
 }
 
 type DeleteClientRequestObject struct {
-	ID ClientID `json:"id"`
+	ID     ClientID `json:"id"`
+	Params DeleteClientParams
 }
 
 type DeleteClientResponseObject interface {
@@ -6186,7 +7107,8 @@ func (response CreateGroupdefaultApplicationProblemPlusJSONResponse) VisitCreate
 }
 
 type DeleteGroupRequestObject struct {
-	ID GroupID `json:"id"`
+	ID     GroupID `json:"id"`
+	Params DeleteGroupParams
 }
 
 type DeleteGroupResponseObject interface {
@@ -7020,7 +7942,8 @@ func (response CreatePolicydefaultApplicationProblemPlusJSONResponse) VisitCreat
 }
 
 type DeletePolicyRequestObject struct {
-	ID string `json:"id"`
+	ID     string `json:"id"`
+	Params DeletePolicyParams
 }
 
 type DeletePolicyResponseObject interface {
@@ -7542,7 +8465,8 @@ func (response CreateProviderdefaultApplicationProblemPlusJSONResponse) VisitCre
 }
 
 type DeleteProviderRequestObject struct {
-	ID string `json:"id"`
+	ID     string `json:"id"`
+	Params DeleteProviderParams
 }
 
 type DeleteProviderResponseObject interface {
@@ -7898,15 +8822,23 @@ type GetRegistrationPolicyResponseObject interface {
 	VisitGetRegistrationPolicyResponse(w http.ResponseWriter) error
 }
 
-type GetRegistrationPolicy200JSONResponse RegistrationPolicy
+type GetRegistrationPolicy200ResponseHeaders struct {
+	ETag string
+}
+
+type GetRegistrationPolicy200JSONResponse struct {
+	Body    RegistrationPolicy
+	Headers GetRegistrationPolicy200ResponseHeaders
+}
 
 func (response GetRegistrationPolicy200JSONResponse) VisitGetRegistrationPolicyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -7947,6 +8879,7 @@ func (response GetRegistrationPolicydefaultApplicationProblemPlusJSONResponse) V
 }
 
 type UpdateRegistrationPolicyRequestObject struct {
+	Params                            UpdateRegistrationPolicyParams
 	JSONBody                          *UpdateRegistrationPolicyJSONRequestBody
 	ApplicationMergePatchPlusJSONBody *UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody
 }
@@ -7955,15 +8888,23 @@ type UpdateRegistrationPolicyResponseObject interface {
 	VisitUpdateRegistrationPolicyResponse(w http.ResponseWriter) error
 }
 
-type UpdateRegistrationPolicy200JSONResponse RegistrationPolicy
+type UpdateRegistrationPolicy200ResponseHeaders struct {
+	ETag string
+}
+
+type UpdateRegistrationPolicy200JSONResponse struct {
+	Body    RegistrationPolicy
+	Headers UpdateRegistrationPolicy200ResponseHeaders
+}
 
 func (response UpdateRegistrationPolicy200JSONResponse) VisitUpdateRegistrationPolicyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -8423,7 +9364,8 @@ func (response ListRegistrationTokensdefaultApplicationProblemPlusJSONResponse) 
 }
 
 type CreateRegistrationTokenRequestObject struct {
-	Body *CreateRegistrationTokenJSONRequestBody
+	Params CreateRegistrationTokenParams
+	Body   *CreateRegistrationTokenJSONRequestBody
 }
 
 type CreateRegistrationTokenResponseObject interface {
@@ -8431,7 +9373,8 @@ type CreateRegistrationTokenResponseObject interface {
 }
 
 type CreateRegistrationToken201ResponseHeaders struct {
-	Location string
+	IdempotentReplayed bool
+	Location           string
 }
 
 type CreateRegistrationToken201JSONResponse struct {
@@ -8446,6 +9389,7 @@ func (response CreateRegistrationToken201JSONResponse) VisitCreateRegistrationTo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Idempotent-Replayed", fmt.Sprint(response.Headers.IdempotentReplayed))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
@@ -8750,7 +9694,8 @@ func (response CreateResourcedefaultApplicationProblemPlusJSONResponse) VisitCre
 }
 
 type DeleteResourceRequestObject struct {
-	ID string `json:"id"`
+	ID     string `json:"id"`
+	Params DeleteResourceParams
 }
 
 type DeleteResourceResponseObject interface {
@@ -9031,29 +9976,33 @@ func (response GetServer200JSONResponse) VisitGetServerResponse(w http.ResponseW
 	return err
 }
 
-type GetServer401ApplicationProblemPlusJSONResponse struct {
-	UnauthorizedApplicationProblemPlusJSONResponse
+type GetSignInRequestObject struct {
 }
 
-func (response GetServer401ApplicationProblemPlusJSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
+type GetSignInResponseObject interface {
+	VisitGetSignInResponse(w http.ResponseWriter) error
+}
+
+type GetSignIn200JSONResponse SignIn
+
+func (response GetSignIn200JSONResponse) VisitGetSignInResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
-	w.WriteHeader(401)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
 
-type GetServerdefaultApplicationProblemPlusJSONResponse struct {
+type GetSignIndefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response GetServerdefaultApplicationProblemPlusJSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
+func (response GetSignIndefaultApplicationProblemPlusJSONResponse) VisitGetSignInResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -9415,7 +10364,8 @@ func (response CreateUserdefaultApplicationProblemPlusJSONResponse) VisitCreateU
 }
 
 type DeleteUserRequestObject struct {
-	ID string `json:"id"`
+	ID     string `json:"id"`
+	Params DeleteUserParams
 }
 
 type DeleteUserResponseObject interface {
@@ -9910,8 +10860,75 @@ func (response CreateUserLinkdefaultApplicationProblemPlusJSONResponse) VisitCre
 	return err
 }
 
+type GetWhoamiRequestObject struct {
+}
+
+type GetWhoamiResponseObject interface {
+	VisitGetWhoamiResponse(w http.ResponseWriter) error
+}
+
+type GetWhoami200JSONResponse Whoami
+
+func (response GetWhoami200JSONResponse) VisitGetWhoamiResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWhoami401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetWhoami401ApplicationProblemPlusJSONResponse) VisitGetWhoamiResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWhoamidefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetWhoamidefaultApplicationProblemPlusJSONResponse) VisitGetWhoamiResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListAdminKeys List admin keys
+	// (GET /admin/v1/admin-keys)
+	ListAdminKeys(ctx context.Context, request ListAdminKeysRequestObject) (ListAdminKeysResponseObject, error)
+	// CreateAdminKey Make an admin key
+	// (POST /admin/v1/admin-keys)
+	CreateAdminKey(ctx context.Context, request CreateAdminKeyRequestObject) (CreateAdminKeyResponseObject, error)
+	// DeleteAdminKey Delete an admin key
+	// (DELETE /admin/v1/admin-keys/{id})
+	DeleteAdminKey(ctx context.Context, request DeleteAdminKeyRequestObject) (DeleteAdminKeyResponseObject, error)
+	// GetAdminKey Read an admin key
+	// (GET /admin/v1/admin-keys/{id})
+	GetAdminKey(ctx context.Context, request GetAdminKeyRequestObject) (GetAdminKeyResponseObject, error)
 	// ListAuditAccess Tell who had which access at a time
 	// (GET /admin/v1/audit-access)
 	ListAuditAccess(ctx context.Context, request ListAuditAccessRequestObject) (ListAuditAccessResponseObject, error)
@@ -10074,6 +11091,9 @@ type StrictServerInterface interface {
 	// GetServer Get what this server calls itself
 	// (GET /admin/v1/server)
 	GetServer(ctx context.Context, request GetServerRequestObject) (GetServerResponseObject, error)
+	// GetSignIn Where people sign in for this API
+	// (GET /admin/v1/sign-in)
+	GetSignIn(ctx context.Context, request GetSignInRequestObject) (GetSignInResponseObject, error)
 	// InspectToken Find out whose a leaked value is
 	// (POST /admin/v1/tokens/inspect)
 	InspectToken(ctx context.Context, request InspectTokenRequestObject) (InspectTokenResponseObject, error)
@@ -10104,6 +11124,9 @@ type StrictServerInterface interface {
 	// CreateUserLink Make a link to set a password
 	// (POST /admin/v1/users/{id}/links)
 	CreateUserLink(ctx context.Context, request CreateUserLinkRequestObject) (CreateUserLinkResponseObject, error)
+	// GetWhoami Whose credential this is
+	// (GET /admin/v1/whoami)
+	GetWhoami(ctx context.Context, request GetWhoamiRequestObject) (GetWhoamiResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -10143,6 +11166,117 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// ListAdminKeys operation middleware
+func (sh *strictHandler) ListAdminKeys(w http.ResponseWriter, r *http.Request, params ListAdminKeysParams) {
+	var request ListAdminKeysRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAdminKeys(ctx, request.(ListAdminKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAdminKeys")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListAdminKeysResponseObject); ok {
+		if err := validResponse.VisitListAdminKeysResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateAdminKey operation middleware
+func (sh *strictHandler) CreateAdminKey(w http.ResponseWriter, r *http.Request, params CreateAdminKeyParams) {
+	var request CreateAdminKeyRequestObject
+
+	request.Params = params
+
+	var body CreateAdminKeyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateAdminKey(ctx, request.(CreateAdminKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateAdminKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateAdminKeyResponseObject); ok {
+		if err := validResponse.VisitCreateAdminKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteAdminKey operation middleware
+func (sh *strictHandler) DeleteAdminKey(w http.ResponseWriter, r *http.Request, id string) {
+	var request DeleteAdminKeyRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAdminKey(ctx, request.(DeleteAdminKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAdminKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteAdminKeyResponseObject); ok {
+		if err := validResponse.VisitDeleteAdminKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetAdminKey operation middleware
+func (sh *strictHandler) GetAdminKey(w http.ResponseWriter, r *http.Request, id string) {
+	var request GetAdminKeyRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAdminKey(ctx, request.(GetAdminKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAdminKey")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetAdminKeyResponseObject); ok {
+		if err := validResponse.VisitGetAdminKeyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // ListAuditAccess operation middleware
@@ -10333,10 +11467,11 @@ func (sh *strictHandler) CreateClient(w http.ResponseWriter, r *http.Request, pa
 }
 
 // DeleteClient operation middleware
-func (sh *strictHandler) DeleteClient(w http.ResponseWriter, r *http.Request, id ClientID) {
+func (sh *strictHandler) DeleteClient(w http.ResponseWriter, r *http.Request, id ClientID, params DeleteClientParams) {
 	var request DeleteClientRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteClient(ctx, request.(DeleteClientRequestObject))
@@ -10698,10 +11833,11 @@ func (sh *strictHandler) CreateGroup(w http.ResponseWriter, r *http.Request, par
 }
 
 // DeleteGroup operation middleware
-func (sh *strictHandler) DeleteGroup(w http.ResponseWriter, r *http.Request, id GroupID) {
+func (sh *strictHandler) DeleteGroup(w http.ResponseWriter, r *http.Request, id GroupID, params DeleteGroupParams) {
 	var request DeleteGroupRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteGroup(ctx, request.(DeleteGroupRequestObject))
@@ -10993,10 +12129,11 @@ func (sh *strictHandler) CreatePolicy(w http.ResponseWriter, r *http.Request, pa
 }
 
 // DeletePolicy operation middleware
-func (sh *strictHandler) DeletePolicy(w http.ResponseWriter, r *http.Request, id string) {
+func (sh *strictHandler) DeletePolicy(w http.ResponseWriter, r *http.Request, id string, params DeletePolicyParams) {
 	var request DeletePolicyRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeletePolicy(ctx, request.(DeletePolicyRequestObject))
@@ -11177,10 +12314,11 @@ func (sh *strictHandler) CreateProvider(w http.ResponseWriter, r *http.Request, 
 }
 
 // DeleteProvider operation middleware
-func (sh *strictHandler) DeleteProvider(w http.ResponseWriter, r *http.Request, id string) {
+func (sh *strictHandler) DeleteProvider(w http.ResponseWriter, r *http.Request, id string, params DeleteProviderParams) {
 	var request DeleteProviderRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteProvider(ctx, request.(DeleteProviderRequestObject))
@@ -11333,9 +12471,10 @@ func (sh *strictHandler) GetRegistrationPolicy(w http.ResponseWriter, r *http.Re
 }
 
 // UpdateRegistrationPolicy operation middleware
-func (sh *strictHandler) UpdateRegistrationPolicy(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) UpdateRegistrationPolicy(w http.ResponseWriter, r *http.Request, params UpdateRegistrationPolicyParams) {
 	var request UpdateRegistrationPolicyRequestObject
 
+	request.Params = params
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 
 		var body UpdateRegistrationPolicyJSONRequestBody
@@ -11515,8 +12654,10 @@ func (sh *strictHandler) ListRegistrationTokens(w http.ResponseWriter, r *http.R
 }
 
 // CreateRegistrationToken operation middleware
-func (sh *strictHandler) CreateRegistrationToken(w http.ResponseWriter, r *http.Request) {
+func (sh *strictHandler) CreateRegistrationToken(w http.ResponseWriter, r *http.Request, params CreateRegistrationTokenParams) {
 	var request CreateRegistrationTokenRequestObject
+
+	request.Params = params
 
 	var body CreateRegistrationTokenJSONRequestBody
 	if err := runtime.BindJSONBody(r, &body); err != nil {
@@ -11631,10 +12772,11 @@ func (sh *strictHandler) CreateResource(w http.ResponseWriter, r *http.Request, 
 }
 
 // DeleteResource operation middleware
-func (sh *strictHandler) DeleteResource(w http.ResponseWriter, r *http.Request, id string) {
+func (sh *strictHandler) DeleteResource(w http.ResponseWriter, r *http.Request, id string, params DeleteResourceParams) {
 	var request DeleteResourceRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteResource(ctx, request.(DeleteResourceRequestObject))
@@ -11746,6 +12888,30 @@ func (sh *strictHandler) GetServer(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetServerResponseObject); ok {
 		if err := validResponse.VisitGetServerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSignIn operation middleware
+func (sh *strictHandler) GetSignIn(w http.ResponseWriter, r *http.Request) {
+	var request GetSignInRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSignIn(ctx, request.(GetSignInRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSignIn")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSignInResponseObject); ok {
+		if err := validResponse.VisitGetSignInResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -11875,10 +13041,11 @@ func (sh *strictHandler) CreateUser(w http.ResponseWriter, r *http.Request, para
 }
 
 // DeleteUser operation middleware
-func (sh *strictHandler) DeleteUser(w http.ResponseWriter, r *http.Request, id string) {
+func (sh *strictHandler) DeleteUser(w http.ResponseWriter, r *http.Request, id string, params DeleteUserParams) {
 	var request DeleteUserRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteUser(ctx, request.(DeleteUserRequestObject))
@@ -12051,6 +13218,30 @@ func (sh *strictHandler) CreateUserLink(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CreateUserLinkResponseObject); ok {
 		if err := validResponse.VisitCreateUserLinkResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetWhoami operation middleware
+func (sh *strictHandler) GetWhoami(w http.ResponseWriter, r *http.Request) {
+	var request GetWhoamiRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWhoami(ctx, request.(GetWhoamiRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWhoami")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetWhoamiResponseObject); ok {
+		if err := validResponse.VisitGetWhoamiResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

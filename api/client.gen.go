@@ -90,10 +90,49 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListAdminKeys List admin keys
+	//
+	// Expired ones included; never the keys themselves, nor those of the server's settings.
+	//
+	// Corresponds with GET /admin/v1/admin-keys (the `ListAdminKeys` operationId).
+	ListAdminKeys(ctx context.Context, params *ListAdminKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateAdminKeyWithBody Make an admin key
+	//
+	// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+	CreateAdminKeyWithBody(ctx context.Context, params *CreateAdminKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateAdminKey Make an admin key
+	//
+	// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+	CreateAdminKey(ctx context.Context, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteAdminKey Delete an admin key
+	//
+	// It stops working within a second, on every replica.
+	//
+	// Corresponds with DELETE /admin/v1/admin-keys/{id} (the `DeleteAdminKey` operationId).
+	DeleteAdminKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAdminKey Read an admin key
+	//
+	// Corresponds with GET /admin/v1/admin-keys/{id} (the `GetAdminKey` operationId).
+	GetAdminKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAuditAccess Tell who had which access at a time
 	//
-	// Works out from the audit events what people had approved at that time and had not lost again, and which rules
-	// had allowed it. `complete` is false when events of before that time were removed by retention.
+	// Works out from the audit events what people had approved at that time and had not lost again, as far as the
+	// policies of that time and the groups that they were in then allowed it, and names those policies. `complete` is
+	// false when the events do not tell it all: retention removed some of before that time, or a policy went by how
+	// far a client that describes itself was known (it is then taken as known).
 	//
 	// Corresponds with GET /admin/v1/audit-access (the `ListAuditAccess` operationId).
 	ListAuditAccess(ctx context.Context, params *ListAuditAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -138,7 +177,7 @@ type ClientInterface interface {
 
 	// ListClients List clients
 	//
-	// All clients, whatever their source. Secrets are never part of it.
+	// All clients, whatever their source. Secrets are never part of it. The filters narrow together.
 	//
 	// Corresponds with GET /admin/v1/clients (the `ListClients` operationId).
 	ListClients(ctx context.Context, params *ListClientsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -172,7 +211,7 @@ type ClientInterface interface {
 	// Everything people have granted it ends with it.
 	//
 	// Corresponds with DELETE /admin/v1/clients/{id} (the `DeleteClient` operationId).
-	DeleteClient(ctx context.Context, id ClientID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteClient(ctx context.Context, id ClientID, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetClient Read a client
 	//
@@ -350,7 +389,7 @@ type ClientInterface interface {
 	// gives nobody more than before.
 	//
 	// Corresponds with DELETE /admin/v1/groups/{id} (the `DeleteGroup` operationId).
-	DeleteGroup(ctx context.Context, id GroupID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteGroup(ctx context.Context, id GroupID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetGroup Read a group
 	//
@@ -468,7 +507,7 @@ type ClientInterface interface {
 	// people have approved stays, and counts again when a policy allows it again.
 	//
 	// Corresponds with DELETE /admin/v1/policies/{id} (the `DeletePolicy` operationId).
-	DeletePolicy(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeletePolicy(ctx context.Context, id string, params *DeletePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPolicy Read a policy
 	//
@@ -540,7 +579,7 @@ type ClientInterface interface {
 	// Its people stay, but cannot sign in with it, lose the groups that it gave them, and are signed out.
 	//
 	// Corresponds with DELETE /admin/v1/providers/{id} (the `DeleteProvider` operationId).
-	DeleteProvider(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteProvider(ctx context.Context, id string, params *DeleteProviderParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetProvider Read an identity provider
 	//
@@ -610,7 +649,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateRegistrationPolicyWithBody(ctx context.Context, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateRegistrationPolicy Change the registration policy
 	//
@@ -620,7 +659,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicy(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateRegistrationPolicy(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody Change the registration policy
 	//
@@ -630,7 +669,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/merge-patch+json` content type.
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRegistrationRequests List what people have asked for
 	//
@@ -690,7 +729,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-	CreateRegistrationTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateRegistrationTokenWithBody(ctx context.Context, params *CreateRegistrationTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateRegistrationToken Make a registration token
 	//
@@ -701,7 +740,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-	CreateRegistrationToken(ctx context.Context, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateRegistrationToken(ctx context.Context, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteRegistrationToken Delete a registration token
 	//
@@ -740,7 +779,7 @@ type ClientInterface interface {
 	// Everything people have granted for it ends with it. Access tokens that are out run until they expire.
 	//
 	// Corresponds with DELETE /admin/v1/resources/{id} (the `DeleteResource` operationId).
-	DeleteResource(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteResource(ctx context.Context, id string, params *DeleteResourceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetResource Read a resource
 	//
@@ -783,6 +822,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
 	GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSignIn Where people sign in for this API
+	//
+	// What `grantd login` needs to get a person a token. It is told to everybody who reaches this listener, and holds no
+	// secret.
+	//
+	// Corresponds with GET /admin/v1/sign-in (the `GetSignIn` operationId).
+	GetSignIn(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// InspectTokenWithBody Find out whose a leaked value is
 	//
@@ -860,7 +907,7 @@ type ClientInterface interface {
 	// Signed out everywhere, and everything they have granted ends. To keep the account, disable it instead.
 	//
 	// Corresponds with DELETE /admin/v1/users/{id} (the `DeleteUser` operationId).
-	DeleteUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteUser(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetUser Read a user
 	//
@@ -934,12 +981,106 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
 	CreateUserLink(ctx context.Context, id string, body CreateUserLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetWhoami Whose credential this is
+	//
+	// Corresponds with GET /admin/v1/whoami (the `GetWhoami` operationId).
+	GetWhoami(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListAdminKeys List admin keys
+//
+// Expired ones included; never the keys themselves, nor those of the server's settings.
+//
+// Corresponds with GET /admin/v1/admin-keys (the `ListAdminKeys` operationId).
+func (c *Caller) ListAdminKeys(ctx context.Context, params *ListAdminKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAdminKeysRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateAdminKeyWithBody Make an admin key
+//
+// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+func (c *Caller) CreateAdminKeyWithBody(ctx context.Context, params *CreateAdminKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAdminKeyRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateAdminKey Make an admin key
+//
+// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+func (c *Caller) CreateAdminKey(ctx context.Context, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAdminKeyRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteAdminKey Delete an admin key
+//
+// It stops working within a second, on every replica.
+//
+// Corresponds with DELETE /admin/v1/admin-keys/{id} (the `DeleteAdminKey` operationId).
+func (c *Caller) DeleteAdminKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteAdminKeyRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAdminKey Read an admin key
+//
+// Corresponds with GET /admin/v1/admin-keys/{id} (the `GetAdminKey` operationId).
+func (c *Caller) GetAdminKey(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAdminKeyRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListAuditAccess Tell who had which access at a time
 //
-// Works out from the audit events what people had approved at that time and had not lost again, and which rules
-// had allowed it. `complete` is false when events of before that time were removed by retention.
+// Works out from the audit events what people had approved at that time and had not lost again, as far as the
+// policies of that time and the groups that they were in then allowed it, and names those policies. `complete` is
+// false when the events do not tell it all: retention removed some of before that time, or a policy went by how
+// far a client that describes itself was known (it is then taken as known).
 //
 // Corresponds with GET /admin/v1/audit-access (the `ListAuditAccess` operationId).
 func (c *Caller) ListAuditAccess(ctx context.Context, params *ListAuditAccessParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1034,7 +1175,7 @@ func (c *Caller) ListClientProfiles(ctx context.Context, params *ListClientProfi
 
 // ListClients List clients
 //
-// All clients, whatever their source. Secrets are never part of it.
+// All clients, whatever their source. Secrets are never part of it. The filters narrow together.
 //
 // Corresponds with GET /admin/v1/clients (the `ListClients` operationId).
 func (c *Caller) ListClients(ctx context.Context, params *ListClientsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1098,8 +1239,8 @@ func (c *Caller) CreateClient(ctx context.Context, params *CreateClientParams, b
 // Everything people have granted it ends with it.
 //
 // Corresponds with DELETE /admin/v1/clients/{id} (the `DeleteClient` operationId).
-func (c *Caller) DeleteClient(ctx context.Context, id ClientID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteClientRequest(c.Server, id)
+func (c *Caller) DeleteClient(ctx context.Context, id ClientID, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteClientRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1456,8 +1597,8 @@ func (c *Caller) CreateGroup(ctx context.Context, params *CreateGroupParams, bod
 // gives nobody more than before.
 //
 // Corresponds with DELETE /admin/v1/groups/{id} (the `DeleteGroup` operationId).
-func (c *Caller) DeleteGroup(ctx context.Context, id GroupID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteGroupRequest(c.Server, id)
+func (c *Caller) DeleteGroup(ctx context.Context, id GroupID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteGroupRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1714,8 +1855,8 @@ func (c *Caller) CreatePolicy(ctx context.Context, params *CreatePolicyParams, b
 // people have approved stays, and counts again when a policy allows it again.
 //
 // Corresponds with DELETE /admin/v1/policies/{id} (the `DeletePolicy` operationId).
-func (c *Caller) DeletePolicy(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeletePolicyRequest(c.Server, id)
+func (c *Caller) DeletePolicy(ctx context.Context, id string, params *DeletePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeletePolicyRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1876,8 +2017,8 @@ func (c *Caller) CreateProvider(ctx context.Context, params *CreateProviderParam
 // Its people stay, but cannot sign in with it, lose the groups that it gave them, and are signed out.
 //
 // Corresponds with DELETE /admin/v1/providers/{id} (the `DeleteProvider` operationId).
-func (c *Caller) DeleteProvider(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteProviderRequest(c.Server, id)
+func (c *Caller) DeleteProvider(ctx context.Context, id string, params *DeleteProviderParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteProviderRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2026,8 +2167,8 @@ func (c *Caller) GetRegistrationPolicy(ctx context.Context, reqEditors ...Reques
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *Caller) UpdateRegistrationPolicyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateRegistrationPolicyRequestWithBody(c.Server, contentType, body)
+func (c *Caller) UpdateRegistrationPolicyWithBody(ctx context.Context, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2046,8 +2187,8 @@ func (c *Caller) UpdateRegistrationPolicyWithBody(ctx context.Context, contentTy
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *Caller) UpdateRegistrationPolicy(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateRegistrationPolicyRequest(c.Server, body)
+func (c *Caller) UpdateRegistrationPolicy(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2066,8 +2207,8 @@ func (c *Caller) UpdateRegistrationPolicy(ctx context.Context, body UpdateRegist
 // Takes a body of the `application/merge-patch+json` content type.
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *Caller) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, body)
+func (c *Caller) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2196,8 +2337,8 @@ func (c *Caller) ListRegistrationTokens(ctx context.Context, params *ListRegistr
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-func (c *Caller) CreateRegistrationTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateRegistrationTokenRequestWithBody(c.Server, contentType, body)
+func (c *Caller) CreateRegistrationTokenWithBody(ctx context.Context, params *CreateRegistrationTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRegistrationTokenRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2217,8 +2358,8 @@ func (c *Caller) CreateRegistrationTokenWithBody(ctx context.Context, contentTyp
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-func (c *Caller) CreateRegistrationToken(ctx context.Context, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateRegistrationTokenRequest(c.Server, body)
+func (c *Caller) CreateRegistrationToken(ctx context.Context, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRegistrationTokenRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2306,8 +2447,8 @@ func (c *Caller) CreateResource(ctx context.Context, params *CreateResourceParam
 // Everything people have granted for it ends with it. Access tokens that are out run until they expire.
 //
 // Corresponds with DELETE /admin/v1/resources/{id} (the `DeleteResource` operationId).
-func (c *Caller) DeleteResource(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteResourceRequest(c.Server, id)
+func (c *Caller) DeleteResource(ctx context.Context, id string, params *DeleteResourceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteResourceRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2400,6 +2541,24 @@ func (c *Caller) UpdateResourceWithApplicationMergePatchPlusJSONBody(ctx context
 // Corresponds with GET /admin/v1/server (the `GetServer` operationId).
 func (c *Caller) GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetServerRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSignIn Where people sign in for this API
+//
+// What `grantd login` needs to get a person a token. It is told to everybody who reaches this listener, and holds no
+// secret.
+//
+// Corresponds with GET /admin/v1/sign-in (the `GetSignIn` operationId).
+func (c *Caller) GetSignIn(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSignInRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2556,8 +2715,8 @@ func (c *Caller) CreateUser(ctx context.Context, params *CreateUserParams, body 
 // Signed out everywhere, and everything they have granted ends. To keep the account, disable it instead.
 //
 // Corresponds with DELETE /admin/v1/users/{id} (the `DeleteUser` operationId).
-func (c *Caller) DeleteUser(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteUserRequest(c.Server, id)
+func (c *Caller) DeleteUser(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteUserRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2719,6 +2878,204 @@ func (c *Caller) CreateUserLink(ctx context.Context, id string, body CreateUserL
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// GetWhoami Whose credential this is
+//
+// Corresponds with GET /admin/v1/whoami (the `GetWhoami` operationId).
+func (c *Caller) GetWhoami(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetWhoamiRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// NewListAdminKeysRequest constructs an http.Request for the ListAdminKeys method
+func NewListAdminKeysRequest(server string, params *ListAdminKeysParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/admin-keys")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateAdminKeyRequest calls the generic CreateAdminKey builder with application/json body
+func NewCreateAdminKeyRequest(server string, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateAdminKeyRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateAdminKeyRequestWithBody constructs an http.Request for the CreateAdminKey method, with any body, and a specified content type
+func NewCreateAdminKeyRequestWithBody(server string, params *CreateAdminKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/admin-keys")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteAdminKeyRequest constructs an http.Request for the DeleteAdminKey method
+func NewDeleteAdminKeyRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/admin-keys/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAdminKeyRequest constructs an http.Request for the GetAdminKey method
+func NewGetAdminKeyRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/admin-keys/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewListAuditAccessRequest constructs an http.Request for the ListAuditAccess method
@@ -3116,6 +3473,38 @@ func NewListClientsRequest(server string, params *ListClientsParams) (*http.Requ
 			}
 		}
 
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "source", params.Source, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Disabled != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "disabled", *params.Disabled, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.AdminAccess != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "admin_access", *params.AdminAccess, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
@@ -3227,7 +3616,7 @@ func NewCreateClientRequestWithBody(server string, params *CreateClientParams, c
 }
 
 // NewDeleteClientRequest constructs an http.Request for the DeleteClient method
-func NewDeleteClientRequest(server string, id ClientID) (*http.Request, error) {
+func NewDeleteClientRequest(server string, id ClientID, params *DeleteClientParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3255,6 +3644,19 @@ func NewDeleteClientRequest(server string, id ClientID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -3914,7 +4316,7 @@ func NewCreateGroupRequestWithBody(server string, params *CreateGroupParams, con
 }
 
 // NewDeleteGroupRequest constructs an http.Request for the DeleteGroup method
-func NewDeleteGroupRequest(server string, id GroupID) (*http.Request, error) {
+func NewDeleteGroupRequest(server string, id GroupID, params *DeleteGroupParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3942,6 +4344,19 @@ func NewDeleteGroupRequest(server string, id GroupID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -4440,7 +4855,7 @@ func NewCreatePolicyRequestWithBody(server string, params *CreatePolicyParams, c
 }
 
 // NewDeletePolicyRequest constructs an http.Request for the DeletePolicy method
-func NewDeletePolicyRequest(server string, id string) (*http.Request, error) {
+func NewDeletePolicyRequest(server string, id string, params *DeletePolicyParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -4468,6 +4883,19 @@ func NewDeletePolicyRequest(server string, id string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -4799,7 +5227,7 @@ func NewCreateProviderRequestWithBody(server string, params *CreateProviderParam
 }
 
 // NewDeleteProviderRequest constructs an http.Request for the DeleteProvider method
-func NewDeleteProviderRequest(server string, id string) (*http.Request, error) {
+func NewDeleteProviderRequest(server string, id string, params *DeleteProviderParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -4827,6 +5255,19 @@ func NewDeleteProviderRequest(server string, id string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -5012,29 +5453,29 @@ func NewGetRegistrationPolicyRequest(server string) (*http.Request, error) {
 }
 
 // NewUpdateRegistrationPolicyRequest calls the generic UpdateRegistrationPolicy builder with application/json body
-func NewUpdateRegistrationPolicyRequest(server string, body UpdateRegistrationPolicyJSONRequestBody) (*http.Request, error) {
+func NewUpdateRegistrationPolicyRequest(server string, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateRegistrationPolicyRequestWithBody(server, "application/json", bodyReader)
+	return NewUpdateRegistrationPolicyRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody calls the generic UpdateRegistrationPolicy builder with application/merge-patch+json body
-func NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(server string, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
+func NewUpdateRegistrationPolicyRequestWithApplicationMergePatchPlusJSONBody(server string, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateRegistrationPolicyRequestWithBody(server, "application/merge-patch+json", bodyReader)
+	return NewUpdateRegistrationPolicyRequestWithBody(server, params, "application/merge-patch+json", bodyReader)
 }
 
 // NewUpdateRegistrationPolicyRequestWithBody constructs an http.Request for the UpdateRegistrationPolicy method, with any body, and a specified content type
-func NewUpdateRegistrationPolicyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewUpdateRegistrationPolicyRequestWithBody(server string, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -5058,6 +5499,19 @@ func NewUpdateRegistrationPolicyRequestWithBody(server string, contentType strin
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -5310,18 +5764,18 @@ func NewListRegistrationTokensRequest(server string, params *ListRegistrationTok
 }
 
 // NewCreateRegistrationTokenRequest calls the generic CreateRegistrationToken builder with application/json body
-func NewCreateRegistrationTokenRequest(server string, body CreateRegistrationTokenJSONRequestBody) (*http.Request, error) {
+func NewCreateRegistrationTokenRequest(server string, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateRegistrationTokenRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateRegistrationTokenRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewCreateRegistrationTokenRequestWithBody constructs an http.Request for the CreateRegistrationToken method, with any body, and a specified content type
-func NewCreateRegistrationTokenRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateRegistrationTokenRequestWithBody(server string, params *CreateRegistrationTokenParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -5345,6 +5799,19 @@ func NewCreateRegistrationTokenRequestWithBody(server string, contentType string
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -5530,7 +5997,7 @@ func NewCreateResourceRequestWithBody(server string, params *CreateResourceParam
 }
 
 // NewDeleteResourceRequest constructs an http.Request for the DeleteResource method
-func NewDeleteResourceRequest(server string, id string) (*http.Request, error) {
+func NewDeleteResourceRequest(server string, id string, params *DeleteResourceParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5558,6 +6025,19 @@ func NewDeleteResourceRequest(server string, id string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -5718,6 +6198,33 @@ func NewGetServerRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetSignInRequest constructs an http.Request for the GetSignIn method
+func NewGetSignInRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/sign-in")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewInspectTokenRequest calls the generic InspectToken builder with application/json body
 func NewInspectTokenRequest(server string, body InspectTokenJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5842,6 +6349,18 @@ func NewListUsersRequest(server string, params *ListUsersParams) (*http.Request,
 			}
 		}
 
+		if params.Disabled != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "disabled", *params.Disabled, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 			return nil, err
 		} else {
@@ -5930,7 +6449,7 @@ func NewCreateUserRequestWithBody(server string, params *CreateUserParams, conte
 }
 
 // NewDeleteUserRequest constructs an http.Request for the DeleteUser method
-func NewDeleteUserRequest(server string, id string) (*http.Request, error) {
+func NewDeleteUserRequest(server string, id string, params *DeleteUserParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5958,6 +6477,19 @@ func NewDeleteUserRequest(server string, id string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -6183,6 +6715,33 @@ func NewCreateUserLinkRequestWithBody(server string, id string, contentType stri
 	return req, nil
 }
 
+// NewGetWhoamiRequest constructs an http.Request for the GetWhoami method
+func NewGetWhoamiRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/whoami")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Caller) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -6227,10 +6786,55 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListAdminKeysWithResponse List admin keys
+	//
+	// Expired ones included; never the keys themselves, nor those of the server's settings.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/admin-keys (the `ListAdminKeys` operationId).
+	ListAdminKeysWithResponse(ctx context.Context, params *ListAdminKeysParams, reqEditors ...RequestEditorFn) (*ListAdminKeysResponse, error)
+
+	// CreateAdminKeyWithBodyWithResponse Make an admin key
+	//
+	// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+	CreateAdminKeyWithBodyWithResponse(ctx context.Context, params *CreateAdminKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAdminKeyResponse, error)
+
+	// CreateAdminKeyWithResponse Make an admin key
+	//
+	// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+	CreateAdminKeyWithResponse(ctx context.Context, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAdminKeyResponse, error)
+
+	// DeleteAdminKeyWithResponse Delete an admin key
+	//
+	// It stops working within a second, on every replica.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /admin/v1/admin-keys/{id} (the `DeleteAdminKey` operationId).
+	DeleteAdminKeyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteAdminKeyResponse, error)
+
+	// GetAdminKeyWithResponse Read an admin key
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/admin-keys/{id} (the `GetAdminKey` operationId).
+	GetAdminKeyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetAdminKeyResponse, error)
+
 	// ListAuditAccessWithResponse Tell who had which access at a time
 	//
-	// Works out from the audit events what people had approved at that time and had not lost again, and which rules
-	// had allowed it. `complete` is false when events of before that time were removed by retention.
+	// Works out from the audit events what people had approved at that time and had not lost again, as far as the
+	// policies of that time and the groups that they were in then allowed it, and names those policies. `complete` is
+	// false when the events do not tell it all: retention removed some of before that time, or a policy went by how
+	// far a client that describes itself was known (it is then taken as known).
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6285,7 +6889,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListClientsWithResponse List clients
 	//
-	// All clients, whatever their source. Secrets are never part of it.
+	// All clients, whatever their source. Secrets are never part of it. The filters narrow together.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6323,7 +6927,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/clients/{id} (the `DeleteClient` operationId).
-	DeleteClientWithResponse(ctx context.Context, id ClientID, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error)
+	DeleteClientWithResponse(ctx context.Context, id ClientID, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error)
 
 	// GetClientWithResponse Read a client
 	//
@@ -6515,7 +7119,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/groups/{id} (the `DeleteGroup` operationId).
-	DeleteGroupWithResponse(ctx context.Context, id GroupID, reqEditors ...RequestEditorFn) (*DeleteGroupResponse, error)
+	DeleteGroupWithResponse(ctx context.Context, id GroupID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*DeleteGroupResponse, error)
 
 	// GetGroupWithResponse Read a group
 	//
@@ -6647,7 +7251,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/policies/{id} (the `DeletePolicy` operationId).
-	DeletePolicyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeletePolicyResponse, error)
+	DeletePolicyWithResponse(ctx context.Context, id string, params *DeletePolicyParams, reqEditors ...RequestEditorFn) (*DeletePolicyResponse, error)
 
 	// GetPolicyWithResponse Read a policy
 	//
@@ -6727,7 +7331,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/providers/{id} (the `DeleteProvider` operationId).
-	DeleteProviderWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteProviderResponse, error)
+	DeleteProviderWithResponse(ctx context.Context, id string, params *DeleteProviderParams, reqEditors ...RequestEditorFn) (*DeleteProviderResponse, error)
 
 	// GetProviderWithResponse Read an identity provider
 	//
@@ -6801,7 +7405,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+	UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
 
 	// UpdateRegistrationPolicyWithResponse Change the registration policy
 	//
@@ -6811,7 +7415,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithResponse(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+	UpdateRegistrationPolicyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
 
 	// UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse Change the registration policy
 	//
@@ -6821,7 +7425,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
+	UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error)
 
 	// ListRegistrationRequestsWithResponse List what people have asked for
 	//
@@ -6889,7 +7493,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-	CreateRegistrationTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error)
+	CreateRegistrationTokenWithBodyWithResponse(ctx context.Context, params *CreateRegistrationTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error)
 
 	// CreateRegistrationTokenWithResponse Make a registration token
 	//
@@ -6900,7 +7504,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-	CreateRegistrationTokenWithResponse(ctx context.Context, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error)
+	CreateRegistrationTokenWithResponse(ctx context.Context, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error)
 
 	// DeleteRegistrationTokenWithResponse Delete a registration token
 	//
@@ -6945,7 +7549,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/resources/{id} (the `DeleteResource` operationId).
-	DeleteResourceWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteResourceResponse, error)
+	DeleteResourceWithResponse(ctx context.Context, id string, params *DeleteResourceParams, reqEditors ...RequestEditorFn) (*DeleteResourceResponse, error)
 
 	// GetResourceWithResponse Read a resource
 	//
@@ -6992,6 +7596,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /admin/v1/server (the `GetServer` operationId).
 	GetServerWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetServerResponse, error)
+
+	// GetSignInWithResponse Where people sign in for this API
+	//
+	// What `grantd login` needs to get a person a token. It is told to everybody who reaches this listener, and holds no
+	// secret.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/sign-in (the `GetSignIn` operationId).
+	GetSignInWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSignInResponse, error)
 
 	// InspectTokenWithBodyWithResponse Find out whose a leaked value is
 	//
@@ -7073,7 +7687,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/users/{id} (the `DeleteUser` operationId).
-	DeleteUserWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error)
+	DeleteUserWithResponse(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error)
 
 	// GetUserWithResponse Read a user
 	//
@@ -7153,6 +7767,297 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /admin/v1/users/{id}/links (the `CreateUserLink` operationId).
 	CreateUserLinkWithResponse(ctx context.Context, id string, body CreateUserLinkJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUserLinkResponse, error)
+
+	// GetWhoamiWithResponse Whose credential this is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/whoami (the `GetWhoami` operationId).
+	GetWhoamiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetWhoamiResponse, error)
+}
+
+// ListAdminKeysResponse401Headers the declared response headers of an HTTP 401 response for ListAdminKeys
+type ListAdminKeysResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type ListAdminKeysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AdminKeyList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListAdminKeysResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAdminKeysResponse) GetJSON200() *AdminKeyList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListAdminKeysResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListAdminKeysResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAdminKeysResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAdminKeysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAdminKeysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAdminKeysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAdminKeysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateAdminKeyResponse201Headers the declared response headers of an HTTP 201 response for CreateAdminKey
+type CreateAdminKeyResponse201Headers struct {
+	IdempotentReplayed bool
+	Location           string
+}
+
+// CreateAdminKeyResponse401Headers the declared response headers of an HTTP 401 response for CreateAdminKey
+type CreateAdminKeyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type CreateAdminKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *NewAdminKey
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Invalid
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateAdminKeyResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateAdminKeyResponse401Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateAdminKeyResponse) GetJSON201() *NewAdminKey {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateAdminKeyResponse) GetApplicationProblemJSON400() *Invalid {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateAdminKeyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateAdminKeyResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateAdminKeyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateAdminKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateAdminKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateAdminKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateAdminKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteAdminKeyResponse401Headers the declared response headers of an HTTP 401 response for DeleteAdminKey
+type DeleteAdminKeyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type DeleteAdminKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteAdminKeyResponse401Headers
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteAdminKeyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteAdminKeyResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteAdminKeyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteAdminKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteAdminKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteAdminKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteAdminKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAdminKeyResponse401Headers the declared response headers of an HTTP 401 response for GetAdminKey
+type GetAdminKeyResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetAdminKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AdminKey
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetAdminKeyResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAdminKeyResponse) GetJSON200() *AdminKey {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetAdminKeyResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetAdminKeyResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAdminKeyResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAdminKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAdminKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAdminKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAdminKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // ListAuditAccessResponse401Headers the declared response headers of an HTTP 401 response for ListAuditAccess
@@ -10024,6 +10929,11 @@ func (r TestProviderResponse) ContentType() string {
 	return ""
 }
 
+// GetRegistrationPolicyResponse200Headers the declared response headers of an HTTP 200 response for GetRegistrationPolicy
+type GetRegistrationPolicyResponse200Headers struct {
+	ETag string
+}
+
 // GetRegistrationPolicyResponse401Headers the declared response headers of an HTTP 401 response for GetRegistrationPolicy
 type GetRegistrationPolicyResponse401Headers struct {
 	WWWAuthenticate string
@@ -10038,6 +10948,8 @@ type GetRegistrationPolicyResponse struct {
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Error
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetRegistrationPolicyResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetRegistrationPolicyResponse401Headers
 }
@@ -10086,6 +10998,11 @@ func (r GetRegistrationPolicyResponse) ContentType() string {
 	return ""
 }
 
+// UpdateRegistrationPolicyResponse200Headers the declared response headers of an HTTP 200 response for UpdateRegistrationPolicy
+type UpdateRegistrationPolicyResponse200Headers struct {
+	ETag string
+}
+
 // UpdateRegistrationPolicyResponse401Headers the declared response headers of an HTTP 401 response for UpdateRegistrationPolicy
 type UpdateRegistrationPolicyResponse401Headers struct {
 	WWWAuthenticate string
@@ -10104,6 +11021,8 @@ type UpdateRegistrationPolicyResponse struct {
 	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Error
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateRegistrationPolicyResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateRegistrationPolicyResponse401Headers
 }
@@ -10516,7 +11435,8 @@ func (r ListRegistrationTokensResponse) ContentType() string {
 
 // CreateRegistrationTokenResponse201Headers the declared response headers of an HTTP 201 response for CreateRegistrationToken
 type CreateRegistrationTokenResponse201Headers struct {
-	Location string
+	IdempotentReplayed bool
+	Location           string
 }
 
 // CreateRegistrationTokenResponse401Headers the declared response headers of an HTTP 401 response for CreateRegistrationToken
@@ -11034,37 +11954,16 @@ func (r UpdateResourceResponse) ContentType() string {
 	return ""
 }
 
-// GetServerResponse401Headers the declared response headers of an HTTP 401 response for GetServer
-type GetServerResponse401Headers struct {
-	WWWAuthenticate string
-}
-
 type GetServerResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Server
-	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
-	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *Error
-	// Headers401 the parsed response headers for an HTTP 401 response
-	Headers401 *GetServerResponse401Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetServerResponse) GetJSON200() *Server {
 	return r.JSON200
-}
-
-// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetServerResponse) GetApplicationProblemJSON401() *Unauthorized {
-	return r.ApplicationProblemJSON401
-}
-
-// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetServerResponse) GetApplicationProblemJSONDefault() *Error {
-	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
@@ -11090,6 +11989,54 @@ func (r GetServerResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetServerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSignInResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SignIn
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSignInResponse) GetJSON200() *SignIn {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSignInResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSignInResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSignInResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSignInResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSignInResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11844,10 +12791,147 @@ func (r CreateUserLinkResponse) ContentType() string {
 	return ""
 }
 
+// GetWhoamiResponse401Headers the declared response headers of an HTTP 401 response for GetWhoami
+type GetWhoamiResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetWhoamiResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Whoami
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetWhoamiResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetWhoamiResponse) GetJSON200() *Whoami {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetWhoamiResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetWhoamiResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetWhoamiResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetWhoamiResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetWhoamiResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetWhoamiResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListAdminKeysWithResponse List admin keys
+//
+// Expired ones included; never the keys themselves, nor those of the server's settings.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/admin-keys (the `ListAdminKeys` operationId).
+func (c *ClientWithResponses) ListAdminKeysWithResponse(ctx context.Context, params *ListAdminKeysParams, reqEditors ...RequestEditorFn) (*ListAdminKeysResponse, error) {
+	rsp, err := c.ListAdminKeys(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAdminKeysResponse(rsp)
+}
+
+// CreateAdminKeyWithBodyWithResponse Make an admin key
+//
+// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+func (c *ClientWithResponses) CreateAdminKeyWithBodyWithResponse(ctx context.Context, params *CreateAdminKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAdminKeyResponse, error) {
+	rsp, err := c.CreateAdminKeyWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateAdminKeyResponse(rsp)
+}
+
+// CreateAdminKeyWithResponse Make an admin key
+//
+// The answer holds the key, this once; only its hash is stored. Audit events name it `admin:NAME`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/admin-keys (the `CreateAdminKey` operationId).
+func (c *ClientWithResponses) CreateAdminKeyWithResponse(ctx context.Context, params *CreateAdminKeyParams, body CreateAdminKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAdminKeyResponse, error) {
+	rsp, err := c.CreateAdminKey(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateAdminKeyResponse(rsp)
+}
+
+// DeleteAdminKeyWithResponse Delete an admin key
+//
+// It stops working within a second, on every replica.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /admin/v1/admin-keys/{id} (the `DeleteAdminKey` operationId).
+func (c *ClientWithResponses) DeleteAdminKeyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteAdminKeyResponse, error) {
+	rsp, err := c.DeleteAdminKey(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteAdminKeyResponse(rsp)
+}
+
+// GetAdminKeyWithResponse Read an admin key
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/admin-keys/{id} (the `GetAdminKey` operationId).
+func (c *ClientWithResponses) GetAdminKeyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetAdminKeyResponse, error) {
+	rsp, err := c.GetAdminKey(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAdminKeyResponse(rsp)
+}
+
 // ListAuditAccessWithResponse Tell who had which access at a time
 //
-// Works out from the audit events what people had approved at that time and had not lost again, and which rules
-// had allowed it. `complete` is false when events of before that time were removed by retention.
+// Works out from the audit events what people had approved at that time and had not lost again, as far as the
+// policies of that time and the groups that they were in then allowed it, and names those policies. `complete` is
+// false when the events do not tell it all: retention removed some of before that time, or a policy went by how
+// far a client that describes itself was known (it is then taken as known).
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -11932,7 +13016,7 @@ func (c *ClientWithResponses) ListClientProfilesWithResponse(ctx context.Context
 
 // ListClientsWithResponse List clients
 //
-// All clients, whatever their source. Secrets are never part of it.
+// All clients, whatever their source. Secrets are never part of it. The filters narrow together.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -11988,8 +13072,8 @@ func (c *ClientWithResponses) CreateClientWithResponse(ctx context.Context, para
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/clients/{id} (the `DeleteClient` operationId).
-func (c *ClientWithResponses) DeleteClientWithResponse(ctx context.Context, id ClientID, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error) {
-	rsp, err := c.DeleteClient(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteClientWithResponse(ctx context.Context, id ClientID, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error) {
+	rsp, err := c.DeleteClient(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12288,8 +13372,8 @@ func (c *ClientWithResponses) CreateGroupWithResponse(ctx context.Context, param
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/groups/{id} (the `DeleteGroup` operationId).
-func (c *ClientWithResponses) DeleteGroupWithResponse(ctx context.Context, id GroupID, reqEditors ...RequestEditorFn) (*DeleteGroupResponse, error) {
-	rsp, err := c.DeleteGroup(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteGroupWithResponse(ctx context.Context, id GroupID, params *DeleteGroupParams, reqEditors ...RequestEditorFn) (*DeleteGroupResponse, error) {
+	rsp, err := c.DeleteGroup(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12504,8 +13588,8 @@ func (c *ClientWithResponses) CreatePolicyWithResponse(ctx context.Context, para
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/policies/{id} (the `DeletePolicy` operationId).
-func (c *ClientWithResponses) DeletePolicyWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeletePolicyResponse, error) {
-	rsp, err := c.DeletePolicy(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeletePolicyWithResponse(ctx context.Context, id string, params *DeletePolicyParams, reqEditors ...RequestEditorFn) (*DeletePolicyResponse, error) {
+	rsp, err := c.DeletePolicy(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12638,8 +13722,8 @@ func (c *ClientWithResponses) CreateProviderWithResponse(ctx context.Context, pa
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/providers/{id} (the `DeleteProvider` operationId).
-func (c *ClientWithResponses) DeleteProviderWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteProviderResponse, error) {
-	rsp, err := c.DeleteProvider(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteProviderWithResponse(ctx context.Context, id string, params *DeleteProviderParams, reqEditors ...RequestEditorFn) (*DeleteProviderResponse, error) {
+	rsp, err := c.DeleteProvider(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12760,8 +13844,8 @@ func (c *ClientWithResponses) GetRegistrationPolicyWithResponse(ctx context.Cont
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *ClientWithResponses) UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
-	rsp, err := c.UpdateRegistrationPolicyWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithBodyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicyWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12776,8 +13860,8 @@ func (c *ClientWithResponses) UpdateRegistrationPolicyWithBodyWithResponse(ctx c
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *ClientWithResponses) UpdateRegistrationPolicyWithResponse(ctx context.Context, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
-	rsp, err := c.UpdateRegistrationPolicy(ctx, body, reqEditors...)
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicy(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12792,8 +13876,8 @@ func (c *ClientWithResponses) UpdateRegistrationPolicyWithResponse(ctx context.C
 // Takes a body of the `application/merge-patch+json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /admin/v1/registration-policy (the `UpdateRegistrationPolicy` operationId).
-func (c *ClientWithResponses) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
-	rsp, err := c.UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx, body, reqEditors...)
+func (c *ClientWithResponses) UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx context.Context, params *UpdateRegistrationPolicyParams, body UpdateRegistrationPolicyApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRegistrationPolicyResponse, error) {
+	rsp, err := c.UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBody(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12902,8 +13986,8 @@ func (c *ClientWithResponses) ListRegistrationTokensWithResponse(ctx context.Con
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-func (c *ClientWithResponses) CreateRegistrationTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error) {
-	rsp, err := c.CreateRegistrationTokenWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateRegistrationTokenWithBodyWithResponse(ctx context.Context, params *CreateRegistrationTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error) {
+	rsp, err := c.CreateRegistrationTokenWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12919,8 +14003,8 @@ func (c *ClientWithResponses) CreateRegistrationTokenWithBodyWithResponse(ctx co
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /admin/v1/registration-tokens (the `CreateRegistrationToken` operationId).
-func (c *ClientWithResponses) CreateRegistrationTokenWithResponse(ctx context.Context, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error) {
-	rsp, err := c.CreateRegistrationToken(ctx, body, reqEditors...)
+func (c *ClientWithResponses) CreateRegistrationTokenWithResponse(ctx context.Context, params *CreateRegistrationTokenParams, body CreateRegistrationTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRegistrationTokenResponse, error) {
+	rsp, err := c.CreateRegistrationToken(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -12994,8 +14078,8 @@ func (c *ClientWithResponses) CreateResourceWithResponse(ctx context.Context, pa
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/resources/{id} (the `DeleteResource` operationId).
-func (c *ClientWithResponses) DeleteResourceWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteResourceResponse, error) {
-	rsp, err := c.DeleteResource(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteResourceWithResponse(ctx context.Context, id string, params *DeleteResourceParams, reqEditors ...RequestEditorFn) (*DeleteResourceResponse, error) {
+	rsp, err := c.DeleteResource(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -13076,6 +14160,22 @@ func (c *ClientWithResponses) GetServerWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseGetServerResponse(rsp)
+}
+
+// GetSignInWithResponse Where people sign in for this API
+//
+// What `grantd login` needs to get a person a token. It is told to everybody who reaches this listener, and holds no
+// secret.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/sign-in (the `GetSignIn` operationId).
+func (c *ClientWithResponses) GetSignInWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSignInResponse, error) {
+	rsp, err := c.GetSignIn(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSignInResponse(rsp)
 }
 
 // InspectTokenWithBodyWithResponse Find out whose a leaked value is
@@ -13200,8 +14300,8 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, params
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /admin/v1/users/{id} (the `DeleteUser` operationId).
-func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error) {
-	rsp, err := c.DeleteUser(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, id string, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error) {
+	rsp, err := c.DeleteUser(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -13333,6 +14433,279 @@ func (c *ClientWithResponses) CreateUserLinkWithResponse(ctx context.Context, id
 		return nil, err
 	}
 	return ParseCreateUserLinkResponse(rsp)
+}
+
+// GetWhoamiWithResponse Whose credential this is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/whoami (the `GetWhoami` operationId).
+func (c *ClientWithResponses) GetWhoamiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetWhoamiResponse, error) {
+	rsp, err := c.GetWhoami(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetWhoamiResponse(rsp)
+}
+
+// ParseListAdminKeysResponse parses an HTTP response from a ListAdminKeysWithResponse call
+func ParseListAdminKeysResponse(rsp *http.Response) (*ListAdminKeysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAdminKeysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AdminKeyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListAdminKeysResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateAdminKeyResponse parses an HTTP response from a CreateAdminKeyWithResponse call
+func ParseCreateAdminKeyResponse(rsp *http.Response) (*CreateAdminKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateAdminKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest NewAdminKey
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Invalid
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateAdminKeyResponse201Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value bool
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateAdminKeyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteAdminKeyResponse parses an HTTP response from a DeleteAdminKeyWithResponse call
+func ParseDeleteAdminKeyResponse(rsp *http.Response) (*DeleteAdminKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteAdminKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteAdminKeyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAdminKeyResponse parses an HTTP response from a GetAdminKeyWithResponse call
+func ParseGetAdminKeyResponse(rsp *http.Response) (*GetAdminKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAdminKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AdminKey
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetAdminKeyResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseListAuditAccessResponse parses an HTTP response from a ListAuditAccessWithResponse call
@@ -16029,6 +17402,16 @@ func ParseGetRegistrationPolicyResponse(rsp *http.Response) (*GetRegistrationPol
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetRegistrationPolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers GetRegistrationPolicyResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -16096,6 +17479,16 @@ func ParseUpdateRegistrationPolicyResponse(rsp *http.Response) (*UpdateRegistrat
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateRegistrationPolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers UpdateRegistrationPolicyResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -16468,6 +17861,13 @@ func ParseCreateRegistrationTokenResponse(rsp *http.Response) (*CreateRegistrati
 	switch {
 	case rsp.StatusCode == 201:
 		var headers CreateRegistrationTokenResponse201Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value bool
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -16932,12 +18332,31 @@ func ParseGetServerResponse(rsp *http.Response) (*GetServerResponse, error) {
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
+	}
+
+	return response, nil
+}
+
+// ParseGetSignInResponse parses an HTTP response from a GetSignInWithResponse call
+func ParseGetSignInResponse(rsp *http.Response) (*GetSignInResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSignInResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SignIn
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
-		response.ApplicationProblemJSON401 = &dest
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Error
@@ -16946,19 +18365,6 @@ func ParseGetServerResponse(rsp *http.Response) (*GetServerResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
-	}
-
-	switch {
-	case rsp.StatusCode == 401:
-		var headers GetServerResponse401Headers
-		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.WWWAuthenticate = value
-		}
-		response.Headers401 = &headers
 	}
 
 	return response, nil
@@ -17639,6 +19045,59 @@ func ParseCreateUserLinkResponse(rsp *http.Response) (*CreateUserLinkResponse, e
 		response.Headers201 = &headers
 	case rsp.StatusCode == 401:
 		var headers CreateUserLinkResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetWhoamiResponse parses an HTTP response from a GetWhoamiWithResponse call
+func ParseGetWhoamiResponse(rsp *http.Response) (*GetWhoamiResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetWhoamiResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Whoami
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetWhoamiResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

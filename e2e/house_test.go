@@ -64,7 +64,7 @@ var rooms = map[string][]string{
 	"grantd/server/mail":    {"grantd/storage"},
 	"grantd/server/policy":  {"grantd/storage"},
 	"grantd/server/consent": {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/policy", "grantd/templates"},
-	"grantd/server/audit":   {"grantd/storage", "grantd/server/keys"},
+	"grantd/server/audit":   {"grantd/storage", "grantd/server/keys", "grantd/server/policy"},
 	"grantd/server/restore": {"grantd/storage"},
 	"grantd/server/admin":   {"grantd/storage", "grantd/server/web", "grantd/server/clientauth", "grantd/server/profiles", "grantd/server/policy", "grantd/server/audit", "grantd/server/leaked", "grantd/server/upstream", "grantd/api"},
 	"grantd/server/oauth": {
@@ -72,7 +72,7 @@ var rooms = map[string][]string{
 	},
 	"grantd/server": {"grantd/storage", "grantd/templates", "grantd/server/..."},
 	"grantd/server/servertest": {
-		"grantd/storage", "grantd/storage/...", "grantd/migrations", "grantd/internal/pgtest", "grantd/server", "grantd/server/keys", "grantd/server/outbound", "grantd/server/tracing", "grantd/server/web",
+		"grantd/storage", "grantd/storage/...", "grantd/migrations", "grantd/internal/pgtest", "grantd/server", "grantd/server/keys", "grantd/server/outbound", "grantd/server/tracing", "grantd/server/web", "grantd/templates",
 	},
 	"grantd/cmd/...":      {"grantd/..."},
 	"grantd/examples/...": {"grantd/examples/..."},

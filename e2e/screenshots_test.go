@@ -1,63 +1,87 @@
 package e2e
 
 import (
-	"net/url"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
-// TestScreenshots draws the pages, as the README shows them, into the folder that
-// GRANTD_TEST_SCREENSHOTS names: light, dark, and at the width of a phone.
+// TestScreenshots draws every page in every state that the golden files of the
+// templates have, into the folder that GRANTD_TEST_SCREENSHOTS names: light, dark, and
+// at the width of a phone. `make screenshots` does it for docs/screenshots.
 func TestScreenshots(t *testing.T) {
 	folder := os.Getenv("GRANTD_TEST_SCREENSHOTS")
 	if folder == "" {
-		t.Skip("pictures are drawn when asked for: GRANTD_TEST_SCREENSHOTS=../docs/images")
+		t.Skip("pictures are drawn when asked for: GRANTD_TEST_SCREENSHOTS=../docs/screenshots")
 	}
-	g := startGrantd(t)
-	g.create("users", map[string]any{"username": "demo", "email": "demo@example.com", "name": "Demo", "password": userPassword})
-	g.create("resources", map[string]any{"uri": "https://notes.example.com/mcp", "name": "Notes", "scopes": []map[string]any{
-		{"name": "notes:read", "description": "Read your notes", "tools": []string{"list_notes", "read_note"}},
-		{"name": "notes:write", "description": "Add and change notes", "tools": []string{"add_note", "edit_note"}},
-	}})
-	client := g.create("clients", map[string]any{"client_name": "Writing desk", "redirect_uris": []string{"https://desk.example.com/callback"}, "token_endpoint_auth_method": "none"})
-	authorize := g.issuer + "/authorize?" + url.Values{
-		"response_type": {"code"}, "client_id": {client["client_id"].(string)}, "redirect_uri": {"https://desk.example.com/callback"},
-		"code_challenge": {strings.Repeat("a", 43)}, "code_challenge_method": {"S256"},
-	}.Encode()
+	server := httptest.NewServer(goldenPages(t))
+	t.Cleanup(server.Close)
+	browser := newBrowser(t)
 	for _, look := range []struct {
 		name, scheme  string
 		width, height int64
-	}{{"", "light", 900, 1000}, {"-dark", "dark", 900, 1000}, {"-phone", "light", 360, 1100}} {
-		browser := newBrowser(t)
-		draw := func(page string) {
-			t.Helper()
-			picture, err := chromedp.Run(browser, chromedp.CaptureScreenshot())
+	}{{"light", "light", 640, 480}, {"dark", "dark", 640, 480}, {"phone", "light", 360, 640}} {
+		if err := chromedp.Do(browser, chromedp.EmulateViewport(look.width, look.height), prefer(look.scheme)); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range goldens(t) {
+			if err := chromedp.Do(browser, chromedp.Navigate(server.URL+"/"+file)); err != nil {
+				t.Fatal(err)
+			}
+			picture, err := chromedp.Run(browser, wholePage)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(folder, page+look.name+".png"), picture, 0o600); err != nil {
+			name := strings.TrimSuffix(file, ".html") + "." + look.name + ".webp"
+			if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := chromedp.Do(browser, chromedp.EmulateViewport(look.width, look.height), prefer(look.scheme), chromedp.Navigate(authorize)); err != nil {
-			t.Fatal(err)
-		}
-		draw("login")
-		if err := chromedp.Do(browser, signIn(authorize, "demo", userPassword)); err != nil {
-			t.Fatal(err)
-		}
-		draw("consent")
-		if err := chromedp.Do(browser, chromedp.Navigate(g.issuer+"/account")); err != nil {
-			t.Fatal(err)
-		}
-		draw("account")
-		if err := chromedp.Do(browser, chromedp.Navigate(g.issuer+"/authorize?client_id=unknown")); err != nil {
-			t.Fatal(err)
-		}
-		draw("error")
 	}
+	index(t, filepath.Join(folder, "README.md"))
+}
+
+// index writes the table of the pictures anew, which ends their README; where there is
+// none, nothing.
+func index(t *testing.T, readme string) {
+	t.Helper()
+	const head = "| --- | --- | --- | --- |\n"
+	text, err := os.ReadFile(readme)
+	before, _, found := strings.Cut(string(text), head)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !found {
+		return
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString(before + head)
+	for _, file := range goldens(t) {
+		name := strings.TrimSuffix(file, ".html")
+		fmt.Fprintf(&b, "| %s | [light](%[2]s.light.webp) | [dark](%[2]s.dark.webp) | [phone](%[2]s.phone.webp) |\n", strings.ReplaceAll(name, "_", " "), name)
+	}
+	if err := os.WriteFile(readme, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wholePage draws all of the page, also what must be scrolled to.
+func wholePage(ctx context.Context, target *chromedp.Target) ([]byte, error) {
+	beyond, quality := true, int64(40)
+	picture, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{
+		Format: page.CaptureScreenshotFormatWebp, Quality: &quality, CaptureBeyondViewport: &beyond,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return picture.Data, nil
 }

@@ -357,6 +357,58 @@ func TestAuditAccess(t *testing.T) {
 	})
 }
 
+// TestAuditAccessFollowsRules: who had which access by which rule, as rules and groups
+// came and went after the approval.
+func TestAuditAccessFollowsRules(t *testing.T) {
+	onEachArchive(t, func(t *testing.T, open func(testing.TB, ...servertest.Option) *archive) {
+		a := open(t)
+		start := a.Clock.Now()
+		resource, alice := a.find(t, "/resources", "uri", resourceURI), a.find(t, "/users", "username", "alice")
+		var want []string
+		step := func(act func(), expected string) {
+			t.Helper()
+			a.Clock.Advance(time.Minute)
+			act()
+			want = append(want, expected)
+		}
+		const everyone = "Everyone may approve every MCP server"
+		var staff, rule servertest.Object
+		step(func() { a.SignedIn("alice").Code(servertest.AuthorizationRequest(a.clientID, loopback, resourceURI)) }, "notes:read notes:write by "+everyone)
+		step(func() {
+			rule = a.Must(http.MethodPost, "/policies", servertest.Object{"name": "Staff read", "groups": []string{"staff"}, "scopes": []string{"notes:read"}})
+		}, "notes:read notes:write by "+everyone)
+		step(func() { a.Must(http.MethodDelete, "/policies/"+a.find(t, "/policies", "name", everyone), nil) }, "")
+		step(func() { staff = a.Must(http.MethodPost, "/groups", servertest.Object{"name": "staff"}) }, "")
+		member := "/groups/" + staff.String("id") + "/members/" + alice
+		step(func() { a.Must(http.MethodPut, member, nil) }, "notes:read by Staff read")
+		step(func() { a.Must(http.MethodDelete, member, nil) }, "")
+		step(func() { a.Must(http.MethodPatch, "/users/"+alice, servertest.Object{"groups": []string{"staff"}}) }, "notes:read by Staff read")
+		step(func() {
+			a.Must(http.MethodPatch, "/policies/"+rule.String("id"), servertest.Object{"name": "Staff write", "scopes": []string{"notes:write"}})
+		}, "notes:write by Staff write")
+		step(func() {
+			a.Must(http.MethodPatch, "/policies/"+rule.String("id"), servertest.Object{"scopes": []string{}})
+		}, "notes:read notes:write by Staff write")
+		step(func() {
+			a.Must(http.MethodPatch, "/resources/"+resource, servertest.Object{"scopes": []servertest.Object{{"name": "notes:read"}, {"name": "notes:write", "risk": "destructive"}}})
+		}, "notes:read by Staff write")
+		step(func() { a.Must(http.MethodDelete, "/groups/"+staff.String("id"), nil) }, "")
+
+		for i, expected := range want {
+			at := start.Add(time.Duration(i+1) * time.Minute)
+			answer := a.Must(http.MethodGet, "/audit-access?at="+url.QueryEscape(at.Format(time.RFC3339)), nil)
+			var all []string
+			for _, item := range answer["items"].([]any) {
+				x := servertest.Object(item.(map[string]any))
+				all = append(all, strings.Trim(fmt.Sprint(x["scopes"]), "[]")+" by "+strings.Trim(fmt.Sprint(x["policies"]), "[]"))
+			}
+			if got := strings.Join(all, "; "); got != expected || answer["complete"] != true {
+				t.Errorf("after step %d: %q (complete %v), want %q", i+1, got, answer["complete"], expected)
+			}
+		}
+	})
+}
+
 // TestTokensAreLogged: tokens have no rows; each leaves one line with its jti.
 func TestTokensAreLogged(t *testing.T) {
 	log := captureLogs(t)

@@ -216,9 +216,18 @@ func TestAZ02OddBytesAreNoOutage(t *testing.T) {
 	f := newFront(t, servertest.WithStore(servertest.Postgres(t)))
 	for _, odd := range []string{"a\x00b", "\xff\xfe", "\xed\xa0\x80", strings.Repeat("c", 60<<10)} {
 		if len(odd) < 10 {
-			for _, name := range []string{"client_id", "scope", "resource", "redirect_uri", "state"} {
+			for _, name := range []string{"client_id", "scope", "resource", "redirect_uri", "state", "nonce", "id_token_hint"} {
 				if answer := f.Get("/authorize?" + f.ask(name, odd).Encode()); answer.Status >= http.StatusInternalServerError {
 					t.Errorf("/authorize with %s %q: %d", name, odd, answer.Status)
+				}
+			}
+			wantError(t, f.userInfo(strings.ToValidUTF8(strings.ReplaceAll(odd, "\x00", ""), "x")), http.StatusUnauthorized, "invalid_token")
+			if page := f.alice.Authorize(f.ask("scope", "openid notes:read", "nonce", odd)); page.Status >= http.StatusInternalServerError {
+				t.Errorf("/authorize with the nonce %q: %d", odd, page.Status)
+			}
+			for _, name := range []string{"client_id", "id_token_hint", "post_logout_redirect_uri", "state"} {
+				if answer := f.Get("/logout?" + url.Values{name: {odd}}.Encode()); answer.Status != http.StatusOK {
+					t.Errorf("/logout with %s %q: %d", name, odd, answer.Status)
 				}
 			}
 		}

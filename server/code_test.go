@@ -254,11 +254,11 @@ func TestCodeGrant(t *testing.T) {
 			wantTokens(t, redeem(code))
 		})
 
-		t.Run("AC-17 a client that may not refresh gets no refresh token", func(t *testing.T) {
+		t.Run("AC-17 no refresh token for a client that may not refresh, no ID token without openid", func(t *testing.T) {
 			client := o.Must(http.MethodPost, "/clients", servertest.Object{
 				"redirect_uris": []string{callback}, "token_endpoint_auth_method": "none", "grant_types": []string{"authorization_code"},
 			}).String("client_id")
-			code := o.code(t, "client_id", client, "scope", "notes:read offline_access openid")
+			code := o.code(t, "client_id", client, "scope", "notes:read offline_access profile")
 			got := wantTokens(t, redeem(code, "client_id", client))
 			if got.refresh != "" || got.scope != "notes:read" {
 				t.Errorf("it got %+v", got)

@@ -83,6 +83,18 @@ var deeds = []deed{
 		o.Clock.Advance(time.Minute)
 		return func() *servertest.Answer { return o.Redeem(o.clientID, code) }
 	}, isInvalidGrant},
+	{"redeem a code with openid", func(o *office, t *testing.T) func() *servertest.Answer {
+		code := o.alice.Code(openID(o.clientID, loopback, "openid profile email"))
+		return func() *servertest.Answer { return o.Redeem(o.clientID, code) }
+	}, isTokens},
+	{"refresh with openid", func(o *office, t *testing.T) func() *servertest.Answer {
+		got := o.Redeem(o.clientID, o.code(t, "scope", "openid email notes:read"))
+		return func() *servertest.Answer { return o.Refresh(o.clientID, got.JSON.String("refresh_token")) }
+	}, isTokens},
+	{"userinfo", func(o *office, t *testing.T) func() *servertest.Answer {
+		token := o.Redeem(o.clientID, o.alice.Code(openID(o.clientID, loopback, "openid"))).JSON.String("access_token")
+		return func() *servertest.Answer { return o.userInfo(token) }
+	}, isOK},
 	{"refresh", func(o *office, t *testing.T) func() *servertest.Answer {
 		got := o.tokens(t)
 		return func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh) }

@@ -219,9 +219,9 @@ func (s *quietStore) UpdateDynamicClient(ctx context.Context, c *storage.Client,
 	return s.Store.UpdateDynamicClient(ctx, c, event)
 }
 
-func (s *quietStore) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *quietStore) DeleteClient(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	s.writes.Add(1)
-	return s.Store.DeleteClient(ctx, id, event)
+	return s.Store.DeleteClient(ctx, id, version, event)
 }
 
 func (s *quietStore) AskRegistration(ctx context.Context, r *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error {

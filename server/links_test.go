@@ -242,7 +242,7 @@ func TestFirstAdmin(t *testing.T) {
 		}
 		users := s.Must(http.MethodGet, "/users", nil)["items"].([]any)
 		first := users[0].(map[string]any)
-		if groups := first["groups"].([]any); len(users) != 1 || first["username"] != "Root" || first["name"] != "Rosa" || len(groups) != 1 || groups[0] != storage.GroupAdmins {
+		if groups := first["groups"].([]any); len(users) != 1 || first["username"] != "Root" || first["name"] != "Rosa" || len(groups) != 1 || groups[0] != storage.AdminGroup {
 			t.Errorf("users %v", users)
 		}
 		if page := browser.Post(s.URL+"/login", servertest.Form("username", "root", "password", chosenPassword)); page.URL.Path != "/account" {

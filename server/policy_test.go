@@ -110,7 +110,7 @@ func TestPolicyOnThePage(t *testing.T) {
 		o.groups(t, "admins")
 		page = o.alice.Authorize(changed(request, "scope", ""))
 		wantSays(t, page, "Allowed by the rules “<bdi>"+everyone+"</bdi>”, “<bdi>Admins purge</bdi>”", "Can destroy things for good", "Can make changes")
-		wantTokens(t, o.Redeem(o.clientID, wantCode(t, o.alice.Approve(page))))
+		wantTokens(t, o.Redeem(o.clientID, wantCode(t, o.alice.Approve(page, page.Offered()...))))
 		if detail := o.lastApproval(t); detail["policies"] != everyone+",Admins purge" {
 			t.Errorf("the event has %v", detail)
 		}
@@ -250,6 +250,14 @@ func TestApprovalInAdvance(t *testing.T) {
 		t.Errorf("the event has %v", detail)
 	}
 	wantCode(t, f.alice.Authorize(changed(read, "prompt", "none")))
+	t.Run("with the identity, which is never approved alone", func(t *testing.T) {
+		wantAsked(t, f.alice.Authorize(openID(f.web, webCallback, "openid")))
+		code := wantCode(t, f.alice.Authorize(f.ask("scope", "openid email notes:read")))
+		answer := f.Post("/token", servertest.Form("grant_type", "authorization_code", "code", code, "code_verifier", servertest.Verifier), f.web+":"+f.secret)
+		if answer.JSON["scope"] != "notes:read openid email" || servertest.Claims(answer.JSON.String("id_token"))["email"] == nil {
+			t.Errorf("%d %s", answer.Status, answer.Body)
+		}
+	})
 	for name, request := range map[string]url.Values{
 		"prompt=consent":                changed(read, "prompt", "consent"),
 		"another scope too":             f.ask("scope", "notes:read notes:write"),

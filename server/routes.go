@@ -12,7 +12,6 @@ import (
 
 	"grantd/server/account"
 	"grantd/server/web"
-	"grantd/templates"
 )
 
 // publicRoutes mounts everything that the public listener serves, below the
@@ -43,6 +42,8 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	handle("/token", byMethod{http.MethodPost: oauth(r.oauth.Token)}.fromAnyOrigin())
 	handle("/revoke", byMethod{http.MethodPost: oauth(r.oauth.Revoke)}.fromAnyOrigin())
 	handle("/register", byMethod{http.MethodPost: oauth(r.registration.Register)}.fromAnyOrigin())
+	userInfo := oauth(r.oauth.UserInfo)
+	handle("/userinfo", byMethod{http.MethodGet: userInfo, http.MethodHead: userInfo, http.MethodPost: userInfo}.fromAnyOrigin())
 	documents := func(path string, h http.HandlerFunc) { mount(path, get(h).fromAnyOrigin()) }
 	documents(root+"/jwks", r.metadata.JWKS)
 	// RFC 8414 puts the issuer's path behind the well-known name, OpenID Connect
@@ -84,6 +85,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	handle("/account/activity", get(r.account.Activity()))
 	handle("/account/revoke", getAndPost(r.account.Revoke()))
 	handle("/account/password", getAndPost(r.account.Password()))
+	handle("/account/installations", byMethod{http.MethodPost: r.account.EndInstallation()})
 	handle("/account/sessions", byMethod{http.MethodPost: r.account.EndSessions()})
 	handle(account.LinkPath, getAndPost(r.account.Link()))
 	handle(account.LinkPath+"/done", get(r.account.LinkDone()))
@@ -92,7 +94,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	if root != "" {
 		handle("", home)
 	}
-	router.PathPrefix(root + "/assets/").Handler(get(http.StripPrefix(root+"/assets/", assets())))
+	router.PathPrefix(root + "/assets/").Handler(get(http.StripPrefix(root+"/assets/", assets(r.pages.Templates.Assets()))))
 
 	s.mountHealth(router)
 	return plain
@@ -154,12 +156,14 @@ func nothing(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // assets serves the pages' files. Their names change with their content.
-func assets() http.Handler {
-	files := http.FileServerFS(onlyFiles{templates.Assets()})
+func assets(all fs.FS) http.Handler {
+	files := http.FileServerFS(onlyFiles{all})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		h.Set("X-Content-Type-Options", "nosniff")
+		// A picture that is opened by itself runs nothing and loads nothing.
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		files.ServeHTTP(w, r)
 	})

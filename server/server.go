@@ -71,6 +71,8 @@ type Config struct {
 	Tracer *tracing.Tracer
 	// Mail sends links to people. Nil: they are only shown.
 	Mail *mail.Sender
+	// Templates are the pages, in the looks of the organisation. Nil: as grantd comes.
+	Templates *templates.Set
 	// Now is the time. Nil: the machine's clock, corrected by its offset to the
 	// database's.
 	Now func() time.Time
@@ -181,9 +183,11 @@ const (
 )
 
 func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
-	set, err := templates.New()
-	if err != nil {
-		return nil, fmt.Errorf("parse the pages: %w", err)
+	set, err := c.Templates, error(nil)
+	if set == nil {
+		if set, err = templates.New(); err != nil {
+			return nil, fmt.Errorf("parse the pages: %w", err)
+		}
 	}
 	pages := &web.Pages{Templates: set, Issuer: c.Issuer}
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
@@ -247,6 +251,10 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				}
 				return buttons(all), automatic.URL, nil
 			},
+			Leaving: func(ctx context.Context, rawQuery string) (login.Leaving, error) {
+				asked, err := engine.EndSession(ctx, rawQuery)
+				return login.Leaving(asked), err
+			},
 			Purpose: func(ctx context.Context, rawQuery string) login.Purpose {
 				client, host, resource := engine.Purpose(ctx, rawQuery)
 				if client == nil {
@@ -261,9 +269,11 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}),
 		account: account.New(account.Config{
 			Pages: pages, Store: s.store, Catalog: s.catalog, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now, Describe: consent.Describe,
+			Administration: oauth.AdminResource(c.Issuer),
 		}),
 		admin: admin.New(admin.Config{
-			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, Hosts: c.AdminHosts, CheckURL: fetcher.Check,
+			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, AdminKeys: s.catalog,
+			Person: engine.Administrator, Resource: oauth.AdminResource(c.Issuer), Hosts: c.AdminHosts, CheckURL: fetcher.Check,
 			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Providers: providers, Sealer: c.Root, Profiles: known, Now: s.now,
 			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c),
 		}),
@@ -297,7 +307,7 @@ func hashing(h *password.Hasher) func(ctx context.Context, password string) (str
 	}
 }
 
-// knownScopes returns those of scopes that a Resource has, in order, each once.
+// knownScopes returns those of scopes that a Resource or the identity has, in order, each once.
 func (s *Server) knownScopes(ctx context.Context, scopes []string) ([]string, error) {
 	if len(scopes) == 0 {
 		return nil, nil
@@ -309,7 +319,7 @@ func (s *Server) knownScopes(ctx context.Context, scopes []string) ([]string, er
 	var known []string
 	for _, name := range scopes {
 		has := func(r *storage.Resource) bool { return slices.Contains(r.ScopeNames(), name) }
-		if slices.ContainsFunc(resources, has) && !slices.Contains(known, name) {
+		if (slices.ContainsFunc(resources, has) || slices.Contains(storage.IdentityScopes, name)) && !slices.Contains(known, name) {
 			known = append(known, name)
 		}
 	}

@@ -14,4 +14,8 @@ type AccessTokenStore interface {
 	// and familyID (empty for a machine's token) still has its Family, Grant and
 	// enabled User, with what stands behind it now (nothing for a machine's token).
 	AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing Standing, err error)
+	// AdminTokenLive is AccessTokenLive for a token of the built-in Resource, which
+	// is live only while its User is in AdminGroup too, and its Client enabled and
+	// with AdminAccess.
+	AdminTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing Standing, err error)
 }

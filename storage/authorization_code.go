@@ -24,10 +24,14 @@ type AuthorizationCode struct {
 	Scopes        []string
 	RedirectURI   string
 	CodeChallenge string // S256 (RFC 7636 §4.2)
-	CreatedAt     time.Time
-	ExpiresAt     time.Time
-	RedeemedAt    time.Time // zero: not yet
-	FailedProofs  int
+	Nonce         string // of OpenID Connect; empty: none was sent
+	// SessionID and AuthenticatedAt are of the Session that it was approved in.
+	SessionID       string
+	AuthenticatedAt time.Time
+	CreatedAt       time.Time
+	ExpiresAt       time.Time
+	RedeemedAt      time.Time // zero: not yet
+	FailedProofs    int
 }
 
 // FamilyID is the id of the Family that redeeming this code makes: the same 16

@@ -42,6 +42,7 @@ type Client struct {
 
 	ClientName              string
 	RedirectURIs            []string
+	PostLogoutRedirectURIs  []string // where people may be sent who have signed out
 	GrantTypes              []string
 	ResponseTypes           []string
 	TokenEndpointAuthMethod string
@@ -82,6 +83,9 @@ type Client struct {
 
 	// ManagedBy is the set that "grantd apply" keeps the client in; empty: none.
 	ManagedBy string
+	// AdminAccess: it may get administrators a token for the built-in Resource. Only
+	// registered clients have it.
+	AdminAccess bool
 
 	Disabled  bool
 	Secrets   []ClientSecret // oldest first, expired ones included
@@ -115,9 +119,13 @@ func (c *Client) SelfAsserted() bool { return c.Source != SourceRegistered }
 // MayUse reports whether the client registered this grant type.
 func (c *Client) MayUse(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
 
-// MayReach reports whether the client's tokens may be for this Resource.
+// MayReach reports whether the client's tokens may be for this Resource. The identity
+// of people is limited by the ceiling alone.
 func (c *Client) MayReach(r *Resource) bool {
-	return len(c.Resources) == 0 || slices.ContainsFunc(c.Resources, r.Names)
+	if r.BuiltIn() && (!c.AdminAccess || c.Source != SourceRegistered) {
+		return false
+	}
+	return len(c.Resources) == 0 || r.Identity() || slices.ContainsFunc(c.Resources, r.Names)
 }
 
 // Within returns those of scopes that lie under the client's ceiling, in order.
@@ -127,6 +135,21 @@ func (c *Client) Within(scopes []string) []string {
 	}
 	return Intersect(scopes, c.Scope)
 }
+
+// ClientFilter narrows a list of Clients. Zero fields narrow nothing.
+type ClientFilter struct {
+	Source      ClientSource
+	Disabled    *bool
+	AdminAccess *bool
+}
+
+// Leaves reports whether c is one of those that the filter leaves.
+func (f ClientFilter) Leaves(c *Client) bool {
+	return (f.Source == "" || f.Source == c.Source) && is(f.Disabled, c.Disabled) && is(f.AdminAccess, c.AdminAccess)
+}
+
+// is reports whether a filter, which may be nil, leaves a value.
+func is(wanted *bool, value bool) bool { return wanted == nil || *wanted == value }
 
 // ClientStore keeps Clients.
 type ClientStore interface {
@@ -151,8 +174,8 @@ type ClientStore interface {
 	// ClientBySecret is Client by the hash of one of its Secrets, expired or not.
 	// ErrNotFound.
 	ClientBySecret(ctx context.Context, hash []byte) (*Client, error)
-	// Clients lists by ID.
-	Clients(ctx context.Context, page Page) ([]*Client, error)
+	// Clients lists by ID those that the filter leaves.
+	Clients(ctx context.Context, filter ClientFilter, page Page) ([]*Client, error)
 	// UpdateClient writes every field of c except ID, ClientID, Source, Secrets,
 	// RegistrationAccessTokenHash, Vouched, CreatedAt, DocumentFetchedAt and LastUsedAt, and sets c.Version
 	// to the new version. A client that becomes
@@ -165,8 +188,8 @@ type ClientStore interface {
 	UpdateDynamicClient(ctx context.Context, c *Client, event AuditEvent) error
 	// DeleteClient deletes the client and everything it was granted, and takes it out
 	// of the Policies that name it; one that named nothing else is deleted.
-	// ErrNotFound.
-	DeleteClient(ctx context.Context, id string, event AuditEvent) error
+	// ErrNotFound; ErrConflict when version is neither AnyVersion nor the row's.
+	DeleteClient(ctx context.Context, id string, version int64, event AuditEvent) error
 	// AddClientSecret adds a secret to the client. ErrNotFound: no such client;
 	// ErrExists: the secret's id is taken, or the client has this secret already.
 	AddClientSecret(ctx context.Context, id string, secret ClientSecret, event AuditEvent) error

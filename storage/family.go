@@ -30,6 +30,14 @@ type Family struct {
 	RotatedAt       time.Time // when Generation became current
 	CreatedAt       time.Time
 	ExpiresAt       time.Time // CreatedAt + FamilyLifetime
+	// SessionID and AuthenticatedAt are of the Session that its code was approved in,
+	// which may have ended. Empty: of a device, or of the version before.
+	SessionID       string
+	AuthenticatedAt time.Time
+	// UserAgent and Address are what redeemed the code called itself, and where it came
+	// from. Only UserFamilies reads them.
+	UserAgent string
+	Address   string
 	// VerifiedUntil is the User's; it is not the family's to write.
 	VerifiedUntil time.Time
 }

@@ -31,7 +31,12 @@ type Grant struct {
 type Standing struct {
 	Scopes []string // that its Grant has; nil: there is no Grant, or the User is disabled
 	Groups []string // that the User is in, sorted
+	// Person is who the User is. A device code has nothing of it.
+	Person Person
 }
+
+// Person is what clients may be told of a User.
+type Person struct{ Username, Name, Email string }
 
 // Covers reports whether every one of scopes is approved.
 func (g *Grant) Covers(scopes []string) bool {

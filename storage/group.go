@@ -24,14 +24,12 @@ type GroupStore interface {
 	GroupByName(ctx context.Context, name string) (*Group, error)
 	// Groups lists by name; Page.After is a name.
 	Groups(ctx context.Context, page Page) ([]*Group, error)
-	// GroupMembers lists the Users in a group by ID. A group that does not exist
-	// has none.
-	GroupMembers(ctx context.Context, name string, page Page) ([]*User, error)
 	// UpdateGroup writes Description and ManagedBy, and sets g.Version.
 	// ErrNotFound; ErrConflict when g.Version is not the row's.
 	UpdateGroup(ctx context.Context, g *Group, event AuditEvent) error
-	// DeleteGroup deletes the group and takes everybody out of it. ErrNotFound.
-	DeleteGroup(ctx context.Context, id string, event AuditEvent) error
+	// DeleteGroup deletes the group and takes everybody out of it. ErrNotFound;
+	// ErrConflict when version is neither AnyVersion nor the row's.
+	DeleteGroup(ctx context.Context, id string, version int64, event AuditEvent) error
 	// AddGroupMember puts a User into a group. ErrNotFound: there is no such group
 	// or User; ErrExists: the User is in it already.
 	AddGroupMember(ctx context.Context, id, userID string, event AuditEvent) error

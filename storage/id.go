@@ -30,7 +30,9 @@ const (
 	PrefixPolicy        = "pol_"
 	PrefixUserLink      = "lnk_" // not that of the token
 	PrefixProvider      = "idp_"
-	// PrefixInitialAccessToken is not that of the token, which is a secret.
+	// PrefixAdminKey and PrefixInitialAccessToken are not those of the secrets that
+	// the rows are about.
+	PrefixAdminKey            = "adk_"
 	PrefixInitialAccessToken  = "reg_"
 	PrefixRegistrationRequest = "req_"
 )

@@ -1,54 +1,47 @@
 package storage
 
-import (
-	"context"
-	"time"
+import "slices"
+
+// The identity of people is what clients ask for with OpenID Connect. It is a
+// Resource of grantd's own, which is in no list: a Grant may be for it alone, and its
+// Scopes may stand in a Grant for any other Resource. No Resource has a Scope of
+// these names.
+const (
+	IdentityResourceID = PrefixResource + "00000000000000000000000004"
+
+	ScopeOpenID  = "openid"
+	ScopeProfile = "profile"
+	ScopeEmail   = "email"
 )
 
-// Identity is who a User is at a Provider. Issuer and Subject are unique together.
-type Identity struct {
-	Issuer     string // of the ID token
-	Subject    string
-	UserID     string
-	ProviderID string // through which they came last
-	CreatedAt  time.Time
-	VerifiedAt time.Time // of the last sign-in there
+// IdentityScopes are the names of its Scopes, in the order people see them.
+var IdentityScopes = []string{ScopeOpenID, ScopeProfile, ScopeEmail}
+
+// NewIdentityResource returns the Resource. Its URI is for who serves it to set.
+func NewIdentityResource() *Resource {
+	return &Resource{
+		ID: IdentityResourceID, Version: 1, Name: "Your identity", AccessTokenLifetime: DefaultAccessTokenLifetime,
+		Scopes: []Scope{
+			{Name: ScopeOpenID, Description: "Know that it is you who signs in", Tools: []string{}, Risk: RiskRead},
+			{Name: ScopeProfile, Description: "See your name and user name", Tools: []string{}, Risk: RiskRead},
+			{Name: ScopeEmail, Description: "See your e-mail address", Tools: []string{}, Risk: RiskRead},
+		},
+		IntrospectionClients: []string{},
+	}
 }
 
-// Verification is what a Provider has just said of a person.
-type Verification struct {
-	Issuer, Subject string
-	ProviderID      string
-	Name, Email     string   // empty: it did not say
-	Groups          []string // all that it says they are in
-	At              time.Time
-	Until           time.Time // becomes User.VerifiedUntil
+// Identity reports whether the Resource is the identity of people.
+func (r *Resource) Identity() bool { return r.ID == IdentityResourceID }
+
+// WithoutIdentity returns those of scopes that are of a Resource which is in the
+// lists, in order.
+func WithoutIdentity(scopes []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(IdentityScopes, s) })
 }
 
-// IdentityStore keeps Identities. A User who has one is a Provider's: without a
-// password, and only for as long as VerifiedUntil.
-type IdentityStore interface {
-	// UserByIdentity returns the user, disabled or not. ErrNotFound.
-	UserByIdentity(ctx context.Context, issuer, subject string) (*User, error)
-	// UserToLink returns the enabled user with this e-mail address, compared without
-	// regard to the case of ASCII letters, who has no Identity yet. ErrNotFound:
-	// nobody has the address; ErrConflict: more than one has it, or whoever has it is
-	// disabled or a Provider's.
-	UserToLink(ctx context.Context, email string) (*User, error)
-	// ProvisionUser inserts u, who is in v.Groups and in no other, and the Identity.
-	// ErrExists: the username is taken; ErrConsumed: the Identity has a user already;
-	// ErrNotFound: the Provider is disabled or gone.
-	ProvisionUser(ctx context.Context, u *User, v Verification, event AuditEvent) error
-	// LinkUser makes a user without Identity the Provider's and does what VerifyUser
-	// does. The password goes, with all that its change ends. ErrNotFound: the user or
-	// the Provider is gone or disabled; ErrConflict: version is not the row's, or the user has an Identity;
-	// ErrConsumed: the Identity has a user already.
-	LinkUser(ctx context.Context, userID string, version int64, v Verification, event AuditEvent) error
-	// VerifyUser writes what the Provider says now: name and e-mail address, unless
-	// they are empty, VerifiedUntil, and the groups, of which only those that came
-	// from the same Provider are taken away. ErrNotFound: nobody has the Identity, or
-	// they or the Provider are disabled.
-	VerifyUser(ctx context.Context, v Verification, event AuditEvent) error
-	// Identities returns those of a user, by issuer and subject.
-	Identities(ctx context.Context, userID string) ([]*Identity, error)
+// MatchPostLogoutRedirectURI reports whether the client registered this address for
+// people who have signed out (OpenID Connect RP-Initiated Logout §3). It must be
+// the same to the byte.
+func (c *Client) MatchPostLogoutRedirectURI(uri string) bool {
+	return slices.Contains(c.PostLogoutRedirectURIs, uri)
 }

@@ -23,6 +23,9 @@ type InitialAccessToken struct {
 type InitialAccessTokenStore interface {
 	// CreateInitialAccessToken inserts t. ErrExists: ID or Hash is taken.
 	CreateInitialAccessToken(ctx context.Context, t *InitialAccessToken, event AuditEvent) error
+	// InitialAccessToken returns the token with this id, expired or used up or not.
+	// ErrNotFound.
+	InitialAccessToken(ctx context.Context, id string) (*InitialAccessToken, error)
 	// InitialAccessTokens lists by ID, expired and used up ones included.
 	InitialAccessTokens(ctx context.Context, page Page) ([]*InitialAccessToken, error)
 	// DeleteInitialAccessToken deletes it; clients that came with it stay.

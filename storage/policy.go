@@ -40,19 +40,41 @@ type Policy struct {
 	UpdatedAt time.Time
 }
 
+// BuiltInPolicy is the rule that a migrated database begins with. It allows all but
+// what is destructive, and may be changed and deleted as any.
+func BuiltInPolicy() *Policy {
+	return &Policy{ID: "pol_00000000000000000000000000", Name: "Everyone may approve every MCP server", Version: 1}
+}
+
+// policyText is how the admin API and the audit events write a rule.
+type policyText struct {
+	Name        string        `json:"name"`
+	Groups      []string      `json:"groups"`
+	Resources   []string      `json:"resources"`
+	Scopes      []string      `json:"scopes"`
+	Clients     []string      `json:"clients"`
+	Trust       []ClientTrust `json:"trust"`
+	SkipConsent bool          `json:"skip_consent"`
+	ManagedBy   string        `json:"managed_by"`
+}
+
 // MarshalJSON shows what the rule says, by the names that the admin API has for it.
 func (p *Policy) MarshalJSON() ([]byte, error) {
 	all := func(s []string) []string { return append([]string{}, s...) }
-	return json.Marshal(struct {
-		Name        string        `json:"name"`
-		Groups      []string      `json:"groups"`
-		Resources   []string      `json:"resources"`
-		Scopes      []string      `json:"scopes"`
-		Clients     []string      `json:"clients"`
-		Trust       []ClientTrust `json:"trust"`
-		SkipConsent bool          `json:"skip_consent"`
-		ManagedBy   string        `json:"managed_by"`
-	}{p.Name, all(p.Groups), all(p.Resources), all(p.Scopes), all(p.Clients), append([]ClientTrust{}, p.Trust...), p.SkipConsent, p.ManagedBy})
+	return json.Marshal(policyText{
+		p.Name, all(p.Groups), all(p.Resources), all(p.Scopes), all(p.Clients), append([]ClientTrust{}, p.Trust...), p.SkipConsent, p.ManagedBy,
+	})
+}
+
+// UnmarshalJSON reads what MarshalJSON shows, and leaves the other fields.
+func (p *Policy) UnmarshalJSON(text []byte) error {
+	var t policyText
+	if err := json.Unmarshal(text, &t); err != nil {
+		return err
+	}
+	p.Name, p.Groups, p.Resources, p.Scopes, p.Clients = t.Name, t.Groups, t.Resources, t.Scopes, t.Clients
+	p.Trust, p.SkipConsent, p.ManagedBy = t.Trust, t.SkipConsent, t.ManagedBy
+	return nil
 }
 
 // Recorded returns the event with all that the rule says, as JSON, so that the
@@ -116,6 +138,7 @@ type PolicyStore interface {
 	// does, and sets p.Version. ErrNotFound: it is gone, or what it names is;
 	// ErrExists: the name is taken; ErrConflict when p.Version is not the row's.
 	UpdatePolicy(ctx context.Context, p *Policy, event AuditEvent) error
-	// DeletePolicy deletes the policy. ErrNotFound.
-	DeletePolicy(ctx context.Context, id string, event AuditEvent) error
+	// DeletePolicy deletes the policy. ErrNotFound; ErrConflict when version is neither
+	// AnyVersion nor the row's.
+	DeletePolicy(ctx context.Context, id string, version int64, event AuditEvent) error
 }

@@ -86,7 +86,8 @@ type ProviderStore interface {
 	// ResealProvider replaces the sealed secret, and nothing else, if it is still the
 	// one given. ErrConflict.
 	ResealProvider(ctx context.Context, id string, sealed, resealed []byte, event AuditEvent) error
-	// DeleteProvider deletes the provider with the Identities and memberships that
-	// came from it. Its people stay, but are no longer verified. ErrNotFound.
-	DeleteProvider(ctx context.Context, id string, event AuditEvent) error
+	// DeleteProvider deletes the provider with the UserIdentities and memberships that
+	// came from it. Its people stay, but are no longer verified. ErrNotFound;
+	// ErrConflict when version is neither AnyVersion nor the row's.
+	DeleteProvider(ctx context.Context, id string, version int64, event AuditEvent) error
 }

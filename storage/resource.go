@@ -130,7 +130,7 @@ func Intersect(a, b []string) []string {
 	return out
 }
 
-// ResourceStore keeps Resources with their Scopes.
+// ResourceStore keeps Resources with their Scopes. The built-in one is not among them.
 type ResourceStore interface {
 	// CreateResource inserts r. ErrExists: a Resource with that URI, a trailing
 	// slash aside, is there.
@@ -148,6 +148,7 @@ type ResourceStore interface {
 	// ErrNotFound; ErrConflict when r.Version is not the row's.
 	UpdateResource(ctx context.Context, r *Resource, event AuditEvent) error
 	// DeleteResource deletes the resource and every Grant for it, and takes it out of
-	// the Policies that name it; one that named nothing else is deleted. ErrNotFound.
-	DeleteResource(ctx context.Context, id string, event AuditEvent) error
+	// the Policies that name it; one that named nothing else is deleted. ErrNotFound;
+	// ErrConflict when version is neither AnyVersion nor the row's.
+	DeleteResource(ctx context.Context, id string, version int64, event AuditEvent) error
 }

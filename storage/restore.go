@@ -9,16 +9,16 @@ import (
 type Ended struct {
 	Codes, PushedRequests, DeviceAuthorizations int
 	// The rest only when all is ended.
-	Sessions, Families, SigningKeys int
-	Approvals                       int // remembered ones, which will be asked again
+	Sessions, Families, SigningKeys, AdminKeys int
+	Approvals                                  int // remembered ones, which will be asked again
 }
 
 // RestoreStore is for a database that was put back to a backup: what was used up or
 // ended since is there again, and nobody knows which.
 type RestoreStore interface {
 	// EndAfterRestore ends codes, pushed requests and device authorizations, which
-	// may have been redeemed since the backup. With all it ends Sessions, Families
-	// and SigningKeys too, and forgets every remembered approval: the Grants stay,
+	// may have been redeemed since the backup. With all it ends Sessions, Families,
+	// SigningKeys and AdminKeys too, and forgets every remembered approval: the Grants stay,
 	// but no code comes of one before its person has approved again. The event gets
 	// the counts as details.
 	EndAfterRestore(ctx context.Context, all bool, event AuditEvent) (Ended, error)
@@ -39,6 +39,7 @@ func (e Ended) Record(event AuditEvent) AuditEvent {
 		{"sessions", e.Sessions},
 		{"families", e.Families},
 		{"signing_keys", e.SigningKeys},
+		{"admin_keys", e.AdminKeys},
 		{"approvals", e.Approvals},
 	} {
 		if count.n > 0 {

@@ -12,6 +12,7 @@ import (
 // ones.
 const (
 	SecretPrefixClient             = "cs_"
+	SecretPrefixAdmin              = "ak_"
 	SecretPrefixInitialAccess      = "iat_"
 	SecretPrefixRegistrationAccess = "rat_"
 	SecretPrefixUserLink           = "ult_"

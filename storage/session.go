@@ -41,6 +41,8 @@ type SignIn struct {
 	Session Session
 	User    User   // without PasswordHash
 	Grant   *Grant // nil: nothing approved
+	// ClientKnown: somebody has approved the client, for whatever Resource.
+	ClientKnown bool
 }
 
 // SessionStore keeps Sessions.
@@ -51,7 +53,7 @@ type SessionStore interface {
 	// SignIn returns the live session of an enabled and verified user by the hash
 	// of its token, as of now, in one statement; it also moves LastSeenAt forward when
 	// SessionTouch has passed. clientID and resourceID (opaque ids) may be empty:
-	// then Grant is nil. ErrNotFound.
+	// then Grant is nil; ClientKnown needs the first alone. ErrNotFound.
 	SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*SignIn, error)
 	// UserSessions lists the User's live sessions by ID, without TokenHash.
 	UserSessions(ctx context.Context, userID string, now time.Time, page Page) ([]*Session, error)

@@ -11,6 +11,9 @@ type Page struct {
 	Limit int    // at most this many rows, 1 or more
 }
 
+// AnyVersion, given as the version of a row, is whatever the row has.
+const AnyVersion int64 = -1
+
 // Store is what a database must do for grantd. Rooms that need less ask for the
 // interface of their noun.
 type Store interface {
@@ -30,11 +33,12 @@ type Store interface {
 	SigningKeyStore
 	GroupStore
 	IdempotencyKeyStore
-	IdentityStore
+	UserIdentityStore
 	ProviderStore
 	AuditEventStore
 	AuditSealStore
 	RestoreStore
+	AdminKeyStore
 	InitialAccessTokenStore
 	RegistrationPolicyStore
 	PolicyStore
@@ -42,9 +46,9 @@ type Store interface {
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
 	// local one). Every change to a Client, Resource, SigningKey, Provider,
-	// Policy or RegistrationPolicy, and every decision on a RegistrationRequest, moves the
-	// version on, in the same transaction. Creating a Client does not: nobody
-	// caches that a client is absent.
+	// Policy or RegistrationPolicy, every decision on a RegistrationRequest, and deleting an
+	// AdminKey, moves the version on, in the same transaction. Creating a Client or an
+	// AdminKey does not: nobody caches that one is absent.
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 	// Sweep deletes up to limit rows of each kind that nothing needs any more:
 	// codes past CodeRetention, pushed requests past PushedRequestGrace, expired

@@ -15,9 +15,6 @@ const (
 	LinkPasswordReset UserLinkPurpose = "password_reset"
 )
 
-// GroupAdmins is the Group whose members administer grantd.
-const GroupAdmins = "admins"
-
 // UserLink lets whoever has it set a User's password, once. A User has at most
 // one: a new one ends the one before, and so does a new password or being disabled.
 // The token itself is shown or mailed and never stored.

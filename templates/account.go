@@ -7,7 +7,7 @@ import (
 
 // An AccountPage says who is signed in, which applications have access in their
 // name, and where they are signed in. Its forms post "page" and, to end a
-// session, "session".
+// session, "session", or to end one sign-in of an application, "installation".
 type AccountPage struct {
 	Base
 	Account        Account
@@ -19,8 +19,10 @@ type AccountPage struct {
 	RevokeAllURL   string // relative URL, "" for none
 	Sessions       []AccountSession
 	SessionsAction string // relative URL that takes a POST
-	PasswordURL    string // relative URL, "" when there is no password to change
-	ActivityURL    string // relative URL
+	// InstallationsAction is a relative URL that takes a POST.
+	InstallationsAction string
+	PasswordURL         string // relative URL, "" when there is no password to change
+	ActivityURL         string // relative URL
 }
 
 // An Application is a client that a person has allowed to use an MCP server.
@@ -36,14 +38,18 @@ type Application struct {
 
 // An Installation is one sign-in of an Application, somewhere.
 type Installation struct {
+	ID                     string
+	Program                string // in words, "" when it is not known
+	Address                string // "" when it is not known
 	SignedInAt, LastUsedAt time.Time
 }
 
 // An AccountSession is a browser in which the person is signed in.
 type AccountSession struct {
 	ID                     string
-	Browser                string // in words
-	Address                string // "" when it is not known
+	Browser                string            // in words
+	Values                 map[string]string // what stands for each {name} in Browser
+	Address                string            // "" when it is not known
 	SignedInAt, LastSeenAt time.Time
 	Current                bool // this one
 }
@@ -93,8 +99,12 @@ type ActivityPage struct {
 // An Activity is one event in words.
 type Activity struct {
 	At      time.Time
-	Text    string // a sentence
+	Text    string // a sentence, which may name {app} and {server}
 	Address string // where from, "" when it is not known
+	// App and Server are the names of what it is about, "" for what is gone.
+	// Unverified: the application chose its name itself.
+	App, Server string
+	Unverified  bool
 }
 
 // Activity writes the page. It returns ErrUnsafeURL when one of its URLs leaves

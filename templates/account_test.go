@@ -66,12 +66,15 @@ func accountFixtures() []fixture {
 func accountPage() templates.AccountPage {
 	verified, unverified, resource := consentVerified(), consentUnverified(), consentVerified().Resource
 	return templates.AccountPage{
-		Account: alice, LogoutAction: "/logout", Page: "ses_1", RevokeAllURL: "/account/revoke?grant=all", SessionsAction: "/account/sessions",
+		Account: alice, LogoutAction: "/logout", Page: "ses_1", RevokeAllURL: "/account/revoke?grant=all", SessionsAction: "/account/sessions", InstallationsAction: "/account/installations",
 		PasswordURL: "/account/password", ActivityURL: "/account/activity",
 		Applications: []templates.Application{
 			{
 				Client: verified.Client, Resource: resource, Scopes: verified.Scopes[:2], ApprovedAt: morning, LastUsedAt: evening,
-				Installations: []templates.Installation{{morning, morning}, {morning, evening}}, RevokeURL: "/account/revoke?grant=grt_1",
+				Installations: []templates.Installation{
+					{ID: "fam_1", Program: "Visual Studio Code", Address: "192.0.2.7", SignedInAt: morning, LastUsedAt: morning},
+					{ID: "fam_2", SignedInAt: morning, LastUsedAt: evening},
+				}, RevokeURL: "/account/revoke?grant=grt_1",
 			},
 			{Client: unverified.Client, Resource: resource, Scopes: unverified.Scopes, ApprovedAt: morning, RevokeURL: "/account/revoke?grant=grt_2"},
 		},
@@ -102,8 +105,11 @@ func TestAccountButtonsAreDistinct(t *testing.T) {
 	for _, e := range append(page.find("button", "aria-describedby"), page.find("a", "aria-describedby")...) {
 		described[e.attrs["aria-describedby"]] = true
 	}
-	if len(described) != 4 {
-		t.Errorf("%d descriptions of 2 applications and 2 other sessions", len(described))
+	if len(described) != 6 {
+		t.Errorf("%d descriptions of 2 applications, 2 installations of one and 2 other sessions", len(described))
+	}
+	if forms := page.find("input", "name=installation"); len(forms) != 2 {
+		t.Errorf("%d forms end installations", len(forms))
 	}
 	if forms := page.find("input", "name=session"); len(forms) != 3 {
 		t.Errorf("%d forms end sessions, want two and the one for all others: this browser's has none", len(forms))

@@ -2,9 +2,7 @@ package templates
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,9 +12,12 @@ import (
 	"time"
 )
 
-// Assets returns the files that the pages refer to below Root + "/assets/".
+// Assets returns the files that the built-in pages refer to below Root + "/assets/".
 // Each name holds a hash of the content, so a file may be cached for ever.
 func Assets() fs.FS { return hashedFiles }
+
+// Assets returns the files that the pages of the set refer to, as [Assets].
+func (s *Set) Assets() fs.FS { return s.assets }
 
 //go:embed assets
 var assetFiles embed.FS
@@ -35,9 +36,7 @@ func hashAssets() assetFS {
 			panic(err)
 		}
 		stem, ext, _ := strings.Cut(entry.Name(), ".")
-		sum := sha256.Sum256(content)
-		name := stem + "." + hex.EncodeToString(sum[:6]) + "." + ext
-		files = append(files, asset{source: entry.Name(), name: name, content: content})
+		files = append(files, hashed(stem, ext, content))
 	}
 	slices.SortFunc(files, func(a, b asset) int { return strings.Compare(a.name, b.name) })
 	return files

@@ -111,6 +111,14 @@ func TestConsentSays(t *testing.T) {
 			"Does your device show this code?", "It must be exactly the same.", "Access goes to the device that shows the code",
 			"https://notes.corp.example/mcp", "Read your notes and search in them", "Alice", "Deny", "Allow",
 		}, []string{"start this yourself", "on this computer"}},
+		{"look-alike", consentLookAlike(), []string{
+			"Its name looks like one that you may know.", "Your organisation has registered “Team Assistant”. This is another app.",
+			"Nobody here uses this app yet. If you did not expect it to ask, deny.",
+		}, nil},
+		{"step-up", consentStepUp(), []string{
+			"2 of these are new. You allowed the rest before. It loses what you untick.",
+			"What can destroy things for good is not ticked.", "Delete notes for good New", "Can destroy things for good", "Only reads",
+		}, nil},
 		{"again", again, []string{
 			"Tick at least one permission, or deny.", "The request has changed", "Read your notes and search in them Already allowed",
 			"Delete notes for good New", "Up to 2 years.",

@@ -56,7 +56,19 @@ func fixtures() []fixture {
 		})},
 		{"consent_verified", consent(consentVerified())},
 		{"consent_unverified", consent(consentUnverified())},
+		{"consent_identity", consent(func() templates.ConsentPage {
+			p := consentVerified()
+			p.Resource = templates.ConsentResource{Name: "your identity", Identity: true}
+			p.Scopes = []templates.ConsentScope{
+				{Name: "openid", Description: "Know that it is you who signs in", Risk: "read", Checked: true},
+				{Name: "profile", Description: "See your name and user name: Alice Ngẫu Doe (alice)", Risk: "read", Checked: true},
+				{Name: "email", Description: "See your e-mail address: alice.with.a.long.name@engineering.example.com", Risk: "read", Checked: true},
+			}
+			return p
+		}())},
 		{"consent_known", consent(consentKnown())},
+		{"consent_look_alike", consent(consentLookAlike())},
+		{"consent_step_up", consent(consentStepUp())},
 		{"consent_policy", consent(func() templates.ConsentPage {
 			p := consentUnverified()
 			p.Client.Trusted = true
@@ -141,6 +153,23 @@ func consentVerified() templates.ConsentPage {
 func consentUnverified() templates.ConsentPage {
 	p := consentVerified()
 	p.Client = templates.ConsentClient{Name: "Claude", Host: "claude.ai", RedirectHost: "claude.ai", Source: "metadata_document"}
+	return p
+}
+
+func consentLookAlike() templates.ConsentPage {
+	p := consentUnverified()
+	p.Client.Name, p.Client.Host, p.Client.RedirectHost, p.Client.Source = "Tearn Assistant", "", "assistant-login.example", "dynamic"
+	p.Client.New, p.Client.LooksLike, p.Client.LooksLikeOf = true, "Team Assistant", templates.NameOfClient
+	return p
+}
+
+func consentStepUp() templates.ConsentPage {
+	p := consentVerified()
+	p.Scopes = []templates.ConsentScope{
+		{Name: "notes:read", Description: "Read your notes and search in them", Tools: []string{"list_notes"}, Risk: "read", Approved: true, Checked: true},
+		{Name: "notes:write", Description: "Write new notes and change those you have", Tools: []string{"create_note"}, Risk: "write", Checked: true},
+		{Name: "notes:delete", Description: "Delete notes for good", Tools: []string{"delete_note"}, Risk: "destructive"},
+	}
 	return p
 }
 

@@ -6,10 +6,9 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"time"
 )
 
-// What the templates call. A string that others chose goes through one of
+// What the templates call, beside the functions of each language. A string that others chose goes through one of
 // name, sentence, typed or address; only the values that a form returns as they
 // are (the approval, the names of scopes) do not.
 var functions = template.FuncMap{
@@ -19,10 +18,7 @@ var functions = template.FuncMap{
 	"address":  address,
 	"asset":    assetName,
 	"initial":  initial,
-	"language": func(s string) string { return or(s, "en") },
-	"lifetime": lifetime,
-	"moment":   func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
-	"datetime": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"datetime": datetime,
 	"link":     link,
 	"linkable": func(s string) bool { _, err := link(s); return err == nil },
 	"ours":     ours,
@@ -34,8 +30,23 @@ var functions = template.FuncMap{
 		}
 		return false
 	},
+	"tally":  tally,
 	"root":   func(s string) (template.URL, error) { return ours(strings.TrimRight(s, "/")) },
 	"scheme": func(s string) bool { return strings.HasSuffix(s, ":") },
+}
+
+// tally counts the scopes of a page that are new, and those that are not ticked
+// because of what they can do.
+func tally(scopes []ConsentScope) (counts struct{ New, Unticked int }) {
+	for _, scope := range scopes {
+		if !scope.Approved {
+			counts.New++
+		}
+		if !scope.Checked && scope.Risk == "destructive" {
+			counts.Unticked++
+		}
+	}
+	return counts
 }
 
 // link lets a URL become an href. It returns ErrUnsafeURL for schemes that run
@@ -108,27 +119,4 @@ func initial(a Account) string {
 		}
 	}
 	return "?"
-}
-
-// lifetime says a number of days in words, "" when there are none.
-func lifetime(days int) string {
-	switch {
-	case days <= 0:
-		return ""
-	case days == 1:
-		return "1 day"
-	case days == 365:
-		return "1 year"
-	case days%365 == 0:
-		return fmt.Sprintf("%d years", days/365)
-	default:
-		return fmt.Sprintf("%d days", days)
-	}
-}
-
-func or(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }

@@ -4,8 +4,7 @@ import "io"
 
 // Base is what every page needs.
 type Base struct {
-	Root     string // path of the issuer, "" or "/path"; the assets are below it
-	Language string // of the page's text, "en" when empty
+	Root string // path of the issuer, "" or "/path"; the assets are below it
 }
 
 // An Account is the person as the pages name them. Name may be empty.
@@ -70,14 +69,26 @@ type ConsentClient struct {
 	Verified     bool   // registered by an admin
 	Trusted      bool   // describes itself, from where the administrators trust
 	Known        string // the title of the profile that knows where it comes from, "" for none
+	New          bool   // describes itself, and nobody here has allowed it yet
+	LooksLike    string // a name that its own may be taken for, "" for none
+	LooksLikeOf  string // what has that name: NameOfClient, NameOfResource or NameOfProfile
 	Source       string // "registered", "dynamic" or "metadata_document"
 }
+
+// What may have a name that a client's looks like.
+const (
+	NameOfClient   = "client"   // registered by an admin
+	NameOfResource = "resource" // an MCP server
+	NameOfProfile  = "profile"  // an app whose addresses grantd knows
+)
 
 // A ConsentResource is the MCP server that the client asks to use.
 type ConsentResource struct {
 	Name string
 	URI  string
 	Host string // shown when there is no name
+	// Identity: it is no MCP server but who the person is.
+	Identity bool
 }
 
 // A ConsentScope is one permission, in words and with the tools it unlocks.
@@ -161,7 +172,8 @@ type ErrorPage struct {
 	Base
 	Status               int // HTTP status, 0 for none
 	Title, Message, Help string
-	ReturnURL            string // a way back, as in ContinuePage; left out when unsafe
+	Values               map[string]string // what stands for each {name} in Message
+	ReturnURL            string            // a way back, as in ContinuePage; left out when unsafe
 	ReturnHost           string
 	Link, LinkText       string // a path of this server that leads on, both "" for none
 	Reference            string // request id, to find the event in the log

@@ -22,6 +22,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 )
 
 // ErrUnsafeURL says that a page was given a URL it must not link or post to.
@@ -30,12 +31,15 @@ var ErrUnsafeURL = errors.New("templates: the page must not link to this URL")
 
 // A Set holds every page, parsed and checked. It is safe for concurrent use.
 type Set struct {
-	pages map[string]*template.Template
+	pages  map[string]map[string]*template.Template // by language, then by file
+	assets assetFS
 }
 
 // New parses all pages. It fails when a file has no page type or a page type no
 // file, and when a template cannot be escaped or executed.
-func New() (*Set, error) { return newSet(htmlFiles) }
+func New() (*Set, error) { return builtIn() }
+
+var builtIn = sync.OnceValues(func() (*Set, error) { return newSet(htmlFiles) })
 
 //go:embed html
 var htmlFiles embed.FS
@@ -61,8 +65,14 @@ var (
 	}
 )
 
-func newSet(files fs.FS) (*Set, error) {
-	shared := template.New("").Funcs(functions)
+func newSet(files fs.FS) (*Set, error) { return newSetWith(files, hashedFiles, "") }
+
+func newSetWith(files fs.FS, assets assetFS, brand string) (*Set, error) {
+	english, err := loadCatalogue(English)
+	if err != nil {
+		return nil, err
+	}
+	shared := template.New("").Funcs(functions).Funcs(english.functions()).Funcs(brandFunctions(assets, brand))
 	for _, name := range sharedFiles {
 		if err := parseInto(shared, files, name); err != nil {
 			return nil, err
@@ -71,13 +81,28 @@ func newSet(files fs.FS) (*Set, error) {
 	if err := everyFileClaimed(files); err != nil {
 		return nil, err
 	}
-	set := &Set{pages: make(map[string]*template.Template, len(claimed))}
+	set := &Set{assets: assets, pages: make(map[string]map[string]*template.Template, len(Languages))}
+	for _, name := range Languages {
+		words, err := loadCatalogue(name)
+		if err != nil {
+			return nil, err
+		}
+		if set.pages[name], err = pagesIn(words, shared, files); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// pagesIn are the pages in one language.
+func pagesIn(words *catalogue, shared *template.Template, files fs.FS) (map[string]*template.Template, error) {
+	pages := make(map[string]*template.Template, len(claimed))
 	for name, least := range claimed {
 		page, err := shared.Clone()
 		if err != nil {
 			return nil, fmt.Errorf("templates: %s: %w", name, err)
 		}
-		if err := parseInto(page, files, name); err != nil {
+		if err := parseInto(page.Funcs(words.functions()), files, name); err != nil {
 			return nil, err
 		}
 		// html/template escapes at the first execution. Doing that now turns
@@ -85,9 +110,9 @@ func newSet(files fs.FS) (*Set, error) {
 		if err := page.ExecuteTemplate(io.Discard, "layout", least); err != nil {
 			return nil, fmt.Errorf("templates: %s: %w", name, err)
 		}
-		set.pages[name] = page
+		pages[name] = page
 	}
-	return set, nil
+	return pages, nil
 }
 
 func parseInto(t *template.Template, files fs.FS, name string) error {
@@ -117,8 +142,12 @@ func everyFileClaimed(files fs.FS) error {
 
 // render writes nothing unless the whole page could be made.
 func (s *Set) render(w io.Writer, name string, page any) error {
+	pages := s.pages[English]
+	if in, ok := w.(Writer); ok && s.pages[in.Language] != nil {
+		pages = s.pages[in.Language]
+	}
 	var b bytes.Buffer
-	if err := s.pages[name].ExecuteTemplate(&b, "layout", page); err != nil {
+	if err := pages[name].ExecuteTemplate(&b, "layout", page); err != nil {
 		return fmt.Errorf("templates: %s: %w", name, err)
 	}
 	if _, err := b.WriteTo(w); err != nil {

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +65,8 @@ type admin struct {
 	cmd    *cobra.Command
 	json   bool
 	fields []field // of the command's noun, for messages
+	// signedIn: the credential is a person's sign-in, not a key.
+	signedIn bool
 }
 
 // adminGroup is a command that holds the commands about one noun.
@@ -88,31 +89,24 @@ func adminCommand(environ []string, cmd *cobra.Command, run func(ctx context.Con
 	return cmd
 }
 
-// newAdmin finds the server and the key as grantd serve would.
+// newAdmin finds the server and the credential: a key as grantd serve would find it, or
+// the person's sign-in.
 func newAdmin(environ []string, cmd *cobra.Command) (*admin, error) {
 	s := loadSettings(cmd.Flags(), environ)
 	base, transport := s.adminURL()
-	key := s.callingKey()
+	credential, signedIn := s.credential(environ)
 	if len(s.faults) > 0 {
 		return nil, s.faults
 	}
-	client := &http.Client{
-		Transport: transport, Timeout: 30 * time.Second,
-		// The key goes where the operator said, and nowhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	caller, err := api.NewClientWithResponses(base, api.WithHTTPClient(client), api.WithRequestEditorFn(func(ctx context.Context, r *http.Request) error {
-		r.Header.Set("Authorization", "Bearer "+key.Reveal())
-		if ctx.Value(dryRunKey{}) != nil {
-			r.URL.RawQuery = "dry_run=true"
-		}
-		return nil
-	}))
+	a, err := callAdmin(cmd, base, transport, credential)
 	if err != nil {
 		return nil, err
 	}
-	asJSON, err := cmd.Flags().GetBool("json")
-	return &admin{api: caller, cmd: cmd, json: asJSON}, err
+	a.signedIn = signedIn
+	if cmd.Flags().Lookup("json") != nil {
+		a.json, err = cmd.Flags().GetBool("json")
+	}
+	return a, err
 }
 
 type dryRunKey struct{}
@@ -167,7 +161,7 @@ func (s *Settings) callingKey() Secret {
 		if file != "" {
 			where = "there is no file " + file + " here"
 		}
-		s.fault("--admin-key", "is missing: "+where, "run this in the folder of grantd's database, or give --admin-key-file or GRANTD_ADMIN_KEY_FILE")
+		s.fault("--admin-key", "is missing: "+where, "run this in the folder of grantd's database, sign in with \"grantd login\", or give --admin-key-file or GRANTD_ADMIN_KEY_FILE")
 	}
 	return NewSecret(key)
 }
@@ -181,7 +175,13 @@ type answer interface {
 // check turns an answer that is no success into an error with its exit code.
 func (a *admin) check(got answer, err error) error {
 	if err != nil {
-		var urlErr *url.Error
+		var (
+			urlErr *url.Error
+			coded  *exitError
+		)
+		if errors.As(err, &coded) { // of the sign-in
+			return coded
+		}
 		if errors.As(err, &urlErr) {
 			return &exitError{exitUnreachable, fmt.Errorf("the admin API does not answer: %w\nmend: is \"grantd serve\" running, and is it there? (--admin-url)", urlErr.Err)}
 		}
@@ -212,6 +212,12 @@ func (a *admin) problem(status int, body []byte) error {
 		return fmt.Errorf("the server answered %d %s; is this grantd's admin API? (--admin-url)", status, http.StatusText(status))
 	}
 	if status == http.StatusUnauthorized {
+		switch {
+		case a.signedIn:
+			return errors.New("the server does not accept your sign-in any more: it was ended, or you may no longer administer\nmend: grantd login")
+		case p.Type == "urn:grantd:problem:expired":
+			return errors.New("this admin key has expired\nmend: have another one made with \"grantd admin-key add\"")
+		}
 		return errors.New("the server does not know this admin key\nmend: give one of the server's with --admin-key-file or GRANTD_ADMIN_KEY_FILE")
 	}
 	if len(p.Errors) == 0 {

@@ -152,7 +152,7 @@ func keep[T any](n *noun[T], fields reflect.Type, k kept) *kept {
 		}
 		return a.check(n.update(ctx, a, id, etag, encoded))
 	}
-	k.remove = func(ctx context.Context, a *admin, id string) error { return a.check(n.remove(ctx, a, id)) }
+	k.remove = func(ctx context.Context, a *admin, id string) error { return a.check(n.remove(ctx, a, id, "")) }
 	k.try = func(ctx context.Context, a *admin, id, etag string, body object) (object, []api.Fault, error) {
 		encoded, err := encode(body)
 		if err != nil {

@@ -251,7 +251,7 @@ func TestApplyRefuses(t *testing.T) {
 		says []string
 	}{
 		"unknown fields and lists": {"clients:\n  - client_id: a\n    nom: x\n    \"a b\": 1\nservers: []\n", []string{
-			"bad.yaml:3: clients, number 1: nom is not a field here; there are application_type,", `bad.yaml:4: clients, number 1: "a b" is not a field`, "bad.yaml:5: servers is not the name of a list; there are clients, resources, groups",
+			"bad.yaml:3: clients, number 1: nom is not a field here; there are admin_access, application_type,", `bad.yaml:4: clients, number 1: "a b" is not a field`, "bad.yaml:5: servers is not the name of a list; there are clients, resources, groups",
 		}},
 		"wrong types": {"resources:\n  - uri: https://a.example/mcp\n    name: 1\n    scopes: {}\n    access_token_lifetime: \"5\"\n  - x\ngroups: 5\nclients:\n  - client_id: a\n    disabled: yes\n    contacts: [[]]\n    client_name:\n", []string{
 			"bad.yaml:3: resources, number 1, name must be a text", "bad.yaml:4: resources, number 1, scopes must be a list", "bad.yaml:5: resources, number 1, access_token_lifetime must be a whole number",

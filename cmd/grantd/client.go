@@ -19,6 +19,7 @@ var clients = &noun[api.Client]{
 	fields: []field{
 		{"name", "client_name", textField, "the name people see when they are asked to approve"},
 		{"redirect-uri", "redirect_uris", listField, "a `URI` that people may be sent back to"},
+		{"post-logout-redirect-uri", "post_logout_redirect_uris", listField, "a `URI` that people may be sent back to after signing out"},
 		{"auth", "token_endpoint_auth_method", textField, "how it proves who it is: client_secret_basic (default), client_secret_post, private_key_jwt, or none for a program that cannot keep a secret"},
 		{"grant-type", "grant_types", listField, "how it gets tokens, a `type` of authorization_code, refresh_token (default: these two) or client_credentials"},
 		{"scope", "scope", wordsField, "a `scope` it may have at most (default: no ceiling)"},
@@ -30,6 +31,7 @@ var clients = &noun[api.Client]{
 		{"policy-uri", "policy_uri", textField, "its privacy policy"},
 		{"contact", "contacts", listField, "an `address` of those responsible for it"},
 		{"jwks-uri", "jwks_uri", textField, "where its public keys are, for private_key_jwt; jwks itself goes into --file"},
+		{"admin-access", "admin_access", flagField, "members of the group admins may administer grantd with it; asked every time"},
 		{"signing-alg", "token_endpoint_auth_signing_alg", textField, "the one algorithm of its assertions: ES256, EdDSA, PS256 or RS256"},
 		managedBy,
 	},
@@ -76,8 +78,8 @@ var clients = &noun[api.Client]{
 	update: func(ctx context.Context, a *admin, id, etag string, body io.Reader) (answer, error) {
 		return a.api.UpdateClientWithBodyWithResponse(ctx, id, &api.UpdateClientParams{IfMatch: etag}, "application/merge-patch+json", body)
 	},
-	remove: func(ctx context.Context, a *admin, id string) (answer, error) {
-		return a.api.DeleteClientWithResponse(ctx, id)
+	remove: func(ctx context.Context, a *admin, id, etag string) (answer, error) {
+		return a.api.DeleteClientWithResponse(ctx, id, &api.DeleteClientParams{IfMatch: etag})
 	},
 	id:     func(c api.Client) string { return c.ID },
 	called: func(c api.Client) string { return c.ClientID },
@@ -94,11 +96,13 @@ var clients = &noun[api.Client]{
 			{"client_name", c.ClientName},
 			{"source", c.Source},
 			{"disabled", yes(c.Disabled)},
+			{"admin_access", yes(c.AdminAccess)},
 			{"token_endpoint_auth_method", c.TokenEndpointAuthMethod},
 			{"token_endpoint_auth_signing_alg", c.TokenEndpointAuthSigningAlg},
 			{"jwks", string(c.JWKS)},
 			{"jwks_uri", c.JWKSURI},
 			{"redirect_uris", strings.Join(c.RedirectUris, "\n")},
+			{"post_logout_redirect_uris", strings.Join(c.PostLogoutRedirectUris, "\n")},
 			{"grant_types", strings.Join(c.GrantTypes, " ")},
 			{"application_type", c.ApplicationType},
 			{"scope", c.Scope},

@@ -186,9 +186,9 @@ func (d *demo) checkAddress(s *Settings, address string, from source) {
 }
 
 func listenOrElsewhere(ctx context.Context, address, setting string, elsewhere bool) (net.Listener, error) {
-	listener, err := listen(ctx, address, setting)
+	listener, err := listen(ctx, address, setting, 0)
 	if elsewhere && err != nil {
-		return listen(ctx, anyLocalPort, setting)
+		return listen(ctx, anyLocalPort, setting, 0)
 	}
 	return listener, err
 }

@@ -61,7 +61,7 @@ type seeder struct{ api *api.ClientWithResponses }
 // openRegistration lets every client introduce itself: only this machine reaches
 // the demo, and whoever tries it out is the administrator.
 func (s *seeder) openRegistration(ctx context.Context) error {
-	changed, err := s.api.UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx, api.RegistrationPolicyPatch{
+	changed, err := s.api.UpdateRegistrationPolicyWithApplicationMergePatchPlusJSONBodyWithResponse(ctx, nil, api.RegistrationPolicyPatch{
 		Dynamic: nullable.NewNullableWithValue("allow"), MetadataDocuments: nullable.NewNullableWithValue("allow"),
 	})
 	return expect(http.StatusOK, changed, err)
@@ -109,7 +109,7 @@ func (s *seeder) introspectionClient(ctx context.Context, account *demoAccount) 
 		return err
 	}
 	for _, id := range old {
-		gone, err := s.api.DeleteClientWithResponse(ctx, id)
+		gone, err := s.api.DeleteClientWithResponse(ctx, id, nil)
 		if err := expect(http.StatusNoContent, gone, err); err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ type fieldKind int
 const (
 	textField   fieldKind = iota
 	numberField           // a whole number
+	flagField             // yes, or with =false no
 	wordsField            // given several times, sent as one text with spaces between
 	listField             // given several times
 	scopesField           // NAME=SENTENCE, given several times

@@ -129,7 +129,7 @@ func selectGrants(ctx context.Context, a *admin, params api.ListGrantsParams, li
 // printGrants shows grants with the names that people know; in JSON the ids
 // stand alone.
 func printGrants(ctx context.Context, a *admin, grants []api.Grant, none string) error {
-	names := map[string]string{}
+	names := map[string]string{storage.IdentityResourceID: "identity"}
 	if !a.json {
 		for _, g := range grants {
 			nameOf(ctx, a, users, g.UserID, names)

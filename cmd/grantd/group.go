@@ -52,8 +52,8 @@ var groups = &noun[api.Group]{
 	update: func(ctx context.Context, a *admin, id, etag string, body io.Reader) (answer, error) {
 		return a.api.UpdateGroupWithBodyWithResponse(ctx, id, &api.UpdateGroupParams{IfMatch: etag}, "application/merge-patch+json", body)
 	},
-	remove: func(ctx context.Context, a *admin, id string) (answer, error) {
-		return a.api.DeleteGroupWithResponse(ctx, id)
+	remove: func(ctx context.Context, a *admin, id, etag string) (answer, error) {
+		return a.api.DeleteGroupWithResponse(ctx, id, &api.DeleteGroupParams{IfMatch: etag})
 	},
 	id:     func(g api.Group) string { return g.ID },
 	called: func(g api.Group) string { return g.Name },

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,11 +18,11 @@ import (
 // unixScheme begins an address that is a unix socket's path.
 const unixScheme = "unix:"
 
-// listen opens host:port or unix:PATH. Its errors say in a sentence what is in
-// the way; setting is the one to change.
-func listen(ctx context.Context, address, setting string) (net.Listener, error) {
+// listen opens host:port or unix:PATH, the socket with this mode. Its errors say in a
+// sentence what is in the way; setting is the one to change.
+func listen(ctx context.Context, address, setting string, mode fs.FileMode) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(address, unixScheme); ok {
-		return listenUnix(ctx, path)
+		return listenUnix(ctx, path, mode)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
@@ -38,9 +39,9 @@ func listen(ctx context.Context, address, setting string) (net.Listener, error) 
 	return nil, fmt.Errorf("cannot listen on %s (%s): %w", address, setting, err)
 }
 
-// listenUnix opens a socket that only this user may use. A socket that a crash
+// listenUnix opens a socket that only those may use whom the mode names. A socket that a crash
 // left behind is replaced, one that answers is not.
-func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+func listenUnix(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode().Type() != fs.ModeSocket {
 			return nil, fmt.Errorf("cannot listen on unix:%s: there is something else than a socket", path)
@@ -59,7 +60,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on unix:%s: %w", path, err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot protect unix:%s: %w", path, err), listener.Close())
 	}
 	return listener, nil
@@ -97,6 +98,20 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		_ = c.read() // the next handshake tries again
 	}
 	return c.current, nil
+}
+
+// certificateHosts are the names that a certificate is for, wildcards aside. One that
+// cannot be read has none: whoever serves with it says so.
+func certificateHosts(certFile, keyFile string) []string {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil || pair.Leaf == nil {
+		return nil
+	}
+	hosts := slices.DeleteFunc(slices.Clone(pair.Leaf.DNSNames), func(name string) bool { return strings.HasPrefix(name, "*") })
+	for _, address := range pair.Leaf.IPAddresses {
+		hosts = append(hosts, address.String())
+	}
+	return hosts
 }
 
 func (c *certificates) read() error {

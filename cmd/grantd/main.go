@@ -90,6 +90,10 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newExportCommand(environ),
 		newKeyCommand(environ),
 		newAuditCommand(environ),
+		newAdminKeyCommand(environ),
+		newLoginCommand(environ),
+		newLogoutCommand(environ),
+		newWhoamiCommand(environ),
 		newVersionCommand(),
 	)
 	return root

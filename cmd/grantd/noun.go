@@ -35,7 +35,7 @@ type noun[T any] struct {
 	get    func(ctx context.Context, a *admin, id string) (thing *T, etag string, got answer, err error)
 	create func(ctx context.Context, a *admin, key string, body io.Reader) (answer, error)
 	update func(ctx context.Context, a *admin, id, etag string, body io.Reader) (answer, error)
-	remove func(ctx context.Context, a *admin, id string) (answer, error)
+	remove func(ctx context.Context, a *admin, id, etag string) (answer, error)
 
 	id     func(T) string
 	called func(T) string // what a person may type for it
@@ -304,11 +304,11 @@ func (n *noun[T]) deleteCommand(environ []string) *cobra.Command {
 		Short: "Delete a " + n.name + taken,
 	}
 	addYes(cmd)
-	return n.one(environ, cmd, func(ctx context.Context, a *admin, thing *T, _ string) error {
+	return n.one(environ, cmd, func(ctx context.Context, a *admin, thing *T, etag string) error {
 		if err := a.confirm("Delete %s%s? This cannot be undone.", n.said(*thing), all); err != nil {
 			return err
 		}
-		if err := a.check(n.remove(ctx, a, n.id(*thing))); err != nil {
+		if err := a.check(n.remove(ctx, a, n.id(*thing), etag)); err != nil {
 			return err
 		}
 		a.say("The %s is deleted.", n.said(*thing))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -55,8 +56,8 @@ var policies = &noun[api.Policy]{
 	update: func(ctx context.Context, a *admin, id, etag string, body io.Reader) (answer, error) {
 		return a.api.UpdatePolicyWithBodyWithResponse(ctx, id, &api.UpdatePolicyParams{IfMatch: etag}, "application/merge-patch+json", body)
 	},
-	remove: func(ctx context.Context, a *admin, id string) (answer, error) {
-		return a.api.DeletePolicyWithResponse(ctx, id)
+	remove: func(ctx context.Context, a *admin, id, etag string) (answer, error) {
+		return a.api.DeletePolicyWithResponse(ctx, id, &api.DeletePolicyParams{IfMatch: etag})
 	},
 	id:     func(p api.Policy) string { return p.ID },
 	called: func(p api.Policy) string { return p.Name },
@@ -122,7 +123,7 @@ func explainPolicies(ctx context.Context, a *admin, _ []string) error {
 			return wrongUsage("--user, --client and --resource say who is asked about, and --%s is missing", flag)
 		}
 	}
-	named, _, err := grantFilter(ctx, a)
+	named, _, err := grantFilterBy(ctx, a, idOf[api.User], idOf[api.Client], idOrAdministration)
 	if err != nil {
 		return err
 	}
@@ -141,6 +142,24 @@ func explainPolicies(ctx context.Context, a *admin, _ []string) error {
 	}
 	_, err = io.WriteString(a.cmd.OutOrStdout(), explanation(got.JSON200))
 	return err
+}
+
+// idOrAdministration is idOf for a resource, which may be the hidden one of the admin API
+// by the URI that "grantd login" asks a token for.
+func idOrAdministration(ctx context.Context, a *admin, n *noun[api.Resource], reference string) (string, error) {
+	id, err := idOf(ctx, a, n, reference)
+	var coded *exitError
+	if !errors.As(err, &coded) || coded.code != exitNotFound {
+		return id, err
+	}
+	got, callErr := a.api.GetSignInWithResponse(ctx)
+	if callErr := a.check(got, callErr); callErr != nil {
+		return "", callErr
+	}
+	if strings.TrimSuffix(reference, "/") == got.JSON200.Resource {
+		return storage.AdminResourceID, nil
+	}
+	return "", err
 }
 
 // explanation is an answer for people.

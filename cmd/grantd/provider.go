@@ -57,8 +57,8 @@ var providers = &noun[api.Provider]{
 	update: func(ctx context.Context, a *admin, id, etag string, body io.Reader) (answer, error) {
 		return a.api.UpdateProviderWithBodyWithResponse(ctx, id, &api.UpdateProviderParams{IfMatch: etag}, "application/merge-patch+json", body)
 	},
-	remove: func(ctx context.Context, a *admin, id string) (answer, error) {
-		return a.api.DeleteProviderWithResponse(ctx, id)
+	remove: func(ctx context.Context, a *admin, id, etag string) (answer, error) {
+		return a.api.DeleteProviderWithResponse(ctx, id, &api.DeleteProviderParams{IfMatch: etag})
 	},
 	id:     func(p api.Provider) string { return p.ID },
 	called: func(p api.Provider) string { return p.Name },

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"grantd/api"
@@ -189,7 +189,7 @@ given stays as it is; "" sets a mode back to how a new server has it.
 			{flag: "host", name: "hosts"},
 			{flag: "disable-profile", name: "disabled_profiles"},
 		}
-		patch, err := policyPatch(ctx, a)
+		patch, etag, err := policyPatch(ctx, a)
 		if err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ given stays as it is; "" sets a mode back to how a new server has it.
 		if err != nil {
 			return err
 		}
-		got, err := a.api.UpdateRegistrationPolicyWithBodyWithResponse(ctx, "application/merge-patch+json", body)
+		got, err := a.api.UpdateRegistrationPolicyWithBodyWithResponse(ctx, &api.UpdateRegistrationPolicyParams{IfMatch: etag}, "application/merge-patch+json", body)
 		if err := a.check(got, err); err != nil {
 			return err
 		}
@@ -208,16 +208,18 @@ given stays as it is; "" sets a mode back to how a new server has it.
 }
 
 // policyPatch is what was typed as a merge patch. It has a list whole, the values
-// that were typed before the rest: so a message's number is that of the flag.
-func policyPatch(ctx context.Context, a *admin) (map[string]any, error) {
-	flags, patch := a.cmd.Flags(), map[string]any{}
+// that were typed before the rest: so a message's number is that of the flag. The
+// ETag is that of the policy whose lists it changes, or "" if it changes none.
+func policyPatch(ctx context.Context, a *admin) (patch map[string]any, etag string, err error) {
+	flags := a.cmd.Flags()
+	patch = map[string]any{}
 	for flag, name := range map[string]string{"dynamic": "dynamic", "metadata-documents": "metadata_documents"} {
 		if !flags.Changed(flag) {
 			continue
 		}
 		mode, err := flags.GetString(flag)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if patch[name] = mode; mode == "" {
 			patch[name] = nil
@@ -228,7 +230,7 @@ func policyPatch(ctx context.Context, a *admin) (map[string]any, error) {
 	for flag := range lists {
 		values, err := flags.GetStringArray(flag)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		lists[flag], given = values, given || len(values) > 0
 	}
@@ -236,25 +238,25 @@ func policyPatch(ctx context.Context, a *admin) (map[string]any, error) {
 	for _, text := range lists["host"] {
 		host, mode, ok := strings.Cut(text, "=")
 		if !ok {
-			return nil, wrongUsage("--host %s: write HOST=MODE, as app.example.org=allow", printable(text))
+			return nil, "", wrongUsage("--host %s: write HOST=MODE, as app.example.org=allow", printable(text))
 		}
 		hosts = append(hosts, api.HostDecision{Host: host, Decision: mode})
 	}
 	if !given {
 		if len(patch) == 0 {
-			return nil, errNothing
+			return nil, "", errNothing
 		}
-		return patch, nil
+		return patch, "", nil
 	}
 
 	got, err := a.api.GetRegistrationPolicyWithResponse(ctx)
 	if err := a.check(got, err); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	now := got.JSON200
 	for _, host := range lists["remove-host"] {
 		if !slices.ContainsFunc(now.Hosts, func(d api.HostDecision) bool { return d.Host == host }) {
-			return nil, &exitError{exitNotFound, fmt.Errorf("--remove-host %s: the policy has no such host\nmend: \"grantd registration policy\" shows them", printable(host))}
+			return nil, "", &exitError{exitNotFound, fmt.Errorf("--remove-host %s: the policy has no such host\nmend: \"grantd registration policy\" shows them", printable(host))}
 		}
 	}
 	if len(lists["host"])+len(lists["remove-host"]) > 0 {
@@ -269,7 +271,7 @@ func policyPatch(ctx context.Context, a *admin) (map[string]any, error) {
 	}
 	if len(lists["enable-profile"])+len(lists["disable-profile"]) > 0 {
 		if err := knownProfiles(ctx, a, lists["enable-profile"], now.DisabledProfiles); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		disabled := slices.Clone(lists["disable-profile"])
 		for _, name := range now.DisabledProfiles {
@@ -279,7 +281,7 @@ func policyPatch(ctx context.Context, a *admin) (map[string]any, error) {
 		}
 		patch["disabled_profiles"] = append([]string{}, disabled...)
 	}
-	return patch, nil
+	return patch, got.Headers200.ETag, nil
 }
 
 // knownProfiles refuses a misspelt name, which would enable nothing and look as if
@@ -381,13 +383,12 @@ func newRegistrationTokenCommand(environ []string) *cobra.Command {
 	lifetime := add.Flags().String("expires-in", "30d", "how `long` it is good for, as 12h or 30d")
 	adminCommand(environ, add, func(ctx context.Context, a *admin, _ []string) error {
 		a.fields = []field{{flag: "name", name: "name"}, {flag: "max-uses", name: "max_uses"}, {flag: "expires-in", name: "expires_in"}}
-		long, err := parseDays(*lifetime)
+		seconds, err := wholeSeconds("--expires-in", *lifetime)
 		if err != nil {
-			return wrongUsage("--expires-in %s is no length of time: write 12h or 30d", printable(*lifetime))
+			return err
 		}
-		seconds := int(long / time.Second)
-		// Sent once: without an answer there may be a token that nobody has seen.
-		got, err := a.api.CreateRegistrationTokenWithResponse(ctx, api.RegistrationTokenFields{Name: *name, MaxUses: uses, ExpiresIn: &seconds})
+		// Sent once: a second answer has no token, which was shown in the first.
+		got, err := a.api.CreateRegistrationTokenWithResponse(ctx, &api.CreateRegistrationTokenParams{IdempotencyKey: uuid.NewString()}, api.RegistrationTokenFields{Name: *name, MaxUses: uses, ExpiresIn: &seconds})
 		if err := a.check(got, err); err != nil {
 			return err
 		}
@@ -402,6 +403,10 @@ func newRegistrationTokenCommand(environ []string) *cobra.Command {
 			{"max_uses", strconv.Itoa(made.MaxUses)},
 			{"expires_at", second(&made.ExpiresAt)},
 		})
+		if made.Token == "" {
+			a.say("\nThe answer with the token was lost on its way. Delete this one and make another.")
+			return err
+		}
 		a.say("\nThe token is shown this once: keep it now. It is sent to /register as \"Authorization: Bearer\".")
 		return err
 	})

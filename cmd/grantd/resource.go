@@ -58,8 +58,8 @@ var resources = &noun[api.Resource]{
 	update: func(ctx context.Context, a *admin, id, etag string, body io.Reader) (answer, error) {
 		return a.api.UpdateResourceWithBodyWithResponse(ctx, id, &api.UpdateResourceParams{IfMatch: etag}, "application/merge-patch+json", body)
 	},
-	remove: func(ctx context.Context, a *admin, id string) (answer, error) {
-		return a.api.DeleteResourceWithResponse(ctx, id)
+	remove: func(ctx context.Context, a *admin, id, etag string) (answer, error) {
+		return a.api.DeleteResourceWithResponse(ctx, id, &api.DeleteResourceParams{IfMatch: etag})
 	},
 	id:     func(r api.Resource) string { return r.ID },
 	called: func(r api.Resource) string { return r.URI },

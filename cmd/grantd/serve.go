@@ -224,15 +224,21 @@ func (r *running) run(task func() error) {
 
 // listeners opens the public listener and, unless it is off, the admin one.
 func (c Config) listeners(ctx context.Context) (public, admin net.Listener, err error) {
-	var security *tls.Config
+	var security, adminSecurity *tls.Config
 	if c.TLSCert != "" {
 		if security, err = tlsConfig(c.TLSCert, c.TLSKey); err != nil {
 			return nil, nil, err
 		}
 	}
+	// On loopback the certificate's name would not match, and nobody listens in.
+	if c.adminOnNetwork() {
+		if adminSecurity, err = tlsConfig(c.AdminTLSCert, c.AdminTLSKey); err != nil {
+			return nil, nil, err
+		}
+	}
 	public = c.Listener
 	if public == nil {
-		if public, err = listen(ctx, c.Listen, "--listen"); err != nil {
+		if public, err = listen(ctx, c.Listen, "--listen", 0); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -242,20 +248,16 @@ func (c Config) listeners(ctx context.Context) (public, admin net.Listener, err 
 	if c.AdminListen == "" {
 		return public, nil, nil
 	}
-	if admin, err = listen(ctx, c.AdminListen, "--admin-listen"); err != nil {
+	if admin, err = listen(ctx, c.AdminListen, "--admin-listen", c.AdminSocketMode); err != nil {
 		return nil, nil, errors.Join(err, public.Close())
 	}
-	// On loopback the certificate's name would not match, and nobody listens in.
-	if c.adminOnNetwork() && security != nil {
-		admin = tls.NewListener(admin, security)
+	if adminSecurity != nil {
+		admin = tls.NewListener(admin, adminSecurity)
 	}
 	return public, admin, nil
 }
 
-func (c Config) adminOnNetwork() bool {
-	host, _, err := net.SplitHostPort(c.AdminListen)
-	return err == nil && !strings.HasPrefix(c.AdminListen, unixScheme) && !isLoopback(host)
-}
+func (c Config) adminOnNetwork() bool { return onNetwork(c.AdminListen) }
 
 // server is the part of the configuration that the server itself needs.
 func (c Config) server(store storage.Store, tracer *tracing.Tracer) server.Config {
@@ -279,6 +281,7 @@ func (c Config) server(store storage.Store, tracer *tracing.Tracer) server.Confi
 		OutboundProxy:    c.OutboundProxy,
 		Tracer:           tracer,
 		Mail:             c.Mail,
+		Templates:        c.Templates,
 	}
 }
 
@@ -295,6 +298,7 @@ func (c Config) adminHosts() []string {
 		if host, _, err := net.SplitHostPort(c.AdminListen); err == nil && host != "" {
 			hosts = append(hosts, host)
 		}
+		hosts = append(hosts, certificateHosts(c.AdminTLSCert, c.AdminTLSKey)...)
 	}
 	return hosts
 }

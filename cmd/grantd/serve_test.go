@@ -51,6 +51,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// AD-07: the first boot makes a key of its own, which only this user may read.
 func TestServeMakesKeys(t *testing.T) {
 	inFolder(t)
 	keyFiles := []string{"grantd.root-key", "grantd.admin-key"}
@@ -146,6 +147,11 @@ func TestServeOnUnixSocket(t *testing.T) {
 	}
 	s, _ = serve(t, "--listen=127.0.0.1:0", address)
 	s.end(t)
+	s, _ = serve(t, "--listen=127.0.0.1:0", address, "--admin-socket-mode=0660")
+	if mode := mode(t, "admin.sock"); mode != 0o660 {
+		t.Errorf("the socket for a group has mode %04o, want 0660", mode)
+	}
+	s.end(t)
 	write(t, "admin.sock", "precious")
 	if r := run(t, nil, "serve", "--listen=127.0.0.1:0", address); r.code != 1 || read(t, "admin.sock") != "precious" {
 		t.Errorf("a file in the socket's place: code %d, want 1, untouched", r.code)
@@ -193,6 +199,31 @@ func TestServeTLS(t *testing.T) {
 	move(t, renewedKey, key)
 	if got := status(t, trusting(), "https://"+address+"/healthz"); got != http.StatusOK {
 		t.Errorf("after the renewal: %d, want 200", got)
+	}
+}
+
+// An admin listener on the network has TLS without the public one having it, and
+// answers to the names of its own certificate.
+func TestServeAdminTLS(t *testing.T) {
+	dir := inFolder(t)
+	cert, key := selfSigned(t, dir)
+	_, line := serve(t, "--listen=127.0.0.1:0", "--admin-listen=0.0.0.0:0", "--admin-tls-cert="+cert, "--admin-tls-key="+key)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(line["admin"].(string), "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(read(t, cert))) {
+		t.Fatal("no certificate in the file")
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	t.Cleanup(transport.CloseIdleConnections)
+	client := &http.Client{Transport: transport}
+	if got := status(t, client, "https://localhost:"+port+"/healthz"); got != http.StatusOK {
+		t.Errorf("GET /healthz: %d, want 200", got)
+	}
+	if got := status(t, &http.Client{}, "http://localhost:"+port+"/healthz"); got != http.StatusBadRequest {
+		t.Errorf("in the clear: %d, want 400", got)
 	}
 }
 

@@ -47,6 +47,9 @@ var settings = []setting{
 	},
 	{name: "tls-cert", usage: "certificate chain (PEM file), to serve https without a proxy"},
 	{name: "tls-key", usage: "private key of --tls-cert (PEM file)"},
+	{name: "admin-tls-cert", usage: "certificate chain (PEM file) of an admin listener on the network (default: --tls-cert)"},
+	{name: "admin-tls-key", usage: "private key of --admin-tls-cert (PEM file)"},
+	{name: "admin-socket-mode", fallback: "0600", usage: "who may use the admin API's unix socket: 0600, this user, or 0660, its group too"},
 	{
 		name: "signing-alg", fallback: "ES256",
 		usage: "algorithm that signs access tokens: ES256, EdDSA, RS256 or PS256",
@@ -80,6 +83,10 @@ var settings = []setting{
 		usage: "mail server for invitations and resets: smtp://USER:PASSWORD@HOST:PORT with STARTTLS, or smtps:// (default: none, links are only shown)",
 	},
 	{name: "mail-from", usage: "address that mail comes from; needed with --smtp-url"},
+	{name: "brand-name", usage: "the organisation's name on the pages (default: grantd)"},
+	{name: "brand-logo", usage: "its logo on the pages, an SVG or PNG file"},
+	{name: "brand-color", usage: "its colour, as #1a5fb4; shades that can be read are made of it"},
+	{name: "templates", usage: "folder of pages in the place of the built-in ones, see docs/looks.md"},
 	{
 		name: "migrate", bare: "on",
 		usage: "bring the database schema up to date at start: on or off (default: on for SQLite, off for Postgres)",

@@ -49,8 +49,8 @@ var users = &noun[api.User]{
 	update: func(ctx context.Context, a *admin, id, etag string, body io.Reader) (answer, error) {
 		return a.api.UpdateUserWithBodyWithResponse(ctx, id, &api.UpdateUserParams{IfMatch: etag}, "application/merge-patch+json", body)
 	},
-	remove: func(ctx context.Context, a *admin, id string) (answer, error) {
-		return a.api.DeleteUserWithResponse(ctx, id)
+	remove: func(ctx context.Context, a *admin, id, etag string) (answer, error) {
+		return a.api.DeleteUserWithResponse(ctx, id, &api.DeleteUserParams{IfMatch: etag})
 	},
 	id:     func(u api.User) string { return u.ID },
 	called: func(u api.User) string { return u.Username },

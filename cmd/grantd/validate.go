@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -21,6 +22,7 @@ import (
 	"grantd/server/outbound"
 	"grantd/server/web"
 	"grantd/storage"
+	"grantd/templates"
 )
 
 // Config is what grantd serve needs, checked: a Config that Settings.Config made
@@ -37,7 +39,11 @@ type Config struct {
 	Root           *keys.Root
 	TrustedProxies []netip.Prefix
 	// TLSCert and TLSKey are PEM files; both "" means plain http.
-	TLSCert, TLSKey  string
+	TLSCert, TLSKey string
+	// AdminTLSCert and AdminTLSKey are those of an admin listener on the network.
+	AdminTLSCert, AdminTLSKey string
+	// AdminSocketMode is that of the admin listener's unix socket.
+	AdminSocketMode  fs.FileMode
 	SigningAlgorithm string
 	KeyRotation      time.Duration // 0: never by itself
 	AuditRetention   time.Duration // 0: for ever
@@ -46,6 +52,7 @@ type Config struct {
 	OutboundProxy    *url.URL       // nil: none
 	OTLPEndpoint     *url.URL       // nil: no traces
 	Mail             *mail.Sender   // nil: no mail server
+	Templates        *templates.Set // the pages, in the organisation's looks
 	Migrate          bool
 	LogLevel         slog.Level
 
@@ -71,7 +78,12 @@ func (s *Settings) Config() (Config, error) {
 	s.keyFiles(&c)
 	c.Root = s.rootKeys(c.Database, c.RootKeyFile)
 	c.AdminKeys = s.adminKeys()
-	c.AdminListen = s.adminListen(c.TLSCert != "")
+	c.AdminTLSCert, c.AdminTLSKey = s.adminTLSFiles()
+	if c.AdminTLSCert == "" {
+		c.AdminTLSCert, c.AdminTLSKey = c.TLSCert, c.TLSKey
+	}
+	c.AdminSocketMode = s.adminSocketMode()
+	c.AdminListen = s.adminListen(c.AdminTLSCert != "")
 	if len(c.AdminKeys) == 0 && c.AdminKeyFile == "" {
 		c.AdminListen = ""
 	}
@@ -80,6 +92,7 @@ func (s *Settings) Config() (Config, error) {
 	c.OutboundRoots = s.outboundRoots()
 	c.OutboundProxy = s.outboundProxy(c.OutboundAllow)
 	c.Mail = s.mail()
+	c.Templates = s.looks()
 	c.SigningAlgorithm = s.signingAlgorithm()
 	c.KeyRotation = s.keyRotation()
 	c.AuditRetention = s.auditRetention()
@@ -111,17 +124,38 @@ func (s *Settings) database() Database {
 }
 
 func (s *Settings) tlsFiles(issuer web.Issuer) (cert, key string) {
-	cert, certFrom := s.get("tls-cert")
-	key, keyFrom := s.get("tls-key")
+	cert, key, certFrom := s.certificate("tls-cert", "tls-key")
+	if cert != "" && issuer != (web.Issuer{}) && !issuer.Secure() {
+		s.fault(certFrom.name, "serves https, but the issuer is "+issuer.String(), "give --issuer with https://")
+	}
+	return cert, key
+}
+
+func (s *Settings) adminTLSFiles() (cert, key string) {
+	cert, key, certFrom := s.certificate("admin-tls-cert", "admin-tls-key")
+	if cert == "" {
+		return "", ""
+	}
+	if address, _ := s.get("admin-listen"); !onNetwork(address) {
+		s.fault(certFrom.name, "is of no use: the admin listener is "+address+", which only this machine reaches", "leave it out, or listen on an address of the network with --admin-listen")
+	}
+	return cert, key
+}
+
+// certificate reads the two settings of a certificate and checks that the pair can be
+// used. Both are "" when neither is given.
+func (s *Settings) certificate(certName, keyName string) (cert, key string, certFrom source) {
+	cert, certFrom = s.get(certName)
+	key, keyFrom := s.get(keyName)
 	switch {
 	case cert == "" && key == "":
-		return "", ""
+		return "", "", certFrom
 	case key == "":
-		s.fault(certFrom.name, "is given without its key", "give --tls-key too")
-		return cert, key
+		s.fault(certFrom.name, "is given without its key", "give --"+keyName+" too")
+		return cert, key, certFrom
 	case cert == "":
-		s.fault(keyFrom.name, "is given without its certificate", "give --tls-cert too")
-		return cert, key
+		s.fault(keyFrom.name, "is given without its certificate", "give --"+certName+" too")
+		return cert, key, certFrom
 	}
 	if fault := checkSecretMode(key); fault != nil {
 		s.fault(keyFrom.name, fault.Problem, fault.Mend)
@@ -129,10 +163,20 @@ func (s *Settings) tlsFiles(issuer web.Issuer) (cert, key string) {
 	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
 		s.fault(certFrom.name, "and its key cannot be used: "+err.Error(), "give a PEM certificate chain and its own key")
 	}
-	if issuer != (web.Issuer{}) && !issuer.Secure() {
-		s.fault(certFrom.name, "serves https, but the issuer is "+issuer.String(), "give --issuer with https://")
+	return cert, key, certFrom
+}
+
+// adminSocketMode is who may use the unix socket: never everybody on the machine.
+func (s *Settings) adminSocketMode() fs.FileMode {
+	given, from := s.get("admin-socket-mode")
+	switch given {
+	case "0600", "600":
+		return 0o600
+	case "0660", "660":
+		return 0o660
 	}
-	return cert, key
+	s.fault(from.name, "is "+strconv.Quote(given), "choose 0600, this user only, or 0660, the socket's group too")
+	return 0
 }
 
 func (s *Settings) listen(issuer web.Issuer) string {
@@ -156,12 +200,18 @@ func (s *Settings) adminListen(haveTLS bool) string {
 	host, ok := s.hostPort(address, from)
 	if ok && !isLoopback(host) && !haveTLS {
 		s.fault(from.name, "is "+address+", which opens the admin API to the network without TLS",
-			"listen on 127.0.0.1 or unix:PATH, or give --tls-cert and --tls-key")
+			"listen on 127.0.0.1 or unix:PATH, or give --admin-tls-cert and --admin-tls-key")
 	}
 	if public, _ := s.get("listen"); address == public && !strings.HasSuffix(address, ":0") {
 		s.fault(from.name, "is "+address+", the same as --listen", "give the admin API a port of its own, or unix:PATH")
 	}
 	return address
+}
+
+// onNetwork reports whether other machines can reach an address to listen on.
+func onNetwork(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && !strings.HasPrefix(address, unixScheme) && !isLoopback(host)
 }
 
 // hostPort checks an address to listen on and returns its host.

@@ -35,8 +35,9 @@ type Store interface {
 	Grant(ctx context.Context, id string) (*storage.Grant, error)
 	Grants(ctx context.Context, filter storage.GrantFilter, page storage.Page) ([]*storage.Grant, error)
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
+	EndFamily(ctx context.Context, id string, event storage.AuditEvent) error
 	UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error)
-	Identities(ctx context.Context, userID string) ([]*storage.Identity, error)
+	UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error)
 	UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*storage.AuditEvent, error)
 }
 
@@ -59,6 +60,8 @@ type Config struct {
 	// Describe says who a client is as the consent page does; redirectURI is where
 	// access went, "" for a device.
 	Describe func(c *storage.Client, redirectURI string) templates.ConsentClient
+	// Administration is the built-in Resource, which the Catalog does not list.
+	Administration *storage.Resource
 }
 
 // Handler answers /account and what is below it.
@@ -187,7 +190,7 @@ func (h *Handler) account(v *visit) error {
 	page := templates.AccountPage{
 		Base: h.Pages.Base(), LogoutAction: h.root + "/logout", Page: v.signIn.Session.ID, Notice: notices[v.r.URL.Query().Get("done")],
 		Account: templates.Account{Name: user.Name, Username: user.Username}, Providers: providers, Applications: applications,
-		SessionsAction: h.root + "/account/sessions", ActivityURL: h.root + "/account/activity",
+		SessionsAction: h.root + "/account/sessions", InstallationsAction: h.root + "/account/installations", ActivityURL: h.root + "/account/activity",
 	}
 	if user.PasswordHash != "" {
 		page.PasswordURL = h.root + "/account/password"
@@ -196,8 +199,9 @@ func (h *Handler) account(v *visit) error {
 		page.RevokeAllURL = h.root + "/account/revoke?grant=" + everything
 	}
 	for _, s := range slices.Backward(sessions) {
+		program, values := browserOf(s.UserAgent)
 		page.Sessions = append(page.Sessions, templates.AccountSession{
-			ID: s.ID, Browser: browser(s.UserAgent), Address: s.Address, SignedInAt: s.AuthenticatedAt, LastSeenAt: s.LastSeenAt,
+			ID: s.ID, Browser: program, Values: values, Address: s.Address, SignedInAt: s.AuthenticatedAt, LastSeenAt: s.LastSeenAt,
 			Current: s.ID == v.signIn.Session.ID,
 		})
 	}

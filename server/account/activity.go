@@ -34,17 +34,17 @@ func (h *Handler) activity(v *visit) error {
 		page.OlderURL = h.root + "/account/activity?before=" + url.QueryEscape(events[eventsPerPage-1].ID)
 	}
 	for _, event := range events {
-		text, err := h.inWords(v.r.Context(), v.user().ID, event)
+		words, err := h.inWords(v.r.Context(), v.user().ID, event)
 		if err != nil {
 			return err
 		}
-		page.Events = append(page.Events, templates.Activity{At: event.At, Text: text, Address: event.Detail["address"]})
+		page.Events = append(page.Events, words)
 	}
 	return h.Pages.Write(v.w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Activity(out, page) })
 }
 
-// What an event means to the person it is about. {app} and {server} are filled in;
-// byOthers is for what somebody else did.
+// What an event means to the person it is about. The page fills {app} and {server}
+// in; byOthers is for what somebody else did.
 var (
 	sentences = map[string]string{
 		"user.signed_in":               "You signed in.",
@@ -66,75 +66,75 @@ var (
 		"registration_request.created": "You asked the administrators to allow an application.",
 		"client.registered":            "You were the first to allow an application here.",
 		"client.document_changed":      "An application that you allowed had changed its description.",
-		"family.ended":                 "One sign-in of an application ended: {reason}.",
 	}
 	byOthers = map[string]string{
 		"grant.revoked": "An administrator removed the access of {app} to {server}.",
 	}
-	reasons = map[string]string{
-		"refresh token revoked": "it signed out",
-		"refresh token reused":  "its token was used twice, so somebody may have had a copy",
+	endings = map[string]string{ // of a family, by the reason
+		"refresh token revoked": "One sign-in of an application ended: it signed out.",
+		"refresh token reused":  "One sign-in of an application ended: its token was used twice, so somebody may have had a copy.",
+		"":                      "One sign-in of an application ended: it was used in a way that is not safe.",
 	}
 )
 
-// inWords is an event as a sentence.
-func (h *Handler) inWords(ctx context.Context, userID string, event *storage.AuditEvent) (string, error) {
+// inWords is an event as the page tells it.
+func (h *Handler) inWords(ctx context.Context, userID string, event *storage.AuditEvent) (templates.Activity, error) {
+	told := templates.Activity{At: event.At, Text: sentenceOf(userID, event), Address: event.Detail["address"]}
+	if !strings.Contains(told.Text, "{app}") {
+		return told, nil
+	}
+	return told, h.name(ctx, &told, event.Detail["client_id"], event.Detail["resource_id"])
+}
+
+func sentenceOf(userID string, event *storage.AuditEvent) string {
 	sentence, ok := byOthers[event.Action]
-	if !ok || event.Actor == "user:"+userID {
+	if mine := event.Actor == "user:"+userID; mine || !ok {
 		sentence, ok = sentences[event.Action]
+		if mine && event.Action == "family.ended" {
+			sentence = "You ended one sign-in of {app} to {server}."
+		}
 	}
 	switch {
 	case event.Action == "user_link.created" && event.Detail["purpose"] == string(storage.LinkInvitation):
-		return "An administrator invited you to set a password.", nil
+		return "An administrator invited you to set a password."
 	case event.Action == "user_link.created":
-		return "An administrator made a link to reset your password.", nil
+		return "An administrator made a link to reset your password."
 	case event.Action == "user.updated" && slices.Contains(strings.Fields(event.Detail["changed"]), "password"):
-		return "An administrator set a new password for you.", nil
+		return "An administrator set a new password for you."
+	case event.Action == "family.ended":
+		if ending, known := endings[event.Detail["reason"]]; known {
+			return ending
+		}
+		return endings[""]
 	case !ok: // said as it is in the log, which is better than nothing
-		return strings.ReplaceAll(strings.ReplaceAll(event.Action, "_", " "), ".", ": "), nil
+		return strings.ReplaceAll(strings.ReplaceAll(event.Action, "_", " "), ".", ": ")
 	}
-	reason := reasons[event.Detail["reason"]]
-	if reason == "" {
-		reason = "it was used in a way that is not safe"
-	}
-	sentence = strings.ReplaceAll(sentence, "{reason}", reason)
-	if !strings.Contains(sentence, "{app}") {
-		return sentence, nil
-	}
-	app, server, err := h.names(ctx, event.Detail["client_id"], event.Detail["resource_id"])
-	return strings.NewReplacer("{app}", app, "{server}", server).Replace(sentence), err
+	return sentence
 }
 
-// names are what a person calls a client and an MCP server that may be gone.
-func (h *Handler) names(ctx context.Context, clientID, resourceID string) (app, server string, err error) {
-	app, server = "an application that is gone", "an MCP server that is gone"
+// name tells what a person calls a client and an MCP server, where they are not
+// gone.
+func (h *Handler) name(ctx context.Context, told *templates.Activity, clientID, resourceID string) error {
 	client, err := h.Catalog.ClientByID(ctx, clientID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 	case err != nil:
-		return "", "", err
+		return err
 	default:
 		described := h.Describe(client, "")
-		switch {
-		case described.Verified || described.Host == "":
-			app = described.Name
-		default:
-			app = described.Host
-		}
-		if !described.Verified && described.Host == "" {
-			app = "an unverified application, which calls itself “" + templates.CleanText(app, 64) + "”,"
+		told.App, told.Unverified = described.Name, !described.Verified && described.Host == ""
+		if !described.Verified && described.Host != "" {
+			told.App = described.Host
 		}
 	}
-	resources, err := h.Catalog.Resources(ctx)
-	if err != nil {
-		return "", "", err
-	}
-	for _, r := range resources {
-		if r.ID == resourceID {
-			if server = r.Name; server == "" {
-				server = r.URI
-			}
+	switch resource, err := h.resource(ctx, resourceID); {
+	case errors.Is(err, storage.ErrNotFound):
+	case err != nil:
+		return err
+	default:
+		if told.Server = resource.Name; told.Server == "" {
+			told.Server = resource.URI
 		}
 	}
-	return app, server, nil
+	return nil
 }

@@ -22,9 +22,7 @@ func (h *Handler) applications(ctx context.Context, userID string) ([]templates.
 	if err != nil {
 		return nil, err
 	}
-	families, err := everyPage(func(page storage.Page) ([]*storage.Family, error) {
-		return h.Store.UserFamilies(ctx, userID, h.Now(), page)
-	}, func(f *storage.Family) string { return f.ID })
+	families, err := h.families(ctx, userID)
 	if err != nil {
 		return nil, err
 	}
@@ -41,10 +39,15 @@ func (h *Handler) applications(ctx context.Context, userID string) ([]templates.
 			if f.GrantID != g.ID {
 				continue
 			}
-			application.Installations = append(application.Installations, templates.Installation{SignedInAt: f.CreatedAt, LastUsedAt: f.RotatedAt})
+			application.Installations = append(application.Installations, templates.Installation{
+				ID: f.ID, Program: program(f.UserAgent), Address: f.Address, SignedInAt: f.CreatedAt, LastUsedAt: f.RotatedAt,
+			})
 			if f.RotatedAt.After(application.LastUsedAt) {
 				application.LastUsedAt = f.RotatedAt
 			}
+		}
+		if g.ResourceID == storage.AdminResourceID && len(application.Installations) == 0 {
+			continue // it is asked for each time: without a sign-in it gives nothing
 		}
 		applications = append(applications, application)
 	}
@@ -63,26 +66,40 @@ func (h *Handler) application(ctx context.Context, g *storage.Grant) (templates.
 	if err != nil {
 		return templates.Application{}, err
 	}
-	resources, err := h.Catalog.Resources(ctx)
+	resource, err := h.resource(ctx, g.ResourceID)
 	if err != nil {
 		return templates.Application{}, err
 	}
-	i := slices.IndexFunc(resources, func(r *storage.Resource) bool { return r.ID == g.ResourceID })
-	if i < 0 {
-		return templates.Application{}, storage.ErrNotFound
-	}
-	resource := resources[i]
+	identity := storage.NewIdentityResource()
 	application := templates.Application{
 		Client: h.Describe(client, g.RedirectURI), ApprovedAt: g.UpdatedAt,
 		Resource:  templates.ConsentResource{Name: resource.Name, URI: resource.URI},
 		RevokeURL: h.root + "/account/revoke?grant=" + url.QueryEscape(g.ID),
 	}
-	for _, scope := range resource.Scopes {
+	scopes := resource.Scopes
+	if !resource.Identity() {
+		scopes = slices.Concat(scopes, identity.Scopes)
+	}
+	for _, scope := range scopes {
 		if slices.Contains(g.Scopes, scope.Name) {
 			application.Scopes = append(application.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools})
 		}
 	}
 	return application, nil
+}
+
+// resource finds an MCP server, or one of grantd's own Resources. ErrNotFound.
+func (h *Handler) resource(ctx context.Context, id string) (*storage.Resource, error) {
+	resources, err := h.Catalog.Resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range append(slices.Clone(resources), h.Administration, storage.NewIdentityResource()) {
+		if r.ID == id {
+			return r, nil
+		}
+	}
+	return nil, storage.ErrNotFound
 }
 
 // Revoke asks whether to take an application's access, or all (GET and HEAD), and

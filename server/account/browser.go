@@ -1,6 +1,10 @@
 package account
 
-import "strings"
+import (
+	"strings"
+
+	"grantd/templates"
+)
 
 // What browsers and systems are told by, in the order in which one counts that
 // comes with another: Edge calls itself Chrome too, and Chrome Safari.
@@ -29,17 +33,32 @@ var (
 
 // browser says in words what a User-Agent means, as "Firefox on Linux"; "" when it
 // is none that people use. It is the browser's own claim.
-func browser(userAgent string) string {
+func browser(userAgent string) string { return templates.Fill(browserOf(userAgent)) }
+
+// browserOf is browser for the pages, which say it in their language: a sentence,
+// and what stands for its {names}.
+func browserOf(userAgent string) (sentence string, values map[string]string) {
 	name, system := firstIn(userAgent, browsers), firstIn(userAgent, systems)
 	switch {
 	case name == "" && system == "":
-		return ""
+		return "", nil
 	case name == "":
-		return "A program on " + system
+		return "A program on {system}", map[string]string{"system": system}
 	case system == "":
-		return name
+		return name, nil
 	}
-	return name + " on " + system
+	return "{browser} on {system}", map[string]string{"browser": name, "system": system}
+}
+
+// program says in words what the User-Agent of an application means: a browser's, or
+// the name that stands first in it; "" when there is none. It is the program's own claim.
+func program(userAgent string) string {
+	if known := browser(userAgent); known != "" {
+		return known
+	}
+	name, _, _ := strings.Cut(userAgent, " ")
+	name, _, _ = strings.Cut(name, "/")
+	return name
 }
 
 func firstIn(text string, marks [][2]string) string {

@@ -92,10 +92,10 @@ func (h *Handler) spend(r *http.Request, link *storage.UserLink, user *storage.U
 	}
 	first := &storage.User{
 		ID: storage.NewID(storage.PrefixUser), Username: typed.Username, Name: typed.Name, PasswordHash: hash,
-		Groups: []string{storage.GroupAdmins}, CreatedAt: now, UpdatedAt: now,
+		Groups: []string{storage.AdminGroup}, CreatedAt: now, UpdatedAt: now,
 	}
 	event := storage.NewAuditEvent(now, "system", "user.created", first.ID).
-		With("username", first.Username).With("groups", storage.GroupAdmins).With("link_id", link.ID).With("address", address)
+		With("username", first.Username).With("groups", `["`+storage.AdminGroup+`"]`).With("link_id", link.ID).With("address", address)
 	return h.Store.UseFirstAdminLink(r.Context(), link.TokenHash, first, event)
 }
 

@@ -8,7 +8,7 @@ import (
 // providers returns what the sign-in page calls the providers that the user signs in
 // with, those that are switched off too.
 func (h *Handler) providers(ctx context.Context, userID string) ([]string, error) {
-	identities, err := h.Store.Identities(ctx, userID)
+	identities, err := h.Store.UserIdentities(ctx, userID)
 	if err != nil || len(identities) == 0 {
 		return nil, err
 	}

@@ -25,12 +25,13 @@ type Store interface {
 	CreateUserLink(ctx context.Context, l *storage.UserLink, event storage.AuditEvent) error
 	DeleteUserLink(ctx context.Context, userID string, event storage.AuditEvent) error
 	storage.InitialAccessTokenStore
+	storage.AdminKeyStore
 	storage.GroupStore
 	storage.IdempotencyKeyStore
 	storage.RegistrationPolicyStore
 	storage.PolicyStore
 	storage.ProviderStore
-	Identities(ctx context.Context, userID string) ([]*storage.Identity, error)
+	UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error)
 	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
 	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
@@ -89,8 +90,8 @@ type Sealer interface {
 // shorter one.
 const MinKeyLength = 32
 
-// Config is what New needs. All fields but Hosts, CheckURL, Profiles and Mail are
-// required.
+// Config is what New needs. All fields but AdminKeys, Person, Hosts, CheckURL, Profiles
+// and Mail are required.
 type Config struct {
 	Store Store
 	// Issuer is what the server calls itself in tokens and metadata.
@@ -98,9 +99,14 @@ type Config struct {
 	// HashPassword turns a password into what storage.User.PasswordHash holds.
 	// It may fail when the server is too busy.
 	HashPassword func(ctx context.Context, password string) (string, error)
-	// Keys are the admin keys, each at least MinKeyLength long. Without any,
-	// every request is refused.
+	// Keys are the admin keys of the settings, each at least MinKeyLength long.
 	Keys []string
+	// AdminKeys finds the keys that admins have made; nil: in the Store.
+	AdminKeys AdminKeys
+	// Person finds whose access token of grantd's own it is; nil refuses them all.
+	Person Person
+	// Resource is the built-in one as the issuer has it.
+	Resource *storage.Resource
 	// Hosts are the names (without port) the listener answers to; none: any.
 	Hosts []string
 	// CheckURL refuses a URL that documents may not be fetched from; nil refuses
@@ -129,7 +135,7 @@ func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, issuer: cfg.Issuer, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, signingKeys: cfg.SigningKeys,
 		tokens: cfg.Tokens, trust: cfg.Trust, chain: cfg.Chain, providers: cfg.Providers, sealer: cfg.Sealer, profiles: cfg.Profiles,
-		linkURL: cfg.LinkURL, mail: cfg.Mail, clock: cfg.Now,
+		linkURL: cfg.LinkURL, mail: cfg.Mail, clock: cfg.Now, resourceOfAdmin: cfg.Resource,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -150,7 +156,7 @@ func New(cfg Config) http.Handler {
 	})
 	router.MethodNotAllowedHandler = methodNotAllowed(router)
 
-	return web.Guard(cfg.Hosts, plainHeaders(refuseForeignOrigins(authenticate(cfg.Keys, router))))
+	return web.Guard(cfg.Hosts, plainHeaders(refuseForeignOrigins(newDoorkeeper(cfg).admit(router))))
 }
 
 // handlers implements api.StrictServerInterface.
@@ -169,6 +175,8 @@ type handlers struct {
 	linkURL      func(token string) string
 	mail         func(context.Context, *storage.User, *storage.UserLink, string) error
 	clock        func() time.Time
+	// resourceOfAdmin is the built-in Resource.
+	resourceOfAdmin *storage.Resource
 }
 
 var _ api.StrictServerInterface = (*handlers)(nil)

@@ -213,7 +213,7 @@ func (h *handlers) EraseUser(ctx context.Context, request api.EraseUserRequestOb
 	if err := checkID(storage.PrefixUser, id); err != nil {
 		return nil, err
 	}
-	err := h.store.DeleteUser(ctx, id, h.event(ctx, "user.deleted", id))
+	err := h.store.DeleteUser(ctx, id, storage.AnyVersion, h.event(ctx, "user.deleted", id))
 	if errors.Is(err, storage.ErrNotFound) {
 		var known []*storage.AuditEvent
 		known, err = h.store.AuditEvents(ctx, storage.AuditFilter{Target: id}, storage.Page{Limit: 1})

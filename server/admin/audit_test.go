@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -132,8 +133,12 @@ func TestAuditNamesTheKey(t *testing.T) {
 // A change that cannot be recorded says too little only about long values.
 func TestAuditBoundsValues(t *testing.T) {
 	s := newServer(t)
-	create[api.Resource](s, resourcesPath, `{"uri":"https://a.example/mcp","name":"A","scopes":[{"name":"a","description":"`+strings.Repeat("é", 500)+`"},{"name":"b","description":"`+strings.Repeat("é", 500)+`"}]}`)
-	if got := eventsOf(s)[0].Detail["scopes"]; len(got) > 1100 || !strings.HasSuffix(got, "…") {
+	var scopes []string
+	for i := range 100 {
+		scopes = append(scopes, `{"name":"s`+strconv.Itoa(i)+`","description":"`+strings.Repeat("é", 500)+`"}`)
+	}
+	create[api.Resource](s, resourcesPath, `{"uri":"https://a.example/mcp","name":"A","scopes":[`+strings.Join(scopes, ",")+`]}`)
+	if got := eventsOf(s)[0].Detail["scopes"]; len(got) > 70_000 || !strings.HasSuffix(got, "…") {
 		t.Errorf("scopes = %q", got)
 	}
 }

@@ -37,14 +37,19 @@ func applyPatch[T any](current T, p patch) (T, error) {
 	return merged, json.Unmarshal(raw, &merged)
 }
 
-// maxAuditValue bounds one value in an audit event, in bytes.
-const maxAuditValue = 1024
+// maxAuditValue bounds one value in an audit event, in bytes. It is as long as the
+// longest lists of scopes and groups, so that the events tell who had access.
+const maxAuditValue = 64 << 10
 
 // event is the audit event of an act on target.
 func (h *handlers) event(ctx context.Context, action, target string) storage.AuditEvent {
 	e := storage.NewAuditEvent(h.now(), actor(ctx), action, target)
 	if id := web.RequestID(ctx); id != "" {
 		e = e.With("request_id", id)
+	}
+	// A name may come back for another key, an id never.
+	if key := callerOf(ctx).keyID; key != "" {
+		e = e.With("admin_key_id", key)
 	}
 	return e
 }

@@ -239,7 +239,7 @@ func (b *broken) Client(ctx context.Context, id string) (*storage.Client, error)
 	return b.Store.Client(ctx, id)
 }
 
-func (b *broken) Clients(context.Context, storage.Page) ([]*storage.Client, error) {
+func (b *broken) Clients(context.Context, storage.ClientFilter, storage.Page) ([]*storage.Client, error) {
 	return nil, b.err()
 }
 

@@ -34,6 +34,7 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 	c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI = fields.ClientURI, fields.LogoURI, fields.TosURI, fields.PolicyURI
 	f.text("/managed_by", fields.ManagedBy, storage.MaxText)
 	c.Disabled, c.RequirePushedAuthorizationRequests, c.ManagedBy = fields.Disabled, fields.RequirePushedAuthorizationRequests, fields.ManagedBy
+	c.AdminAccess = fields.AdminAccess
 
 	c.TokenEndpointAuthMethod = fields.TokenEndpointAuthMethod
 	if c.TokenEndpointAuthMethod == "" {
@@ -52,7 +53,12 @@ func (h *handlers) setClient(c *storage.Client, fields api.ClientFields) faults 
 	f.oneOf("/application_type", c.ApplicationType, "web", "native")
 
 	f.setGrantTypes(c, fields)
+	if c.AdminAccess && !c.MayUse(storage.GrantTypeAuthorizationCode) && !c.MayUse(storage.GrantTypeDeviceCode) {
+		f.add("/admin_access", "is for clients that people sign in to: give it authorization_code or the device_code grant")
+	}
 	f.setRedirectURIs(c, fields.RedirectUris)
+	c.PostLogoutRedirectURIs = fields.PostLogoutRedirectUris
+	f.redirects("/post_logout_redirect_uris", c.PostLogoutRedirectURIs)
 
 	c.Scope = nil
 	for name := range strings.SplitSeq(fields.Scope, " ") {
@@ -169,6 +175,11 @@ func (f *faults) setRedirectURIs(c *storage.Client, uris []string) {
 	if len(uris) == 0 && c.MayUse(storage.GrantTypeAuthorizationCode) {
 		f.add(pointer, "must have at least one URI, since the client may use authorization_code")
 	}
+	f.redirects(pointer, uris)
+}
+
+// redirects wants addresses that people may be sent to.
+func (f *faults) redirects(pointer string, uris []string) {
 	if !f.count(pointer, len(uris), storage.MaxRedirectURIs) {
 		return
 	}

@@ -23,16 +23,26 @@ func (h *handlers) ListClients(ctx context.Context, request api.ListClientsReque
 	if err != nil {
 		return nil, err
 	}
+	filter := storage.ClientFilter{
+		Source: storage.ClientSource(request.Params.Source), Disabled: request.Params.Disabled, AdminAccess: request.Params.AdminAccess,
+	}
+	if filter.Source != "" {
+		var f faults
+		f.oneOf("?source", request.Params.Source, string(storage.SourceRegistered), string(storage.SourceDynamic), string(storage.SourceMetadataDocument))
+		if err := f.err(); err != nil {
+			return nil, err
+		}
+	}
 	if clientID := request.Params.ClientID; clientID != "" {
 		c, err := h.clientByClientID(ctx, clientID)
-		if errors.Is(err, storage.ErrNotFound) {
+		if errors.Is(err, storage.ErrNotFound) || err == nil && !filter.Leaves(c) {
 			return api.ListClients200JSONResponse{Items: []api.Client{}}, nil
 		} else if err != nil {
 			return nil, err
 		}
 		return api.ListClients200JSONResponse{Items: []api.Client{showClient(c)}}, nil
 	}
-	clients, err := h.store.Clients(ctx, page)
+	clients, err := h.store.Clients(ctx, filter, page)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +173,11 @@ func (h *handlers) DeleteClient(ctx context.Context, request api.DeleteClientReq
 	if err := checkID(storage.PrefixClient, request.ID); err != nil {
 		return nil, err
 	}
-	if err := h.store.DeleteClient(ctx, request.ID, h.event(ctx, "client.deleted", request.ID)); err != nil {
+	read := func() (*storage.Client, error) { return h.store.Client(ctx, request.ID) }
+	err := deleteMatching(request.Params.IfMatch, read, func(c *storage.Client) int64 { return c.Version }, func(version int64) error {
+		return h.store.DeleteClient(ctx, request.ID, version, h.event(ctx, "client.deleted", request.ID))
+	})
+	if err != nil {
 		return nil, err
 	}
 	return api.DeleteClient204Response{}, nil
@@ -209,6 +223,7 @@ func clientFields(c *storage.Client) api.ClientFields {
 		ClientID:                chosen,
 		ClientName:              c.ClientName,
 		RedirectUris:            c.RedirectURIs,
+		PostLogoutRedirectUris:  c.PostLogoutRedirectURIs,
 		GrantTypes:              c.GrantTypes,
 		ResponseTypes:           c.ResponseTypes,
 		TokenEndpointAuthMethod: c.TokenEndpointAuthMethod,
@@ -226,6 +241,7 @@ func clientFields(c *storage.Client) api.ClientFields {
 		SoftwareVersion:         c.SoftwareVersion,
 		ManagedBy:               c.ManagedBy,
 		Disabled:                c.Disabled,
+		AdminAccess:             c.AdminAccess,
 
 		TokenEndpointAuthSigningAlg:        c.TokenEndpointAuthSigningAlg,
 		RequirePushedAuthorizationRequests: c.RequirePushedAuthorizationRequests,
@@ -239,6 +255,7 @@ func showClient(c *storage.Client) api.Client {
 		Source:                  string(c.Source),
 		ClientName:              c.ClientName,
 		RedirectUris:            list(c.RedirectURIs),
+		PostLogoutRedirectUris:  c.PostLogoutRedirectURIs,
 		GrantTypes:              list(c.GrantTypes),
 		ResponseTypes:           list(c.ResponseTypes),
 		TokenEndpointAuthMethod: c.TokenEndpointAuthMethod,
@@ -259,6 +276,7 @@ func showClient(c *storage.Client) api.Client {
 		CreatedAt:               c.CreatedAt.UTC(),
 		UpdatedAt:               c.UpdatedAt.UTC(),
 		LastUsedAt:              optionalTime(c.LastUsedAt),
+		AdminAccess:             c.AdminAccess,
 
 		TokenEndpointAuthSigningAlg:        c.TokenEndpointAuthSigningAlg,
 		RequirePushedAuthorizationRequests: c.RequirePushedAuthorizationRequests,

@@ -125,6 +125,10 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 		s.t.Fatal(err)
 	}
 	s.makePayroll()
+	adminKey := storagetest.NewAdminKey()
+	if err := s.store.CreateAdminKey(s.t.Context(), adminKey, storagetest.Event("admin_key.created", adminKey.ID)); err != nil {
+		s.t.Fatal(err)
+	}
 	keys := s.makeKeys()
 	s.later(storage.KeyPublication)
 	asked := storagetest.NewRegistrationRequest()
@@ -141,7 +145,7 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	}
 	ids := map[string]string{
 		"providers": provider.ID, "groups": group.ID, "name": group.Name,
-		"registration-tokens": token.ID, "registration-requests": asked.ID,
+		"admin-keys": adminKey.ID, "registration-tokens": token.ID, "registration-requests": asked.ID,
 		"policies": rule.ID, "clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,
 		"username": f.User.Username, "uri": f.Resource.URI, "group": f.User.Groups[0],

@@ -132,11 +132,17 @@ func (h *handlers) updateGroup(ctx context.Context, g *storage.Group, sent patch
 }
 
 func (h *handlers) DeleteGroup(ctx context.Context, request api.DeleteGroupRequestObject) (api.DeleteGroupResponseObject, error) {
-	g, err := h.group(ctx, request.ID)
+	err := retryConflicts(func() error {
+		g, err := h.group(ctx, request.ID)
+		if err != nil {
+			return err
+		}
+		if err := checkIfMatch(request.Params.IfMatch, g.Version); err != nil {
+			return err
+		}
+		return h.store.DeleteGroup(ctx, g.ID, g.Version, h.event(ctx, "group.deleted", g.ID).With("name", g.Name))
+	})
 	if err != nil {
-		return nil, err
-	}
-	if err := h.store.DeleteGroup(ctx, g.ID, h.event(ctx, "group.deleted", g.ID).With("name", g.Name)); err != nil {
 		return nil, err
 	}
 	return api.DeleteGroup204Response{}, nil

@@ -1,10 +1,6 @@
 package admin
 
 import (
-	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,55 +47,6 @@ func sameOrigin(r *http.Request) bool {
 	}
 	u, err := url.Parse(origins[0])
 	return err == nil && len(origins) == 1 && u.Host != "" && strings.EqualFold(u.Host, r.Host)
-}
-
-type actorKey struct{}
-
-// actor is who sent the request, as audit events name them.
-func actor(ctx context.Context) string {
-	name, _ := ctx.Value(actorKey{}).(string)
-	return name
-}
-
-// authenticate lets through what carries one of keys as a bearer token in the
-// Authorization header, and nothing else.
-func authenticate(keys []string, next http.Handler) http.Handler {
-	var known [][sha256.Size]byte
-	for _, key := range keys {
-		if len(key) >= MinKeyLength {
-			known = append(known, sha256.Sum256([]byte(key)))
-		}
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		presented := sha256.Sum256([]byte(bearer(r)))
-		match := 0
-		for i := range known {
-			match |= subtle.ConstantTimeCompare(known[i][:], presented[:])
-		}
-		if match != 1 {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			web.WriteProblem(w, r, &web.Error{
-				Status: http.StatusUnauthorized, Code: "unauthorized",
-				Message: `Send an admin key of this server as "Authorization: Bearer KEY".`,
-			})
-			return
-		}
-		name := "admin:" + hex.EncodeToString(presented[:4])
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), actorKey{}, name)))
-	})
-}
-
-// bearer returns the token of the one Authorization header, or "".
-func bearer(r *http.Request) string {
-	sent := r.Header.Values("Authorization")
-	if len(sent) != 1 {
-		return ""
-	}
-	scheme, token, _ := strings.Cut(sent[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimLeft(token, " ")
 }
 
 // methodNotAllowed answers 405 with the Allow header that the router leaves out

@@ -129,7 +129,7 @@ func TestST03ClaimedButNotCreated(t *testing.T) {
 	s := newServer(t)
 	s.repeated("/admin/v1/users", "my-key", `{"username":"bob","password":"correct horse"}`).want(http.StatusCreated)
 	u := into[api.UserList](s.send(http.MethodGet, "/admin/v1/users?username=bob", "").want(http.StatusOK)).Items[0]
-	if err := s.store.DeleteUser(t.Context(), u.ID, storagetest.Event("user.deleted", u.ID)); err != nil {
+	if err := s.store.DeleteUser(t.Context(), u.ID, storage.AnyVersion, storagetest.Event("user.deleted", u.ID)); err != nil {
 		t.Fatal(err)
 	}
 	// As if the server had died between the two.

@@ -136,11 +136,17 @@ func (h *handlers) updatePolicy(ctx context.Context, p *storage.Policy, sent pat
 }
 
 func (h *handlers) DeletePolicy(ctx context.Context, request api.DeletePolicyRequestObject) (api.DeletePolicyResponseObject, error) {
-	p, err := h.policy(ctx, request.ID)
+	err := retryConflicts(func() error {
+		p, err := h.policy(ctx, request.ID)
+		if err != nil {
+			return err
+		}
+		if err := checkIfMatch(request.Params.IfMatch, p.Version); err != nil {
+			return err
+		}
+		return h.store.DeletePolicy(ctx, p.ID, p.Version, p.Recorded(h.event(ctx, "policy.deleted", p.ID)))
+	})
 	if err != nil {
-		return nil, err
-	}
-	if err := h.store.DeletePolicy(ctx, p.ID, p.Recorded(h.event(ctx, "policy.deleted", p.ID))); err != nil {
 		return nil, err
 	}
 	return api.DeletePolicy204Response{}, nil

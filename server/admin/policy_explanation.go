@@ -31,6 +31,7 @@ func (h *handlers) ExplainPolicies(ctx context.Context, request api.ExplainPolic
 	if err != nil {
 		return nil, err
 	}
+	asked := policy.Deciding(policies, resource)
 	q := policy.Question{Groups: user.Groups, Client: client, Trust: trust, Resource: resource}
 	answer := api.PolicyExplanation{
 		Groups: list(user.Groups), Trust: string(trust), Obstacles: list(obstacles), Scopes: make([]api.ScopeExplanation, len(scopes)),
@@ -38,7 +39,7 @@ func (h *handlers) ExplainPolicies(ctx context.Context, request api.ExplainPolic
 	for i, scope := range scopes {
 		verdict := policy.Decide(policies, q, []string{scope.Name})[0]
 		shown := api.ScopeExplanation{
-			Scope: scope.Name, Risk: string(scope.Risk), Allowed: verdict.Policy != nil, Policies: make([]api.PolicyVerdict, len(policies)),
+			Scope: scope.Name, Risk: string(scope.Risk), Allowed: verdict.Policy != nil, Policies: make([]api.PolicyVerdict, len(asked)),
 		}
 		if verdict.Policy != nil {
 			shown.Policy = verdict.Policy.Name
@@ -46,7 +47,7 @@ func (h *handlers) ExplainPolicies(ctx context.Context, request api.ExplainPolic
 		if verdict.InAdvance != nil {
 			shown.SkipConsentPolicy = verdict.InAdvance.Name
 		}
-		for k, p := range policies {
+		for k, p := range asked {
 			reasons := policy.Reasons(p, q, scope)
 			shown.Policies[k] = api.PolicyVerdict{ID: p.ID, Name: p.Name, Allows: len(reasons) == 0, Reasons: reasons}
 		}
@@ -75,7 +76,9 @@ func (h *handlers) explained(ctx context.Context, params api.ExplainPoliciesPara
 	} else if client, err = h.clientNamed(ctx, params.ClientID); find("client_id", "the id or client_id of any client", err) != nil {
 		return nil, nil, nil, nil, err
 	}
-	if resource, err = h.resource(ctx, params.ResourceID); find("resource_id", "the id of any resource", err) != nil {
+	if params.ResourceID == storage.AdminResourceID {
+		resource = h.resourceOfAdmin
+	} else if resource, err = h.resource(ctx, params.ResourceID); find("resource_id", "the id of any resource", err) != nil {
 		return nil, nil, nil, nil, err
 	}
 	if resource != nil {
@@ -112,7 +115,11 @@ func (h *handlers) obstacles(ctx context.Context, user *storage.User, client *st
 	say(user.Disabled, "the user is disabled")
 	say(client.Disabled, "the client is disabled")
 	say(!client.MayUse(storage.GrantTypeAuthorizationCode) && !client.MayUse(storage.GrantTypeDeviceCode), "the client asks nobody: it only acts for itself")
-	say(!client.MayReach(resource), "the client's registration does not have the resource in resources")
+	if resource.BuiltIn() {
+		say(!client.MayReach(resource), "the client has no admin_access, or is not registered")
+	} else {
+		say(!client.MayReach(resource), "the client's registration does not have the resource in resources")
+	}
 	for _, scope := range scopes {
 		say(len(client.Within([]string{scope.Name})) == 0, fmt.Sprintf("the client's registration does not have %s in scope", scope.Name))
 	}

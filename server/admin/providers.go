@@ -175,7 +175,11 @@ func (h *handlers) DeleteProvider(ctx context.Context, request api.DeleteProvide
 	if err := checkID(storage.PrefixProvider, request.ID); err != nil {
 		return nil, err
 	}
-	if err := h.store.DeleteProvider(ctx, request.ID, h.event(ctx, "provider.deleted", request.ID)); err != nil {
+	read := func() (*storage.Provider, error) { return h.store.Provider(ctx, request.ID) }
+	err := deleteMatching(request.Params.IfMatch, read, func(p *storage.Provider) int64 { return p.Version }, func(version int64) error {
+		return h.store.DeleteProvider(ctx, request.ID, version, h.event(ctx, "provider.deleted", request.ID))
+	})
+	if err != nil {
 		return nil, err
 	}
 	return api.DeleteProvider204Response{}, nil

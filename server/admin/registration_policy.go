@@ -21,7 +21,9 @@ func (h *handlers) GetRegistrationPolicy(ctx context.Context, _ api.GetRegistrat
 	if err != nil {
 		return nil, err
 	}
-	return api.GetRegistrationPolicy200JSONResponse(showRegistrationPolicy(p)), nil
+	return api.GetRegistrationPolicy200JSONResponse{
+		Body: showRegistrationPolicy(p), Headers: api.GetRegistrationPolicy200ResponseHeaders{ETag: etag(p.Version)},
+	}, nil
 }
 
 func (h *handlers) UpdateRegistrationPolicy(ctx context.Context, request api.UpdateRegistrationPolicyRequestObject) (api.UpdateRegistrationPolicyResponseObject, error) {
@@ -39,12 +41,17 @@ func (h *handlers) UpdateRegistrationPolicy(ctx context.Context, request api.Upd
 		if p, err = h.store.RegistrationPolicy(ctx); err != nil {
 			return err
 		}
+		if err := checkIfMatch(request.Params.IfMatch, p.Version); err != nil {
+			return err
+		}
 		return h.updateRegistrationPolicy(ctx, p, sent)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return api.UpdateRegistrationPolicy200JSONResponse(showRegistrationPolicy(p)), nil
+	return api.UpdateRegistrationPolicy200JSONResponse{
+		Body: showRegistrationPolicy(p), Headers: api.UpdateRegistrationPolicy200ResponseHeaders{ETag: etag(p.Version)},
+	}, nil
 }
 
 // updateRegistrationPolicy changes p by the patch and writes it. A patch that changes nothing

@@ -34,7 +34,7 @@ func (h *handlers) ListRegistrationTokens(ctx context.Context, request api.ListR
 
 func (h *handlers) CreateRegistrationToken(ctx context.Context, request api.CreateRegistrationTokenRequestObject) (api.CreateRegistrationTokenResponseObject, error) {
 	fields := *request.Body
-	uses, lifetime := 1, defaultTokenLifetime
+	uses := 1
 	var f faults
 	if fields.Name == "" {
 		f.add("/name", "must say whom the token is for")
@@ -45,34 +45,39 @@ func (h *handlers) CreateRegistrationToken(ctx context.Context, request api.Crea
 			f.add("/max_uses", "must be between 1 and 10000")
 		}
 	}
-	if fields.ExpiresIn != nil {
-		seconds := *fields.ExpiresIn
-		if lifetime = time.Duration(min(max(seconds, 0), 1<<30)) * time.Second; lifetime < minTokenLifetime || lifetime > maxTokenLifetime {
-			f.add("/expires_in", "must be between 60 and 31536000 seconds")
-		}
-	}
+	lifetime := f.lifetime("/expires_in", fields.ExpiresIn, defaultTokenLifetime, minTokenLifetime, maxTokenLifetime)
 	if err := f.err(); err != nil {
+		return nil, err
+	}
+	key := request.Params.IdempotencyKey
+	id, err := h.idFor(ctx, storage.PrefixInitialAccessToken, key, "createRegistrationToken", request.Body)
+	if err != nil {
 		return nil, err
 	}
 	token, hash := storage.NewSecret(storage.SecretPrefixInitialAccess)
 	now := h.now()
 	t := &storage.InitialAccessToken{
-		ID: storage.NewID(storage.PrefixInitialAccessToken), Hash: hash, Name: fields.Name,
+		ID: id, Hash: hash, Name: fields.Name,
 		MaxUses: uses, CreatedAt: now, ExpiresAt: now.Add(lifetime),
 	}
-	shown := showRegistrationToken(t)
-	event, _, err := withChanges(h.event(ctx, "registration_token.created", t.ID), api.RegistrationToken{}, shown, "id", "created_at", "uses")
+	event, _, err := withChanges(h.event(ctx, "registration_token.created", t.ID), api.RegistrationToken{}, showRegistrationToken(t), "id", "created_at", "uses")
 	if err != nil {
 		return nil, err
 	}
-	if err := h.store.CreateInitialAccessToken(ctx, t, event); err != nil {
+	made, replayed, err := once(key, func() (*storage.InitialAccessToken, error) { return h.store.InitialAccessToken(ctx, id) },
+		func() (*storage.InitialAccessToken, error) { return t, h.store.CreateInitialAccessToken(ctx, t, event) })
+	if err != nil {
 		return nil, err
 	}
+	if replayed {
+		token = "" // it was shown
+	}
+	shown := showRegistrationToken(made)
 	return api.CreateRegistrationToken201JSONResponse{
 		Body: api.NewRegistrationToken{
-			ID: t.ID, Token: token, Name: shown.Name, MaxUses: shown.MaxUses, Uses: shown.Uses, CreatedAt: shown.CreatedAt, ExpiresAt: shown.ExpiresAt,
+			ID: id, Token: token, Name: shown.Name, MaxUses: shown.MaxUses, Uses: shown.Uses, CreatedAt: shown.CreatedAt, ExpiresAt: shown.ExpiresAt,
 		},
-		Headers: api.CreateRegistrationToken201ResponseHeaders{Location: registrationTokensPath + t.ID},
+		Headers: api.CreateRegistrationToken201ResponseHeaders{IdempotentReplayed: replayed, Location: registrationTokensPath + id},
 	}, nil
 }
 

@@ -54,6 +54,9 @@ func (h *handlers) CreateResource(ctx context.Context, request api.CreateResourc
 	now := h.now()
 	r := &storage.Resource{CreatedAt: now, UpdatedAt: now}
 	f := setResource(r, *request.Body)
+	if h.resourceOfAdmin.Names(r.URI) {
+		f.add("/uri", "is grantd's own: its administration has this URI")
+	}
 	if err := h.checkIntrospectionClients(ctx, &f, r, nil); err != nil {
 		return nil, err
 	}
@@ -151,7 +154,11 @@ func (h *handlers) DeleteResource(ctx context.Context, request api.DeleteResourc
 	if err := checkID(storage.PrefixResource, request.ID); err != nil {
 		return nil, err
 	}
-	if err := h.store.DeleteResource(ctx, request.ID, h.event(ctx, "resource.deleted", request.ID)); err != nil {
+	read := func() (*storage.Resource, error) { return h.store.Resource(ctx, request.ID) }
+	err := deleteMatching(request.Params.IfMatch, read, func(r *storage.Resource) int64 { return r.Version }, func(version int64) error {
+		return h.store.DeleteResource(ctx, request.ID, version, h.event(ctx, "resource.deleted", request.ID))
+	})
+	if err != nil {
 		return nil, err
 	}
 	return api.DeleteResource204Response{}, nil

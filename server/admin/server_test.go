@@ -111,6 +111,7 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 			return "$hashed$" + string(rune('a'+len(s.hashed))), nil
 		},
 		Keys:     []string{key, otherKey, "short"},
+		Resource: storage.AdminResource(issuer + "/admin"),
 		Hosts:    []string{"127.0.0.1", "localhost"},
 		Profiles: known,
 		LinkURL:  func(token string) string { return "https://auth.example.com/account/link?token=" + token },

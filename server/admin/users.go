@@ -47,14 +47,12 @@ func (h *handlers) selectUsers(ctx context.Context, params api.ListUsersParams, 
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	if params.Username == "" && params.Group == "" {
-		return h.store.Users(ctx, page)
-	}
+	filter := storage.UserFilter{Group: params.Group, Disabled: params.Disabled}
 	if params.Username == "" {
-		return h.store.GroupMembers(ctx, params.Group, page)
+		return h.store.Users(ctx, filter, page)
 	}
 	u, err := h.store.UserByUsername(ctx, params.Username)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && params.Group != "" && !slices.Contains(u.Groups, params.Group) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !filter.Leaves(u) {
 		return nil, nil
 	}
 	return []*storage.User{u}, err
@@ -104,7 +102,7 @@ func (h *handlers) GetUser(ctx context.Context, request api.GetUserRequestObject
 	if err != nil {
 		return nil, err
 	}
-	identities, err := h.store.Identities(ctx, u.ID)
+	identities, err := h.store.UserIdentities(ctx, u.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +179,7 @@ func (h *handlers) mayHavePassword(ctx context.Context, u *storage.User) error {
 	if u.VerifiedUntil.IsZero() {
 		return nil
 	}
-	identities, err := h.store.Identities(ctx, u.ID)
+	identities, err := h.store.UserIdentities(ctx, u.ID)
 	if err != nil {
 		return err
 	}
@@ -196,7 +194,11 @@ func (h *handlers) DeleteUser(ctx context.Context, request api.DeleteUserRequest
 	if err := checkID(storage.PrefixUser, request.ID); err != nil {
 		return nil, err
 	}
-	if err := h.store.DeleteUser(ctx, request.ID, h.event(ctx, "user.deleted", request.ID)); err != nil {
+	read := func() (*storage.User, error) { return h.store.User(ctx, request.ID) }
+	err := deleteMatching(request.Params.IfMatch, read, func(u *storage.User) int64 { return u.Version }, func(version int64) error {
+		return h.store.DeleteUser(ctx, request.ID, version, h.event(ctx, "user.deleted", request.ID))
+	})
+	if err != nil {
 		return nil, err
 	}
 	return api.DeleteUser204Response{}, nil

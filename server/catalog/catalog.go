@@ -1,5 +1,5 @@
 // Package catalog remembers what nearly every request reads and hardly anything
-// writes: Clients, Resources, Policies, Providers, and the RegistrationPolicy with the decisions on
+// writes: Clients, Resources, Policies, Providers, AdminKeys, and the RegistrationPolicy with the decisions on
 // single clients. It follows the database's one version row, so
 // that a change made on any replica is seen here within the interval of the
 // heartbeat; without a good read of that row for staleAfter it remembers nothing
@@ -37,11 +37,13 @@ const (
 type Store interface {
 	Client(ctx context.Context, id string) (*storage.Client, error)
 	ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error)
+	Clients(ctx context.Context, filter storage.ClientFilter, page storage.Page) ([]*storage.Client, error)
 	Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error)
 	Policies(ctx context.Context, page storage.Page) ([]*storage.Policy, error)
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
 	Providers(ctx context.Context, page storage.Page) ([]*storage.Provider, error)
+	AdminKeyByHash(ctx context.Context, hash []byte) (*storage.AdminKey, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 }
 
@@ -60,11 +62,13 @@ type Catalog struct {
 	goodAt   time.Time // of the last good read of the version row, monotonic
 	byID     map[string]*storage.Client
 	byName   map[string]*storage.Client
+	trusted  list[*storage.Client] // registered by an admin
 	all      list[*storage.Resource]
 	rules    list[*storage.Policy]
 	idps     list[*storage.Provider]
 	policy   *storage.RegistrationPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
+	admins   map[string]*storage.AdminKey            // by hash
 	fetching singleflight.Group
 
 	hits, misses atomic.Int64 // lookups of Clients and Resources
@@ -152,8 +156,10 @@ func (c *Catalog) forget() {
 	c.epoch++
 	c.byID = make(map[string]*storage.Client)
 	c.byName = make(map[string]*storage.Client)
+	c.trusted = list[*storage.Client]{}
 	c.all, c.rules, c.idps = list[*storage.Resource]{}, list[*storage.Policy]{}, list[*storage.Provider]{}
 	c.policy = nil
+	c.admins = make(map[string]*storage.AdminKey)
 	c.requests = make(map[string]*storage.RegistrationRequest)
 }
 
@@ -202,6 +208,13 @@ func (c *Catalog) client(ctx context.Context, key string, remembered func() *sto
 // Resources returns all Resources, oldest first.
 func (c *Catalog) Resources(ctx context.Context) ([]*storage.Resource, error) {
 	return whole(ctx, c, "resources", &c.all, c.store.Resources, func(r *storage.Resource) string { return r.ID })
+}
+
+// RegisteredClients returns all Clients that an admin registered, oldest first.
+func (c *Catalog) RegisteredClients(ctx context.Context) ([]*storage.Client, error) {
+	return whole(ctx, c, "registered clients", &c.trusted, func(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+		return c.store.Clients(ctx, storage.ClientFilter{Source: storage.SourceRegistered}, page)
+	}, func(r *storage.Client) string { return r.ID })
 }
 
 // Policies returns all Policies, in the order in which they are asked.

@@ -111,7 +111,7 @@ func (d *database) UpdateClient(context.Context, *storage.Client, storage.AuditE
 	return nil
 }
 
-func (d *database) DeleteClient(context.Context, string, storage.AuditEvent) error {
+func (d *database) DeleteClient(context.Context, string, int64, storage.AuditEvent) error {
 	return storage.ErrUnavailable // who knows what has happened
 }
 
@@ -244,7 +244,7 @@ func TestNoStaleFill(t *testing.T) {
 		},
 		"a write that may have failed": func(_ *testing.T, d *database, c *catalog.Catalog) {
 			d.change("new")
-			_ = c.Writes(d).DeleteClient(context.Background(), "cl_a", storage.AuditEvent{})
+			_ = c.Writes(d).DeleteClient(context.Background(), "cl_a", storage.AnyVersion, storage.AuditEvent{})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

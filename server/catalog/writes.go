@@ -22,6 +22,10 @@ func (w *writes) then(err error) error {
 	return err
 }
 
+func (w *writes) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
+	return w.then(w.Store.CreateClient(ctx, c, event))
+}
+
 func (w *writes) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return w.then(w.Store.UpdateClient(ctx, c, event))
 }
@@ -56,8 +60,8 @@ func (w *writes) Approve(ctx context.Context, a *storage.Approval, event storage
 	return err
 }
 
-func (w *writes) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
-	return w.then(w.Store.DeleteClient(ctx, id, event))
+func (w *writes) DeleteClient(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteClient(ctx, id, version, event))
 }
 
 func (w *writes) AddClientSecret(ctx context.Context, id string, secret storage.ClientSecret, event storage.AuditEvent) error {
@@ -80,8 +84,8 @@ func (w *writes) UpdateResource(ctx context.Context, r *storage.Resource, event 
 	return w.then(w.Store.UpdateResource(ctx, r, event))
 }
 
-func (w *writes) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
-	return w.then(w.Store.DeleteResource(ctx, id, event))
+func (w *writes) DeleteResource(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteResource(ctx, id, version, event))
 }
 
 func (w *writes) UpdateRegistrationPolicy(ctx context.Context, p *storage.RegistrationPolicy, event storage.AuditEvent) error {
@@ -96,8 +100,8 @@ func (w *writes) UpdatePolicy(ctx context.Context, p *storage.Policy, event stor
 	return w.then(w.Store.UpdatePolicy(ctx, p, event))
 }
 
-func (w *writes) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
-	return w.then(w.Store.DeletePolicy(ctx, id, event))
+func (w *writes) DeletePolicy(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	return w.then(w.Store.DeletePolicy(ctx, id, version, event))
 }
 
 func (w *writes) DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error {
@@ -120,6 +124,10 @@ func (w *writes) ResealProvider(ctx context.Context, id string, sealed, resealed
 	return w.then(w.Store.ResealProvider(ctx, id, sealed, resealed, event))
 }
 
-func (w *writes) DeleteProvider(ctx context.Context, id string, event storage.AuditEvent) error {
-	return w.then(w.Store.DeleteProvider(ctx, id, event))
+func (w *writes) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteProvider(ctx, id, version, event))
+}
+
+func (w *writes) DeleteAdminKey(ctx context.Context, id string, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteAdminKey(ctx, id, event))
 }

@@ -39,6 +39,7 @@ func (c *Consent) ShowAsk(w http.ResponseWriter, q Question, reference, problem 
 		Base: shown.Base, Action: root + "/authorize/ask?" + q.Query, Client: shown.Client, Resource: shown.Resource,
 		Account: shown.Account, SwitchAccountURL: shown.SwitchAccountURL, Asked: reference != "", Reference: reference, Problem: problem,
 	}
+	page.Client.New = false // that it is not allowed yet is what the page is about
 	sealed, err := json.Marshal(ask{SessionID: q.SignIn.Session.ID, UserID: q.SignIn.User.ID, Digest: askDigest(q), At: c.Now()})
 	if err != nil {
 		return fmt.Errorf("encode the page: %w", err)

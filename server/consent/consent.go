@@ -55,6 +55,7 @@ type Question struct {
 	Client      *storage.Client
 	Known       string // what the client is known as by where it comes from, or ""
 	Trust       storage.ClientTrust
+	LooksLike   Known // a name that the client's may be taken for; zero: none
 	RedirectURI string
 	Resource    *storage.Resource
 	Scopes      []string
@@ -145,7 +146,13 @@ func (c *Consent) Judge(q Question, form web.Parameters) (Decision, error) {
 	if len(ticked) == 0 {
 		return Decision{}, ErrNothingChosen
 	}
-	return Decision{Approved: true, Nonce: page.Nonce, Scopes: storage.Intersect(q.Scopes, ticked)}, nil
+	chosen := storage.Intersect(q.Scopes, ticked)
+	if !slices.Contains(chosen, storage.ScopeOpenID) { // the others of the identity mean nothing alone
+		if chosen = storage.WithoutIdentity(chosen); len(chosen) == 0 {
+			return Decision{}, ErrNothingChosen
+		}
+	}
+	return Decision{Approved: true, Nonce: page.Nonce, Scopes: chosen}, nil
 }
 
 // page is everything the person sees of a question.
@@ -161,6 +168,9 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
 		SwitchAccountURL: root + "/login?" + q.Query + q.Step,
 	}
+	if q.Resource.Identity() { // it is no MCP server
+		page.Resource = templates.ConsentResource{Name: "your identity", Identity: true}
+	}
 	page.Policies, page.Withheld = q.Decision.Names(), q.Withheld
 	if q.Device != nil {
 		page.UserCode, page.Action = q.UserCode, root+"/device"
@@ -168,13 +178,16 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 		page.Client.RedirectHost, page.Client.Loopback, page.Client.Device = "", false, true
 	}
 	page.Client.Known = q.Known
+	page.Client.LooksLike, page.Client.LooksLikeOf = q.LooksLike.Name, q.LooksLike.Of
+	// Who signs in a device has not been asked about its client.
+	page.Client.New = q.Client.SelfAsserted() && q.Device == nil && !q.SignIn.ClientKnown
 	if q.Client.MayUse(storage.GrantTypeRefreshToken) {
 		page.RefreshLifetimeDays = int(storage.FamilyLifetime / (24 * time.Hour))
 	}
-	for _, scope := range q.Resource.Scopes {
+	for _, scope := range scopesOf(q) {
 		if slices.Contains(q.Scopes, scope.Name) {
 			approved := q.SignIn.Grant != nil && slices.Contains(q.SignIn.Grant.Scopes, scope.Name)
-			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Risk: string(scope.Risk), Approved: approved, Checked: true})
+			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Risk: string(scope.Risk), Approved: approved, Checked: approved || scope.Risk != storage.RiskDestructive})
 		}
 	}
 	return page
@@ -185,9 +198,9 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 // request, which the form may spell otherwise when it comes back.
 func digest(q Question, page templates.ConsentPage) []byte {
 	page.Action, page.SwitchAccountURL = "", ""
-	page.Scopes = slices.Clone(page.Scopes)
-	for i := range page.Scopes {
-		page.Scopes[i].Approved = false // another page may approve meanwhile
+	page.Scopes, page.Client.New = slices.Clone(page.Scopes), false
+	for i := range page.Scopes { // another page may approve meanwhile
+		page.Scopes[i].Approved, page.Scopes[i].Checked = false, false
 	}
 	deviceID := ""
 	if q.Device != nil {

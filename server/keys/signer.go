@@ -18,17 +18,22 @@ import (
 // same header for each token again; here it is made once. Verifying, where
 // strangers choose the bytes, is go-jose's.
 type signer struct {
-	header    string // protected, encoded, with the dot after it
+	algorithm jose.SignatureAlgorithm
+	header    string // of access tokens; protected, encoded, with the dot after it
+	idHeader  string // likewise, of ID tokens
 	signature func(signed []byte) ([]byte, error)
 }
 
 // newSigner fails when the key is not of the algorithm.
 func newSigner(algorithm jose.SignatureAlgorithm, kid string, private any) (*signer, error) {
-	header, err := json.Marshal(map[string]string{"alg": string(algorithm), "kid": kid, "typ": tokenType})
-	if err != nil {
-		return nil, err
+	s := &signer{algorithm: algorithm}
+	for typ, encoded := range map[string]*string{tokenType: &s.header, idTokenType: &s.idHeader} {
+		header, err := json.Marshal(map[string]string{"alg": string(algorithm), "kid": kid, "typ": typ})
+		if err != nil {
+			return nil, err
+		}
+		*encoded = base64.RawURLEncoding.EncodeToString(header) + "."
 	}
-	s := &signer{header: base64.RawURLEncoding.EncodeToString(header) + "."}
 	switch key := private.(type) {
 	case *ecdsa.PrivateKey:
 		if algorithm == jose.ES256 && key.Curve.Params().BitSize == 256 {
@@ -72,12 +77,12 @@ func signES256(key *ecdsa.PrivateKey, signed []byte) ([]byte, error) {
 	return out, nil
 }
 
-// sign returns payload as a compact JWS.
-func (s *signer) sign(payload []byte) (string, error) {
+// sign returns payload as a compact JWS under one of the headers.
+func (s *signer) sign(header string, payload []byte) (string, error) {
 	encoding := base64.RawURLEncoding
 	const roomForSignature = 344 // of RSA 2048, the longest, with its dot
-	out := make([]byte, 0, len(s.header)+encoding.EncodedLen(len(payload))+roomForSignature)
-	out = encoding.AppendEncode(append(out, s.header...), payload)
+	out := make([]byte, 0, len(header)+encoding.EncodedLen(len(payload))+roomForSignature)
+	out = encoding.AppendEncode(append(out, header...), payload)
 	signature, err := s.signature(out)
 	if err != nil {
 		return "", err

@@ -157,7 +157,8 @@ func (s *Signing) Sign(claims any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encode claims: %w", err)
 	}
-	token, err := s.set.Load().signer.sign(payload)
+	signer := s.set.Load().signer
+	token, err := signer.sign(signer.header, payload)
 	if err != nil {
 		return "", fmt.Errorf("sign: %w", err)
 	}
@@ -180,7 +181,7 @@ func (s *Signing) Verify(token string, v any) error {
 	} else {
 		s.misses.Add(1)
 		var err error
-		if payload, err = set.check(token); err != nil {
+		if payload, err = set.check(token, tokenType); err != nil {
 			return err
 		}
 		set.verified.add(token, payload)
@@ -191,14 +192,14 @@ func (s *Signing) Verify(token string, v any) error {
 	return nil
 }
 
-// check verifies a token that was not seen before and returns its payload.
-func (set *keySet) check(token string) ([]byte, error) {
+// check verifies a token of this typ that was not seen before and returns its payload.
+func (set *keySet) check(token, wanted string) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256})
 	if err != nil || len(jws.Signatures) != 1 {
 		return nil, ErrToken
 	}
 	header := jws.Signatures[0].Protected
-	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); typ != tokenType {
+	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); typ != wanted {
 		return nil, ErrToken
 	}
 	known, ok := set.verify[header.KeyID]

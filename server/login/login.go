@@ -17,8 +17,8 @@ import (
 	"grantd/templates"
 )
 
-// Config is what a Handler works with. Everything but Purpose and
-// Providers is required.
+// Config is what a Handler works with. Everything but Purpose, Providers and
+// Leaving is required.
 type Config struct {
 	Pages     *web.Pages
 	Store     Store
@@ -32,6 +32,9 @@ type Config struct {
 	// Providers returns the other ways to sign in before this query, and the one that
 	// the page leads to by itself, "" for none. Nil: there are none.
 	Providers func(ctx context.Context, rawQuery string) (buttons []templates.LoginProvider, automatic string, err error)
+	// Leaving says what the /logout request with this raw query asks for; what is not
+	// right is empty.
+	Leaving func(ctx context.Context, rawQuery string) (Leaving, error)
 }
 
 // Purpose is what a person signs in for.

@@ -55,6 +55,14 @@ type openIDDocument struct {
 	document
 	SubjectTypesSupported            []string `json:"subject_types_supported"`
 	IDTokenSigningAlgValuesSupported []string `json:"id_token_signing_alg_values_supported"`
+	UserInfoEndpoint                 string   `json:"userinfo_endpoint"`
+	EndSessionEndpoint               string   `json:"end_session_endpoint"`
+	// ScopesSupported is not in the other document: MCP clients would ask for all of
+	// it (they learn an MCP server's scopes from that server).
+	ScopesSupported          []string `json:"scopes_supported"`
+	ClaimTypesSupported      []string `json:"claim_types_supported"`
+	ClaimsSupported          []string `json:"claims_supported"`
+	ClaimsParameterSupported bool     `json:"claims_parameter_supported"`
 }
 
 // Metadata serves the documents.
@@ -95,6 +103,9 @@ func New(issuer web.Issuer, features Features, jwks func() []byte) (*Metadata, e
 	}
 	m := &Metadata{issuer: issuer, jwks: jwks, whole: openIDDocument{
 		document: d, SubjectTypesSupported: []string{"public"}, IDTokenSigningAlgValuesSupported: []string{features.SigningAlgorithm},
+		UserInfoEndpoint: issuer.URL("/userinfo"), EndSessionEndpoint: issuer.URL("/logout"),
+		ScopesSupported: storage.IdentityScopes, ClaimTypesSupported: []string{"normal"},
+		ClaimsSupported: []string{"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "at_hash", "sid", "name", "preferred_username", "email", "email_verified"},
 	}}
 	return m, m.Registration(false, false)
 }

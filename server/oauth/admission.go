@@ -19,6 +19,9 @@ type Admission interface {
 	Client(ctx context.Context, c *storage.Client) (storage.RegistrationMode, error)
 	// Known returns what a client is known as by where it comes from, or "".
 	Known(ctx context.Context, c *storage.Client) (string, error)
+	// Strange returns the titles of the client profiles that a client has nothing to
+	// do with.
+	Strange(c *storage.Client) []string
 	// Level returns how far a client is known.
 	Level(ctx context.Context, c *storage.Client) (storage.ClientTrust, error)
 }
@@ -51,8 +54,29 @@ func (o *OAuth) recognise(ctx context.Context, request *authorizationRequest) (e
 	if request.known, err = o.Admission.Known(ctx, request.client); err != nil {
 		return err
 	}
-	request.trust, err = o.Admission.Level(ctx, request.client)
+	if request.trust, err = o.Admission.Level(ctx, request.client); err != nil {
+		return err
+	}
+	request.looksLike, err = o.looksLike(ctx, request.client)
 	return err
+}
+
+// looksLike is the name that people here know, and may take that of a client for.
+// One that an admin registered has the name that the admin gave it.
+func (o *OAuth) looksLike(ctx context.Context, c *storage.Client) (consent.Known, error) {
+	if !c.SelfAsserted() {
+		return consent.Known{}, nil
+	}
+	clients, err := o.Catalog.RegisteredClients(ctx)
+	if err != nil {
+		return consent.Known{}, err
+	}
+	resources, err := o.Catalog.Resources(ctx)
+	if err != nil {
+		return consent.Known{}, err
+	}
+	known, _ := consent.LooksLike(c.ClientName, consent.Names(clients, resources, o.Admission.Strange(c)))
+	return known, nil
 }
 
 // showAsk shows the page that asks for an administrator, as it stands for this

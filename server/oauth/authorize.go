@@ -23,7 +23,7 @@ import (
 // approval is remembered, answers at once. It writes nothing before a person has
 // approved.
 func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
-	if prefetch(r) {
+	if web.Prefetch(r) {
 		return &web.Error{Status: http.StatusForbidden, Code: "prefetch", Title: "Not before you ask", Message: "This page is not shown in advance."}
 	}
 	request, err := o.readAuthorizationRequest(r)
@@ -41,6 +41,9 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 		return o.sendToLogin(w, request)
 	} else if err != nil {
 		return err
+	}
+	if request.another(signIn) {
+		return o.refuseAnother(w, r, request)
 	}
 	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
 		return err
@@ -139,7 +142,7 @@ func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error
 
 func (o *OAuth) question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
 	q := consent.Question{
-		Query: request.query, Client: request.client, Known: request.known, Trust: request.trust, RedirectURI: request.redirectURI,
+		Query: request.query, Client: request.client, Known: request.known, Trust: request.trust, LooksLike: request.looksLike, RedirectURI: request.redirectURI,
 		Resource: request.resource, Scopes: request.scopes, Decision: request.decision, Withheld: request.withheld, SignIn: signIn,
 	}
 	if request.pushed != nil {
@@ -162,15 +165,19 @@ func (o *OAuth) mustSignInAgain(request *authorizationRequest, signIn *storage.S
 	if request.prompt("login") || request.prompt("select_account") && !meanwhile(session.CreatedAt) {
 		return true
 	}
+	if request.another(signIn) {
+		return true
+	}
 	return request.maxAge >= 0 && o.Now().Sub(session.AuthenticatedAt) > request.maxAge
 }
 
 // remembered reports whether an earlier approval answers this request: only for a
 // registered client with an https redirect, only for the same redirect and name
-// as the person saw then, never when the client asks for the page.
+// as the person saw then, never when the client asks for the page, and never for the
+// administration of grantd itself.
 func remembered(request *authorizationRequest, signIn *storage.SignIn) bool {
 	grant := signIn.Grant
-	return grant != nil && !grant.InAdvance && grant.Covers(request.scopes) && recognisable(request) &&
+	return grant != nil && !request.resource.BuiltIn() && !grant.InAdvance && grant.Covers(request.scopes) && recognisable(request) &&
 		grant.RedirectURI == request.redirectURI && grant.ClientName == request.client.ClientName
 }
 
@@ -301,6 +308,7 @@ func (o *OAuth) newCode(request *authorizationRequest, signIn *storage.SignIn, i
 	return &storage.AuthorizationCode{
 		ID: id, UserID: signIn.User.ID, ClientID: request.client.ID, ResourceID: request.resource.ID, Scopes: scopes,
 		RedirectURI: request.redirectURI, CodeChallenge: request.codeChallenge, CreatedAt: now, ExpiresAt: now.Add(storage.CodeLifetime),
+		Nonce: request.nonce, SessionID: signIn.Session.ID, AuthenticatedAt: signIn.Session.AuthenticatedAt,
 	}
 }
 
@@ -337,7 +345,7 @@ func (o *OAuth) sendToLogin(w http.ResponseWriter, request *authorizationRequest
 // queryWithStep is the request's query, with a note of when it first arrived if
 // that will count.
 func (o *OAuth) queryWithStep(request *authorizationRequest) string {
-	if request.pushed != nil || request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 {
+	if request.pushed != nil || request.prompt("login") || request.prompt("select_account") || request.maxAge >= 0 || request.hintedUser != "" {
 		return request.query + o.step(request)
 	}
 	return request.query
@@ -419,12 +427,6 @@ func errorValues(e *web.OAuthError) url.Values {
 		values.Set("error_description", e.Description)
 	}
 	return values
-}
-
-// prefetch reports whether a browser fetches the page without the person having
-// asked for it.
-func prefetch(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") || strings.EqualFold(r.Header.Get("Purpose"), "prefetch")
 }
 
 // arrivedFromLogin reports whether the browser says that it comes from the

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"grantd/server/consent"
 	"grantd/server/policy"
@@ -31,6 +33,7 @@ const (
 // The bounds of an authorization request's values.
 const (
 	maxState    = 4 << 10
+	maxNonce    = 1 << 10
 	maxClientID = storage.MaxURILength
 )
 
@@ -44,6 +47,7 @@ type authorizationRequest struct {
 	client        *storage.Client
 	known         string              // as what, by where it comes from; set when it is admitted
 	trust         storage.ClientTrust // likewise
+	looksLike     consent.Known       // likewise
 	redirectURI   string
 	state         string // sent back byte for byte; empty: none was sent
 	resource      *storage.Resource
@@ -55,6 +59,8 @@ type authorizationRequest struct {
 	maxAge        time.Duration // below zero: not asked
 	acrValues     []string
 	arrivedAt     time.Time // from the step; zero: first arrival
+	nonce         string    // of OpenID Connect
+	hintedUser    string    // whom the client means; empty: whoever signs in
 }
 
 func (a *authorizationRequest) prompt(name string) bool { return slices.Contains(a.prompts, name) }
@@ -197,8 +203,10 @@ func (o *OAuth) fill(ctx context.Context, request *authorizationRequest, paramet
 	if err != nil {
 		return err
 	}
-	request.resource, request.scopes, err = o.target(ctx, request.client, a)
-	return err
+	if request.resource, request.scopes, err = o.targetOfPerson(ctx, request.client, a); err != nil {
+		return err
+	}
+	return o.readOpenID(request, parameters)
 }
 
 // oversize reports whether a value is beyond its bounds. That is no mistake of an
@@ -236,6 +244,23 @@ func checkPrompts(request *authorizationRequest, parameters web.Parameters) erro
 		return invalidRequest("The max_age parameter is not a number of seconds.")
 	}
 	request.maxAge = time.Duration(seconds) * time.Second
+	return nil
+}
+
+// readOpenID reads what only counts with openid among the scopes (OpenID Connect Core
+// §3.1.2.1). A hint that is not an ID token of this client's says nothing: its key
+// may be long gone.
+func (o *OAuth) readOpenID(request *authorizationRequest, parameters web.Parameters) error {
+	if !slices.Contains(request.scopes, storage.ScopeOpenID) {
+		return nil
+	}
+	request.nonce = parameters.Get("nonce")
+	if len(request.nonce) > maxNonce || !utf8.ValidString(request.nonce) || strings.ContainsFunc(request.nonce, unicode.IsControl) {
+		return invalidRequest("The nonce parameter is too long or has control characters.")
+	}
+	if c, ok := o.hint(parameters.Get("id_token_hint")); ok && c.Audience == request.client.ClientID {
+		request.hintedUser = c.Subject
+	}
 	return nil
 }
 
@@ -289,6 +314,9 @@ func (o *OAuth) Purpose(ctx context.Context, rawQuery string) (client *storage.C
 	}
 	if err == nil {
 		resourceName = request.resource.Name
+		if request.resource.Identity() {
+			resourceName = ""
+		}
 	}
 	return request.client, consent.RedirectHost(request.redirectURI), resourceName
 }
@@ -330,9 +358,5 @@ func (o *OAuth) redirectTarget(request *authorizationRequest, response url.Value
 		response.Set("state", request.state)
 	}
 	response.Set("iss", o.Issuer.String())
-	separator := "?"
-	if strings.Contains(request.redirectURI, "?") {
-		separator = "&"
-	}
-	return request.redirectURI + separator + strings.ReplaceAll(response.Encode(), "+", "%20")
+	return withQuery(request.redirectURI, response)
 }

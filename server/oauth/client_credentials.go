@@ -29,6 +29,9 @@ func (m machineTarget) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	if err != nil {
 		return err
 	}
+	if session.resource.BuiltIn() {
+		return invalidTarget("Only people administer this server with a token; a program uses an admin key.")
+	}
 	session.subject = client.ClientID
 	return fosite.ErrUnknownRequest // accompanies: the grant is fosite's
 }

@@ -82,6 +82,10 @@ func (g *codeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	}
 	session.code, session.resource, session.scopes = code, resource, scopes
 	session.subject, session.familyID = code.UserID, code.FamilyID()
+	session.identified = identified{
+		scopes: identityNow(client, code.Scopes, standing), person: standing.Person, nonce: code.Nonce,
+		sessionID: code.SessionID, authenticatedAt: code.AuthenticatedAt,
+	}
 	return nil
 }
 

@@ -3,12 +3,12 @@ package oauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -214,6 +214,12 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 		return consent.Question{}, err
 	}
 	allowed := decision.Allowed()
+	if len(allowed) == 0 && resource.BuiltIn() {
+		return consent.Question{}, &web.Error{
+			Status: http.StatusForbidden, Code: "not-administrator", Title: "Only administrators may do this",
+			Message: "The device asks to administer this server, which only members of the group " + storage.AdminGroup + " may. Nothing was approved.",
+		}
+	}
 	if len(allowed) == 0 {
 		return consent.Question{}, &web.Error{
 			Status: http.StatusForbidden, Code: "not-allowed-by-policy", Title: "Your organisation does not allow this",
@@ -224,8 +230,12 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 	if err != nil {
 		return consent.Question{}, err
 	}
+	looksLike, err := o.looksLike(ctx, client)
+	if err != nil {
+		return consent.Question{}, err
+	}
 	return consent.Question{
-		Client: client, Trust: trust, Resource: resource, Scopes: allowed, Decision: decision.Of(allowed),
+		Client: client, Trust: trust, LooksLike: looksLike, Resource: resource, Scopes: allowed, Decision: decision.Of(allowed),
 		Withheld: slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) }),
 		SignIn:   signIn, Device: d, UserCode: showUserCode(code),
 	}, nil
@@ -286,13 +296,14 @@ func readDeviceForm(r *http.Request) (web.Parameters, error) {
 }
 
 func tooManyCodes(wait int) error {
-	minutes := "a minute"
+	message, values := "Wait a minute, then start again on your device and enter the code that it shows.", map[string]string(nil)
 	if wait > 60 {
-		minutes = fmt.Sprintf("%d minutes", (wait+59)/60)
+		message = "Wait {minutes} minutes, then start again on your device and enter the code that it shows."
+		values = map[string]string{"minutes": strconv.Itoa((wait + 59) / 60)}
 	}
 	return &web.Error{
 		Status: http.StatusTooManyRequests, Code: "too-many-codes", Title: "Too many wrong codes",
-		Message: "Wait " + minutes + ", then start again on your device and enter the code that it shows.", RetryAfter: wait,
+		Message: message, Values: values, RetryAfter: wait,
 	}
 }
 

@@ -54,6 +54,7 @@ func newEngine(o *OAuth) *fosite.Fosite {
 		&oauth2.ClientCredentialsGrantHandler{
 			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: tokens, AccessTokenStorage: noRow{}, Config: config}, Config: config,
 		},
+		idTokens{OAuth: o},
 		tokenResponse{},
 	}
 	return &fosite.Fosite{Config: config}
@@ -96,7 +97,12 @@ type tokenSession struct {
 	scopes   []string
 	subject  string
 	familyID string // empty for a machine
-	tokenID  string // the jti of the access token that was signed last
+	// identified is what an ID token says, if the client gets one.
+	identified identified
+
+	userAgent, address string // of whoever asks
+
+	tokenID string // the jti of the access token that was signed last
 
 	code     *storage.AuthorizationCode   // authorization_code
 	device   *storage.DeviceAuthorization // device_code
@@ -156,7 +162,7 @@ func (tokenResponse) PopulateTokenEndpointResponse(ctx context.Context, r fosite
 		slog.Time("expires_at", session.now.Add(session.resource.AccessTokenLifetime)), slog.String("request_id", web.RequestID(ctx)))
 	response.SetTokenType("Bearer")
 	response.SetExpiresIn(session.resource.AccessTokenLifetime)
-	response.SetScopes(session.scopes)
+	response.SetScopes(session.granted())
 	if session.refresh != "" {
 		response.SetExtra("refresh_token", session.refresh)
 	}

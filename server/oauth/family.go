@@ -13,7 +13,9 @@ import (
 func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session *tokenSession, grantID, what string, redeem func(context.Context, *storage.Family) error) (accessToken string, err error) {
 	family := &storage.Family{
 		ID: session.familyID, GrantID: grantID, UserID: session.subject, ClientID: client.ID, ResourceID: session.resource.ID,
-		Scopes: session.scopes, Generation: 1, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(storage.FamilyLifetime),
+		Scopes: session.granted(), Generation: 1, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(familyLifetime(session.resource)),
+		SessionID: session.identified.sessionID, AuthenticatedAt: session.identified.authenticatedAt,
+		UserAgent: session.userAgent, Address: session.address,
 	}
 	if accessToken, err = (accessTokens{o}).sign(client, session); err != nil {
 		return "", err
@@ -31,8 +33,10 @@ func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session
 	case err != nil:
 		return "", err
 	}
-	if len(family.Scopes) < len(session.scopes) { // a scope was removed this very moment
-		session.scopes = family.Scopes
+	if len(family.Scopes) < len(session.granted()) { // a scope was removed this very moment
+		if !session.keep(family.Scopes) {
+			return "", invalidGrant("The approval behind this code has been withdrawn.")
+		}
 		return accessTokens{o}.sign(client, session)
 	}
 	return accessToken, nil

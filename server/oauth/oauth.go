@@ -33,6 +33,7 @@ type Store interface {
 type Catalog interface {
 	Client(ctx context.Context, clientID string) (*storage.Client, error)
 	ClientByID(ctx context.Context, id string) (*storage.Client, error)
+	RegisteredClients(ctx context.Context) ([]*storage.Client, error)
 	Resources(ctx context.Context) ([]*storage.Resource, error)
 	Policies(ctx context.Context) ([]*storage.Policy, error)
 }
@@ -75,7 +76,10 @@ type Config struct {
 type OAuth struct {
 	Config
 	values values
+	admin  *storage.Resource // the built-in one
 	engine fosite.OAuth2Provider
+	// identity is the Resource that userinfo serves.
+	identity *storage.Resource
 
 	deviceRequests, wrongCodesOfUser, wrongCodesOfAddress *web.FailureLimit
 	// noted bounds the audit events that somebody could cause at will.
@@ -88,7 +92,7 @@ const notedPerHour = 10
 // New builds the engine room.
 func New(c Config) *OAuth {
 	o := &OAuth{
-		Config: c, values: values{root: c.Root},
+		Config: c, values: values{root: c.Root}, admin: AdminResource(c.Issuer), identity: newIdentity(c.Issuer),
 		noted:               c.failureLimit(notedPerHour, time.Hour),
 		deviceRequests:      c.failureLimit(deviceRequests, deviceRequestsWindow),
 		wrongCodesOfUser:    c.failureLimit(wrongCodesOfUser, wrongCodesWindow),

@@ -323,6 +323,8 @@ func (everybody) Client(context.Context, *storage.Client) (storage.RegistrationM
 
 func (everybody) Known(context.Context, *storage.Client) (string, error) { return "", nil }
 
+func (everybody) Strange(*storage.Client) []string { return nil }
+
 func (everybody) Level(context.Context, *storage.Client) (storage.ClientTrust, error) {
 	return storage.TrustRegistered, nil
 }

@@ -39,22 +39,35 @@ func (o *OAuth) policyQuestion(ctx context.Context, client *storage.Client, reso
 // the client's ceiling and the policies allow now. Errors are outages.
 func (o *OAuth) allowedNow(ctx context.Context, client *storage.Client, resource *storage.Resource, approved []string, standing storage.Standing) ([]string, error) {
 	scopes := client.Within(storage.Intersect(storage.Intersect(approved, standing.Scopes), resource.ScopeNames()))
+	if resource.Identity() { // what is told of a person is for them to decide
+		return identityNow(client, scopes, standing), nil
+	}
 	decision, err := o.decide(ctx, client, resource, standing.Groups, scopes)
 	return decision.Allowed(), err
 }
 
 // permit narrows a request to the scopes that the policies let the signed-in person
 // approve. Where none is left it answers: the person learns it from a page, and the
-// client, with the person's click, that access is denied. It writes nothing.
+// client, with the person's click, that access is denied. Who the person is the
+// policies do not decide: where they approve the rest in advance, that is with it.
+// It writes nothing.
 func (o *OAuth) permit(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) (answered bool, err error) {
-	decision, err := o.decide(r.Context(), request.client, request.resource, signIn.User.Groups, request.scopes)
+	if request.resource.Identity() {
+		return false, nil
+	}
+	scopes := storage.WithoutIdentity(request.scopes)
+	decision, err := o.decide(r.Context(), request.client, request.resource, signIn.User.Groups, scopes)
 	if err != nil {
 		return false, err
 	}
 	if allowed := decision.Allowed(); len(allowed) > 0 {
-		request.withheld = slices.DeleteFunc(slices.Clone(request.scopes), func(s string) bool { return slices.Contains(allowed, s) })
-		request.scopes, request.decision = allowed, decision.Of(allowed)
+		request.withheld = slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) })
+		identity := storage.Intersect(request.scopes, storage.IdentityScopes)
+		request.scopes, request.decision = append(allowed, identity...), decision.Of(allowed)
 		return false, nil
+	}
+	if request.resource.BuiltIn() {
+		return true, o.refuse(w, r, request, notAdministrator())
 	}
 	denied := web.NewOAuthError("access_denied", "The organisation's policy does not allow it.")
 	if request.prompt("none") {

@@ -161,6 +161,14 @@ func (g *refreshGrant) narrow(ctx context.Context, session *tokenSession, client
 	}
 	session.refresh, err = g.values.refreshToken(family.ID, presented+1)
 	session.resource, session.scopes, session.subject, session.familyID = resource, scopes, family.UserID, family.ID
+	// The nonce was the authorization request's (OpenID Connect Core §12.2).
+	session.identified = identified{
+		scopes: identityNow(client, family.Scopes, standing), person: standing.Person,
+		sessionID: family.SessionID, authenticatedAt: family.AuthenticatedAt,
+	}
+	if len(a.scopes) > 0 {
+		session.keep(a.scopes)
+	}
 	return err
 }
 

@@ -61,9 +61,11 @@ func (o *OAuth) target(ctx context.Context, client *storage.Client, a asked) (*s
 			reachable = append(reachable, r)
 		}
 	}
-	resource, err := choose(reachable, a)
-	if err != nil {
-		return nil, nil, err
+	resource, named := o.administration(a)
+	if !named || !client.MayReach(resource) {
+		if resource, err = choose(reachable, a); err != nil {
+			return nil, nil, err
+		}
 	}
 	scopes := resource.ScopeNames()
 	if len(a.scopes) > 0 {
@@ -114,8 +116,12 @@ func ownersOfAll(resources []*storage.Resource, scopes []string) []*storage.Reso
 	})
 }
 
-// resourceByID finds a Resource among the known ones. storage.ErrNotFound.
+// resourceByID finds a Resource among the known ones, or the identity of people.
+// storage.ErrNotFound.
 func (o *OAuth) resourceByID(ctx context.Context, id string) (*storage.Resource, error) {
+	if id == storage.IdentityResourceID {
+		return o.identity, nil
+	}
 	return o.resourceWhere(ctx, func(r *storage.Resource) bool { return r.ID == id })
 }
 
@@ -131,6 +137,9 @@ func (o *OAuth) resourceWhere(ctx context.Context, is func(*storage.Resource) bo
 	}
 	if i := slices.IndexFunc(all, is); i >= 0 {
 		return all[i], nil
+	}
+	if is(o.admin) {
+		return o.admin, nil
 	}
 	return nil, storage.ErrNotFound
 }

@@ -27,7 +27,7 @@ func (o *OAuth) Token(w http.ResponseWriter, r *http.Request) error {
 	// fosite reads the form from the request: it gets the one we have checked.
 	r.Form, r.PostForm = form.Values, form.Values
 	ctx := r.Context()
-	request, err := o.engine.NewAccessRequest(ctx, r, &tokenSession{now: o.Now()})
+	request, err := o.engine.NewAccessRequest(ctx, r, &tokenSession{now: o.Now(), userAgent: web.UserAgent(r), address: o.ClientAuth.Addresses.Of(r).String()})
 	if err != nil {
 		return oauthError(err)
 	}

@@ -17,6 +17,22 @@ type Question struct {
 	Resource *storage.Resource
 }
 
+// administration is the one rule of the built-in Resource.
+var administration = &storage.Policy{
+	ID: storage.PrefixPolicy + "00000000000000000000000001", Name: "Administrators may administer this server",
+	Groups: []string{storage.AdminGroup}, Scopes: []string{storage.ScopeAdminRead, storage.ScopeAdminWrite},
+}
+
+// Deciding are those of the policies that are asked about a Resource: all of them, but
+// for the built-in Resource one rule that nobody can change. So no Policy lets anybody
+// else administer, and none locks the administrators out.
+func Deciding(policies []*storage.Policy, resource *storage.Resource) []*storage.Policy {
+	if resource.BuiltIn() {
+		return []*storage.Policy{administration}
+	}
+	return policies
+}
+
 // Verdict is what the Policies say of one Scope.
 type Verdict struct {
 	Scope string
@@ -32,6 +48,7 @@ type Decision []Verdict
 // Decide asks the policies, in their order, for each of the scopes.
 func Decide(policies []*storage.Policy, q Question, scopes []string) Decision {
 	decision := make(Decision, len(scopes))
+	policies = Deciding(policies, q.Resource)
 	for i, name := range scopes {
 		decision[i].Scope = name
 		scope, ok := scopeOf(q.Resource, name)
@@ -101,6 +118,7 @@ func AskTrust(policies []*storage.Policy) bool {
 // allowed to everybody, and for the others to whom.
 func Foretell(policies []*storage.Policy, q Question, scopes []string) (everybody []string, members []storage.GroupScope) {
 	everybody = []string{}
+	policies = Deciding(policies, q.Resource)
 	for _, name := range scopes {
 		scope, ok := scopeOf(q.Resource, name)
 		if !ok {

@@ -216,6 +216,15 @@ func (s Set) first(is func(*Profile) bool) (*Profile, bool) {
 	return nil, false
 }
 
+// Fits reports whether a client may be the profile's, whether or not that can be
+// known: a dynamic one on loopback may be anybody.
+func (p *Profile) Fits(c *storage.Client) bool {
+	if c.Source != storage.SourceDynamic {
+		return slices.ContainsFunc(p.ClientIDs, func(pattern string) bool { return matches(pattern, c.ClientID) })
+	}
+	return len(c.RedirectURIs) > 0 && !slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !p.returnsTo(uri) })
+}
+
 // returnsTo reports whether uri is one of the profile's redirect URIs, whatever
 // the port of loopback.
 func (p *Profile) returnsTo(uri string) bool {

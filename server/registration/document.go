@@ -53,6 +53,7 @@ func (d DocumentRules) Client(clientID string, body []byte) (*storage.Client, er
 	if client.ClientName == "" { // MCP requires it
 		return nil, invalidMetadata("client_name is missing.")
 	}
+	client.PostLogoutRedirectURIs = nil
 	client.ID, client.ClientID, client.Source = storage.DocumentClientID(clientID), clientID, storage.SourceMetadataDocument
 	return client, nil
 }
@@ -134,16 +135,16 @@ func IsDocument(clientID string) bool { return strings.HasPrefix(clientID, "http
 // unreadable is the one page for every reason why a document cannot be had: a
 // difference would tell a stranger what the network looks like from inside.
 func unreadable(clientID string, err error) error {
-	host := "the address in its client_id"
+	message, values := "This application describes itself at the address in its client_id, and this server could not read a valid description there. Nothing was done.", map[string]string(nil)
 	if u, parseErr := url.Parse(clientID); parseErr == nil && isPlainHost(u.Host) && u.User == nil {
-		host = u.Host
+		message = "This application describes itself at {host}, and this server could not read a valid description there. Nothing was done."
+		values = map[string]string{"host": u.Host}
 	}
 	return &web.Error{
 		Status: 400, Code: "client-document", Title: "The application cannot be looked up",
-		Message: "This application describes itself at " + host + ", and this server could not read a valid description there. Nothing was done.",
-		Help: "Try again in a minute. If it keeps happening, tell your administrator: the server's log says why, and an application " +
-			"whose host blocks servers can be registered by hand.",
-		Err: err,
+		Message: message, Values: values,
+		Help: "Try again in a minute. If it keeps happening, tell your administrator: the server's log says why, and an application whose host blocks servers can be registered by hand.",
+		Err:  err,
 	}
 }
 

@@ -24,10 +24,14 @@ func foldedURIs(c *storage.Client) []string {
 // URIs and scopes says nothing.
 func digestOf(c *storage.Client) []byte {
 	sorted := func(list []string) []string { return slices.Sorted(slices.Values(list)) }
-	said, _ := json.Marshal([]any{ // strings always encode
+	all := []any{
 		"grantd public client 1", c.ClientName, sorted(c.RedirectURIs), c.GrantTypes, c.ResponseTypes, c.ApplicationType,
 		sorted(c.Scope), c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, slices.Concat(c.Contacts), c.SoftwareID, c.SoftwareVersion,
-	})
+	}
+	if len(c.PostLogoutRedirectURIs) > 0 { // without, it is what it was before there were any
+		all = append(all, sorted(c.PostLogoutRedirectURIs))
+	}
+	said, _ := json.Marshal(all) // strings always encode
 	sum := sha256.Sum256(said)
 	return sum[:]
 }

@@ -104,7 +104,7 @@ func (m *memory) UpdateDynamicClient(context.Context, *storage.Client, storage.A
 	return storage.ErrNotFound
 }
 
-func (m *memory) DeleteClient(context.Context, string, storage.AuditEvent) error {
+func (m *memory) DeleteClient(context.Context, string, int64, storage.AuditEvent) error {
 	return storage.ErrNotFound
 }
 

@@ -107,7 +107,7 @@ func (g *Registration) Delete(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	event := storage.NewAuditEvent(g.Now(), "client:"+client.ClientID, "client.deleted", client.ID)
-	if err := g.Store.DeleteClient(r.Context(), client.ID, event); errors.Is(err, storage.ErrNotFound) {
+	if err := g.Store.DeleteClient(r.Context(), client.ID, storage.AnyVersion, event); errors.Is(err, storage.ErrNotFound) {
 		return noManager()
 	} else if err != nil {
 		return err

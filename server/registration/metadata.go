@@ -24,9 +24,12 @@ const (
 // Metadata is what a client says of itself: the members of RFC 7591 §2 that are
 // understood. Everything else is ignored, as the RFC asks.
 type Metadata struct {
-	ClientID                string   `json:"client_id"`     // of a metadata document or an update; ignored in a registration
-	ClientSecret            string   `json:"client_secret"` // of an update; ignored otherwise
-	RedirectURIs            []string `json:"redirect_uris"`
+	ClientID     string   `json:"client_id"`     // of a metadata document or an update; ignored in a registration
+	ClientSecret string   `json:"client_secret"` // of an update; ignored otherwise
+	RedirectURIs []string `json:"redirect_uris"`
+	// PostLogoutRedirectURIs are of OpenID Connect RP-Initiated Logout §3.1; not of a
+	// metadata document, whose client nobody is sent to unasked.
+	PostLogoutRedirectURIs  []string `json:"post_logout_redirect_uris"`
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
 	// AuthMethodsSupported are further methods that the client could live with
 	// (OpenID Connect Relying Party Metadata Choices).
@@ -179,6 +182,11 @@ func (r Rules) Client(m *Metadata) (*storage.Client, error) {
 	if err := checkTexts(m); err != nil {
 		return nil, err
 	}
+	if len(m.PostLogoutRedirectURIs) > storage.MaxRedirectURIs || slices.ContainsFunc(m.PostLogoutRedirectURIs, func(uri string) bool {
+		return storage.ValidateRedirectURI(uri) != nil
+	}) {
+		return nil, invalidMetadata("There are at most 10 post_logout_redirect_uris, and each " + storage.ErrRedirectURI.Error() + ".")
+	}
 	if len(m.ResponseTypes) > 0 && !slices.Contains(m.ResponseTypes, "code") {
 		return nil, invalidMetadata("This server supports response_type code.")
 	}
@@ -187,8 +195,9 @@ func (r Rules) Client(m *Metadata) (*storage.Client, error) {
 	}
 	client := &storage.Client{
 		ClientName: visible(m.ClientName), RedirectURIs: redirectURIs, ResponseTypes: []string{"code"},
-		GrantTypes:      []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken},
-		ApplicationType: applicationType(m), Scope: strings.Fields(m.Scope), Resources: []string{},
+		PostLogoutRedirectURIs: m.PostLogoutRedirectURIs,
+		GrantTypes:             []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken},
+		ApplicationType:        applicationType(m), Scope: strings.Fields(m.Scope), Resources: []string{},
 		ClientURI: m.ClientURI, LogoURI: m.LogoURI, TosURI: m.TosURI, PolicyURI: m.PolicyURI,
 		Contacts: m.Contacts, SoftwareID: visible(m.SoftwareID), SoftwareVersion: visible(m.SoftwareVersion),
 	}

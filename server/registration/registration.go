@@ -43,7 +43,7 @@ type Store interface {
 	CreateDynamicClient(ctx context.Context, r *storage.Registration, event storage.AuditEvent) (folded bool, err error)
 	ClientByClientID(ctx context.Context, clientID string) (*storage.Client, error)
 	UpdateDynamicClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error
-	DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error
+	DeleteClient(ctx context.Context, id string, version int64, event storage.AuditEvent) error
 }
 
 // Registration serves /register and what is below it.
@@ -77,6 +77,7 @@ type response struct {
 	RegistrationAccessToken     string          `json:"registration_access_token,omitempty"`
 	RegistrationClientURI       string          `json:"registration_client_uri,omitempty"`
 	RedirectURIs                []string        `json:"redirect_uris"`
+	PostLogoutRedirectURIs      []string        `json:"post_logout_redirect_uris,omitempty"`
 	TokenEndpointAuthMethod     string          `json:"token_endpoint_auth_method"`
 	TokenEndpointAuthSigningAlg string          `json:"token_endpoint_auth_signing_alg,omitempty"`
 	GrantTypes                  []string        `json:"grant_types"`
@@ -99,6 +100,7 @@ type response struct {
 func (g *Registration) answer(c *storage.Client, token string) response {
 	a := response{
 		ClientID: c.ClientID, ClientIDIssuedAt: c.CreatedAt.Unix(), RedirectURIs: c.RedirectURIs,
+		PostLogoutRedirectURIs:  c.PostLogoutRedirectURIs,
 		TokenEndpointAuthMethod: c.TokenEndpointAuthMethod, TokenEndpointAuthSigningAlg: c.TokenEndpointAuthSigningAlg,
 		GrantTypes: c.GrantTypes, ResponseTypes: c.ResponseTypes,
 		ClientName: c.ClientName, ClientURI: c.ClientURI, LogoURI: c.LogoURI, TosURI: c.TosURI, PolicyURI: c.PolicyURI,

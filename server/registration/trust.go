@@ -224,6 +224,20 @@ func (t *Trust) Known(ctx context.Context, c *storage.Client) (string, error) {
 	return profile.Title, nil
 }
 
+// Strange returns the titles of the profiles, those that are switched off too, that a
+// client has nothing to do with: they know neither its client_id nor, for one that
+// registered itself, all the places where its answers go. On loopback that is no more
+// than what the page says of any program there.
+func (t *Trust) Strange(c *storage.Client) []string {
+	var titles []string
+	for _, p := range t.Profiles {
+		if !p.Fits(c) {
+			titles = append(titles, p.Title)
+		}
+	}
+	return titles
+}
+
 func (t *Trust) enabled(p *storage.RegistrationPolicy) profiles.Set {
 	return t.Profiles.Without(p.DisabledProfiles...)
 }

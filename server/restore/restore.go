@@ -36,8 +36,8 @@ type Report struct {
 	Last   time.Time // of the last event of the lost time; zero: there was none
 }
 
-// All ends every Session, code and Family, withdraws the signing keys and forgets
-// remembered approvals.
+// All ends every Session, code and Family, withdraws the signing keys, deletes the admin
+// keys and forgets remembered approvals.
 func All(ctx context.Context, store storage.Store, now time.Time) (*Report, error) {
 	event := storage.NewAuditEvent(now, actor, "database.restored", "").With("events", "none")
 	ended, err := store.EndAfterRestore(ctx, true, event)
@@ -131,19 +131,26 @@ func (r *replay) again(ctx context.Context, e *storage.AuditEvent) (done bool, e
 	case "resource.updated":
 		return r.resource(ctx, e, event)
 	case "user.deleted":
-		return true, s.DeleteUser(ctx, e.Target, event)
+		return true, s.DeleteUser(ctx, e.Target, storage.AnyVersion, event)
 	case "client.deleted":
-		return true, s.DeleteClient(ctx, e.Target, event)
+		return true, s.DeleteClient(ctx, e.Target, storage.AnyVersion, event)
 	case "client.secret_deleted":
 		return true, s.DeleteClientSecret(ctx, e.Target, e.Detail["secret_id"], event.With("secret_id", e.Detail["secret_id"]))
 	case "resource.deleted":
-		return true, s.DeleteResource(ctx, e.Target, event)
+		return true, s.DeleteResource(ctx, e.Target, storage.AnyVersion, event)
 	case "grant.revoked":
 		return true, s.DeleteGrant(ctx, e.Target, event)
 	case "family.ended":
 		return true, s.EndFamily(ctx, e.Target, event)
 	case "user.signed_out", "session.replaced", "session.ended":
 		return true, s.DeleteSession(ctx, e.Target, event)
+	case "group.deleted":
+		return true, s.DeleteGroup(ctx, e.Target, storage.AnyVersion, event.With("name", e.Detail["name"]))
+	case "group.member_removed":
+		event = event.With("name", e.Detail["name"]).With(storage.DetailUser, e.Detail[storage.DetailUser])
+		return true, s.RemoveGroupMember(ctx, e.Target, e.Detail[storage.DetailUser], event)
+	case "admin_key.deleted":
+		return true, s.DeleteAdminKey(ctx, e.Target, event.With("name", e.Detail["name"]))
 	case "registration_token.deleted":
 		return true, s.DeleteInitialAccessToken(ctx, e.Target, event)
 	case "access_token.revoked":
@@ -212,21 +219,32 @@ func (r *replay) user(ctx context.Context, e *storage.AuditEvent, event storage.
 	return true, r.store.UpdateUser(ctx, u, event.With("changed", strings.Join(now, " ")))
 }
 
-// client disables; other changes are for the administrator to make again.
+// client disables and takes away the admin access; other changes are for the administrator to make again.
 func (r *replay) client(ctx context.Context, e *storage.AuditEvent, event storage.AuditEvent) (bool, error) {
 	c, err := r.store.Client(ctx, e.Target)
 	if err != nil {
 		return false, err
 	}
-	if e.Detail["disabled"] != "true" {
+	disabled := e.Detail["disabled"] == "true"
+	stripped := slices.Contains(strings.Fields(e.Detail["changed"]), "admin_access") && e.Detail["admin_access"] != "true"
+	if !disabled && !stripped {
 		r.byHand(e)
 		return false, nil
 	}
-	if c.Disabled {
+	var now []string
+	if stripped && c.AdminAccess {
+		c.AdminAccess = false
+		now = append(now, "admin_access")
+	}
+	if disabled && !c.Disabled {
+		c.Disabled = true
+		now, event = append(now, "disabled"), event.With("disabled", "true")
+	}
+	if len(now) == 0 {
 		return false, nil
 	}
-	c.Disabled, c.UpdatedAt = true, r.now
-	return true, r.store.UpdateClient(ctx, c, event.With("changed", "disabled").With("disabled", "true"))
+	c.UpdatedAt = r.now
+	return true, r.store.UpdateClient(ctx, c, event.With("changed", strings.Join(now, " ")))
 }
 
 // resource removes scopes; other changes are for the administrator to make again.

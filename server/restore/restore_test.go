@@ -87,6 +87,15 @@ func TestEvents(t *testing.T) {
 		stopped := storagetest.NewClient()
 		must(s.CreateClient(ctx, stopped, storagetest.Event("client.created", stopped.ID)))
 		third := storagetest.NewFixture(t, s)
+		adminKey, flagged := storagetest.NewAdminKey(), storagetest.NewClient()
+		must(s.CreateAdminKey(ctx, adminKey, storagetest.Event("admin_key.created", adminKey.ID)))
+		flagged.AdminAccess = true
+		must(s.CreateClient(ctx, flagged, storagetest.Event("client.created", flagged.ID)))
+		admin, group, goneGroup := storagetest.NewFixture(t, s), storagetest.NewGroup(), storagetest.NewGroup()
+		group.Name = storage.AdminGroup
+		must(s.CreateGroup(ctx, group, storagetest.Event("group.created", group.ID)))
+		must(s.AddGroupMember(ctx, group.ID, admin.User.ID, storagetest.Event("group.member_added", group.ID)))
+		must(s.CreateGroup(ctx, goneGroup, storagetest.Event("group.created", goneGroup.ID)))
 
 		report := replay(t, s,
 			lost("user.created", "usr_new"), // gives; nothing to do
@@ -110,7 +119,23 @@ func TestEvents(t *testing.T) {
 			lost("user.password_changed", other.User.ID),
 			lost("authorization_code.revoked", "cod_a"),
 			lost("policy.deleted", "pol_a"),
+			lost("admin_key.deleted", adminKey.ID, "name", adminKey.Name),
+			lost("client.updated", flagged.ID, "changed", "admin_access", "admin_access", ""),
+			lost("group.member_removed", group.ID, "name", group.Name, "user_id", admin.User.ID),
+			lost("group.deleted", goneGroup.ID, "name", goneGroup.Name),
 		)
+		if _, err := s.AdminKey(ctx, adminKey.ID); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("the deleted admin key: %v", err)
+		}
+		if c, err := s.Client(ctx, flagged.ID); err != nil || c.AdminAccess {
+			t.Errorf("the client that lost its admin access is %+v, %v", c, err)
+		}
+		if u, err := s.User(ctx, admin.User.ID); err != nil || u.MayAdminister() {
+			t.Errorf("who left the administrators is %+v, %v", u, err)
+		}
+		if _, err := s.Group(ctx, goneGroup.ID); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("the deleted group: %v", err)
+		}
 		u, err := s.User(ctx, f.User.ID)
 		must(err)
 		_, _, familyErr := s.Family(ctx, family.ID)
@@ -165,7 +190,7 @@ func TestEvents(t *testing.T) {
 				t.Errorf("%q is not among what is left: %s", part, byHand)
 			}
 		}
-		if strings.Contains(byHand, "user.created") || strings.Contains(byHand, "cod_a") || report.Replayed != 14 || !report.Last.Equal(now) {
+		if strings.Contains(byHand, "user.created") || strings.Contains(byHand, "cod_a") || report.Replayed != 18 || !report.Last.Equal(now) {
 			t.Errorf("the report is %+v", report)
 		}
 		// Others have lost nothing.

@@ -125,6 +125,17 @@ func (p *Page) Fields() url.Values {
 	return fields
 }
 
+// Offered are the scopes that a consent page asks for, ticked or not.
+func (p *Page) Offered() []string {
+	var scopes []string
+	for _, input := range p.elements("input") {
+		if attribute(input, "name") == "scope" {
+			scopes = append(scopes, attribute(input, "value"))
+		}
+	}
+	return scopes
+}
+
 // Action is where the page's form leads.
 func (p *Page) Action() string {
 	for _, form := range p.elements("form") {
@@ -177,12 +188,13 @@ func (b *Browser) Deny(page *Page) *Page {
 	return b.Post(page.Action(), form)
 }
 
-// Code goes through /authorize and the consent page and returns the code.
+// Code goes through /authorize and the consent page, allowing all it offers, and
+// returns the code.
 func (b *Browser) Code(parameters url.Values) string {
 	b.s.t.Helper()
 	page := b.Authorize(parameters)
 	if page.Left == nil {
-		page = b.Approve(page)
+		page = b.Approve(page, page.Offered()...)
 	}
 	if page.Left == nil || page.Left.Query().Get("code") == "" {
 		b.s.t.Fatalf("no code: %d at %s, left for %v\n%s", page.Status, page.URL, page.Left, page.Body)

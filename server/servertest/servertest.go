@@ -25,6 +25,7 @@ import (
 	"grantd/storage"
 	"grantd/storage/postgres"
 	"grantd/storage/sqlite"
+	"grantd/templates"
 )
 
 // AdminKey is the admin key of every test server.
@@ -69,6 +70,7 @@ type options struct {
 	issuer    string
 	tls       bool
 	tracer    *tracing.Tracer
+	pages     *templates.Set
 }
 
 // Option chooses something about a test server.
@@ -128,6 +130,9 @@ func ReplicaOf(s *Server) Option {
 
 // WithTracer traces the requests.
 func WithTracer(t *tracing.Tracer) Option { return func(o *options) { o.tracer = t } }
+
+// WithTemplates gives it other pages.
+func WithTemplates(set *templates.Set) Option { return func(o *options) { o.pages = set } }
 
 // WithTLS gives it an https issuer and a certificate that its own clients trust.
 func WithTLS() Option { return func(o *options) { o.tls = true } }
@@ -189,6 +194,7 @@ func New(t testing.TB, opts ...Option) *Server {
 		KeyRotation: o.rotation, AuditRetention: o.retention,
 		SealEvery: 24 * time.Hour, // when a test says so
 		Tracer:    o.tracer,
+		Templates: o.pages,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,9 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
-	"unicode"
 
 	"grantd/server/web"
 	"grantd/storage"
@@ -47,9 +45,6 @@ type How struct {
 	AuthenticatedAt time.Time
 }
 
-// maxUserAgent bounds what is kept of a browser's description of itself, in bytes.
-const maxUserAgent = 512
-
 // SignIn returns who is signed in with this browser, and what they have approved
 // for the client on the resource when both ids are given. storage.ErrNotFound
 // when nobody is; storage.ErrUnavailable.
@@ -75,7 +70,7 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.Us
 	s := &storage.Session{
 		ID: storage.NewID(storage.PrefixSession), TokenHash: hashOf(token), UserID: user.ID,
 		AuthenticatedAt: now, CreatedAt: now, LastSeenAt: now,
-		UserAgent: userAgent(r), Address: how.Address, PasswordHash: how.PasswordHash,
+		UserAgent: web.UserAgent(r), Address: how.Address, PasswordHash: how.PasswordHash,
 	}
 	if !how.AuthenticatedAt.IsZero() {
 		s.AuthenticatedAt = how.AuthenticatedAt
@@ -123,21 +118,6 @@ func (m *Manager) delete(r *http.Request, signIn *storage.SignIn, event storage.
 		return err
 	}
 	return nil
-}
-
-// userAgent is what the browser calls itself, as a line of text that every database
-// takes.
-func userAgent(r *http.Request) string {
-	sent := r.UserAgent()
-	if len(sent) > maxUserAgent {
-		sent = sent[:maxUserAgent]
-	}
-	return strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
-			return -1
-		}
-		return c
-	}, strings.ToValidUTF8(sent, ""))
 }
 
 const tokenBytes = 32

@@ -28,7 +28,7 @@ const MaxAnswer = 256 << 10
 
 // Store is what signing in needs of the database.
 type Store interface {
-	storage.IdentityStore
+	storage.UserIdentityStore
 	ResealProvider(ctx context.Context, id string, sealed, resealed []byte, event storage.AuditEvent) error
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
 }

@@ -13,12 +13,13 @@ import (
 // Error is an error with a face: Message is for the person or program outside,
 // Err for the log. Anything that is not an Error is shown as an internal one.
 type Error struct {
-	Status  int    // HTTP status
-	Code    string // a stable word; for pages and problem+json
-	Title   string // a short heading for pages; empty: the status text
-	Message string // a sentence for whoever sees it, without input or secrets
-	Help    string // what to do about it, for pages; may be empty
-	Err     error  // for the log; may be nil
+	Status  int               // HTTP status
+	Code    string            // a stable word; for pages and problem+json
+	Title   string            // a short heading for pages; empty: the status text
+	Message string            // a sentence for whoever sees it, without input or secrets
+	Values  map[string]string // what stands for each {name} in Message; nil: it has none
+	Help    string            // what to do about it, for pages; may be empty
+	Err     error             // for the log; may be nil
 	// Link is a path of grantd's that leads on, and LinkText what it is called; for
 	// pages; may be empty.
 	Link, LinkText string

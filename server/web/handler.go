@@ -76,7 +76,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 		title = http.StatusText(e.Status)
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"type": "urn:grantd:problem:" + e.Code, "title": title, "status": e.Status, "detail": e.Message,
+		"type": "urn:grantd:problem:" + e.Code, "title": title, "status": e.Status, "detail": templates.Fill(e.Message, e.Values),
 		"instance": "urn:grantd:request:" + RequestID(r.Context()),
 	})
 }
@@ -87,9 +87,11 @@ type Pages struct {
 	Issuer    Issuer
 }
 
-// Handle shows a handler's error as a page.
+// Handle shows a handler's pages in the language of the request, and its error as a
+// page.
 func (p *Pages) Handle(h Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w = speaking{w, r}
 		if err := h(w, r); err != nil {
 			p.Error(w, r, err)
 		}
@@ -99,7 +101,7 @@ func (p *Pages) Handle(h Handler) http.Handler {
 // Error answers with err as a page.
 func (p *Pages) Error(w http.ResponseWriter, r *http.Request, err error) {
 	e := faceOf(err)
-	page := templates.ErrorPage{Base: p.Base(), Status: e.Status, Title: e.Title, Message: e.Message, Help: e.Help, Link: e.Link, LinkText: e.LinkText, Reference: RequestID(r.Context())}
+	page := templates.ErrorPage{Base: p.Base(), Status: e.Status, Title: e.Title, Message: e.Message, Values: e.Values, Help: e.Help, Link: e.Link, LinkText: e.LinkText, Reference: RequestID(r.Context())}
 	if page.Title == "" {
 		page.Title = http.StatusText(e.Status)
 	}
@@ -123,14 +125,14 @@ func (p *Pages) ErrorPage(w http.ResponseWriter, r *http.Request, page templates
 
 // Base is what every page needs to know of the server.
 func (p *Pages) Base() templates.Base {
-	return templates.Base{Root: p.Issuer.Root(), Language: "en"}
+	return templates.Base{Root: p.Issuer.Root()}
 }
 
 // Write renders a page into memory first, so that a failing template sends
 // nothing, and answers with it and the headers of its form policy.
 func (p *Pages) Write(w http.ResponseWriter, status int, forms FormPolicy, render func(io.Writer) error) error {
 	var body bytes.Buffer
-	if err := render(&body); err != nil {
+	if err := render(templates.Writer{Writer: &body, Language: languageOf(w)}); err != nil {
 		return err
 	}
 	pageHeaders(w.Header(), forms, p.Issuer.Secure())

@@ -37,6 +37,7 @@ func pageHeaders(h http.Header, forms FormPolicy, secure bool) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=()")
 	h.Set("Cache-Control", "no-store")
+	h.Add("Vary", "Accept-Language")
 	if secure {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}

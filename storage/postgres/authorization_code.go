@@ -28,20 +28,21 @@ WITH live AS (
 	FOR SHARE OF u, c FOR KEY SHARE OF r, s FOR SHARE OF g
 )
 INSERT INTO authorization_codes (id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri,
-	code_challenge, created_at, expires_at, failed_proofs)
-SELECT $9::text, id, user_id, client_id, resource_id, $8::text[], $10::text, $11::text, $12::timestamptz, $13::timestamptz, 0
+	code_challenge, created_at, expires_at, failed_proofs, nonce, session_id, authenticated_at)
+SELECT $9::text, id, user_id, client_id, resource_id, $8::text[], $10::text, $11::text, $12::timestamptz, $13::timestamptz, 0,
+	$14::text, $15::text, $16::timestamptz
 FROM live`
 	return s.act(ctx, "create a code", storage.ErrNotFound, sql, c.UserID, c.ClientID, c.ResourceID, sessionID,
 		c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime), c.GrantID, list(c.Scopes),
-		c.ID, c.RedirectURI, c.CodeChallenge, c.CreatedAt, c.ExpiresAt)
+		c.ID, c.RedirectURI, c.CodeChallenge, c.CreatedAt, c.ExpiresAt, c.Nonce, c.SessionID, nullTime(c.AuthenticatedAt))
 }
 
 // Code implements storage.AuthorizationCodeStore.
 func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode, storage.Standing, error) {
 	const sql = `
 SELECT c.id, c.grant_id, c.user_id, c.client_id, c.resource_id, c.scopes, c.redirect_uri, c.code_challenge,
-	c.created_at, c.expires_at, c.redeemed_at, c.failed_proofs, g.scopes,
-	ARRAY(SELECT group_name FROM user_groups WHERE user_id = c.user_id ORDER BY group_name)
+	c.created_at, c.expires_at, c.redeemed_at, c.failed_proofs, c.nonce, c.session_id, c.authenticated_at, g.scopes,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = c.user_id ORDER BY group_name), u.username, u.name, u.email
 FROM authorization_codes c
 JOIN users u ON u.id = c.user_id
 LEFT JOIN grants g ON g.id = c.grant_id AND NOT u.disabled
@@ -53,7 +54,8 @@ WHERE c.id = $1`
 	err := s.row(ctx, "read a code", sql, []any{id},
 		&c.ID, (*zeronull.Text)(&c.GrantID), &c.UserID, &c.ClientID, &c.ResourceID, &c.Scopes, &c.RedirectURI,
 		&c.CodeChallenge, &c.CreatedAt, &c.ExpiresAt, (*zeronull.Timestamptz)(&c.RedeemedAt), &c.FailedProofs,
-		&standing.Scopes, &standing.Groups)
+		&c.Nonce, &c.SessionID, (*zeronull.Timestamptz)(&c.AuthenticatedAt),
+		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}
@@ -80,14 +82,15 @@ WITH held AS (
 	RETURNING c.grant_id, c.user_id, c.client_id, c.resource_id, c.scopes
 )
 INSERT INTO families (id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at,
-	created_at, expires_at)
+	created_at, expires_at, session_id, authenticated_at, user_agent, address)
 SELECT $5::text, grant_id, user_id, client_id, resource_id,
 	ARRAY(SELECT name FROM unnest($4::text[]) WITH ORDINALITY AS asked (name, n) WHERE name = ANY (redeemed.scopes) ORDER BY n),
-	$6::bigint, $7::bytea, $8::timestamptz, $2::timestamptz, $9::timestamptz
+	$6::bigint, $7::bytea, $8::timestamptz, $2::timestamptz, $9::timestamptz, $10::text, $11::timestamptz, $12::text, $13::text
 FROM redeemed
 RETURNING scopes`
 	return s.redeem(ctx, "redeem a code", f, sql,
-		codeID, f.CreatedAt, storage.MaxFailedProofs, list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt)
+		codeID, f.CreatedAt, storage.MaxFailedProofs, list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt,
+		f.SessionID, nullTime(f.AuthenticatedAt), f.UserAgent, f.Address)
 }
 
 // redeem runs a statement that marks something redeemed, inserts the family and

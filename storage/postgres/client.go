@@ -19,7 +19,7 @@ SELECT c.id, c.client_id, c.source, c.version, c.client_name, c.redirect_uris, c
 	c.token_endpoint_auth_method, c.application_type, c.scope, c.resources, c.client_uri, c.logo_uri, c.tos_uri,
 	c.policy_uri, c.contacts, c.software_id, c.software_version, c.jwks, c.jwks_uri, c.token_endpoint_auth_signing_alg,
 	c.disabled, c.created_at, c.updated_at, c.require_pushed_authorization_requests, c.registration_access_token_hash, c.document_fetched_at, c.vouched, c.managed_by,
-	c.last_used_at, s.id, s.hash, s.created_at, s.expires_at
+	c.admin_access, c.last_used_at, c.post_logout_redirect_uris, s.id, s.hash, s.created_at, s.expires_at
 FROM `
 	withSecrets = ` c
 LEFT JOIN client_secrets s ON s.client_id = c.id
@@ -45,25 +45,34 @@ func (s *Store) ClientBySecret(ctx context.Context, hash []byte) (*storage.Clien
 }
 
 // Clients implements storage.ClientStore.
-func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
-	const sql = selectClients + `(SELECT * FROM clients WHERE id > $1 ORDER BY id LIMIT $2)` + withSecrets
-	return rows(ctx, s, "list clients", scanClients, sql, page.After, page.Limit)
+func (s *Store) Clients(ctx context.Context, filter storage.ClientFilter, page storage.Page) ([]*storage.Client, error) {
+	const sql = selectClients + `(
+	SELECT * FROM clients WHERE id > $1 AND ($3 = '' OR source = $3)
+		AND ($4::boolean IS NULL OR disabled = $4) AND ($5::boolean IS NULL OR admin_access = $5)
+	ORDER BY id LIMIT $2)` + withSecrets
+	return rows(ctx, s, "list clients", scanClients, sql, page.After, page.Limit, filter.Source, filter.Disabled, filter.AdminAccess)
 }
 
 const insertClient = `
 INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 	token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
 	contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled, created_at, updated_at,
-	require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash, registration_digest, managed_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
+	require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash, registration_digest, managed_by,
+	admin_access, post_logout_redirect_uris)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
 
-// CreateClient implements storage.ClientStore.
+// CreateClient implements storage.ClientStore. The catalog moves, for it knows the
+// names of all registered clients.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return s.tx(ctx, "create a client", func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, insertClient, clientArgs(c, nil)...); err != nil {
 			return err
 		}
-		return afterClient(ctx, tx, c, event)
+		if err := afterClient(ctx, tx, c, event); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, moveCatalog)
+		return err
 	})
 }
 
@@ -75,6 +84,7 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 		list(c.Resources), c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID,
 		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.CreatedAt, c.UpdatedAt,
 		c.RequirePushedAuthorizationRequests, nullTime(c.DocumentFetchedAt), c.Vouched, c.RegistrationAccessTokenHash, digest, c.ManagedBy,
+		c.AdminAccess, list(c.PostLogoutRedirectURIs),
 	}
 }
 
@@ -87,7 +97,28 @@ func afterClient(ctx context.Context, tx pgx.Tx, c *storage.Client, event storag
 			return err
 		}
 	}
+	if err := beforeAdminAccess(ctx, tx, c); err != nil {
+		return err
+	}
 	return record(ctx, tx, event)
+}
+
+// beforeAdminAccess makes the row of the built-in Resource, if the client may reach it
+// and there is none yet.
+func beforeAdminAccess(ctx context.Context, tx pgx.Tx, c *storage.Client) error {
+	if !c.AdminAccess {
+		return nil
+	}
+	r := storage.AdminResourceRow(c.UpdatedAt)
+	if _, err := tx.Exec(ctx, insertResource+` ON CONFLICT DO NOTHING`, resourceArgs(r)...); err != nil {
+		return err
+	}
+	for i, scope := range r.Scopes {
+		if _, err := tx.Exec(ctx, insertScope+` ON CONFLICT DO NOTHING`, r.ID, i, scope.Name, scope.Description, list(scope.Tools), scope.Risk); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // updateClient writes one version of a client over the one before, whose row it
@@ -100,7 +131,7 @@ UPDATE clients SET version = $2, client_name = $3, redirect_uris = $4, grant_typ
 	token_endpoint_auth_method = $7, application_type = $8, scope = $9, resources = $10, client_uri = $11,
 	logo_uri = $12, tos_uri = $13, policy_uri = $14, contacts = $15, software_id = $16, software_version = $17,
 	jwks = $18, jwks_uri = $19, token_endpoint_auth_signing_alg = $20, disabled = $21, updated_at = $22,
-	require_pushed_authorization_requests = $23, managed_by = $24
+	require_pushed_authorization_requests = $23, managed_by = $24, admin_access = $25, post_logout_redirect_uris = $26
 WHERE id = $1`
 	)
 	if err := lockVersion(ctx, tx, lock, c.ID, c.Version); err != nil {
@@ -109,8 +140,12 @@ WHERE id = $1`
 	_, err := tx.Exec(ctx, update, c.ID, c.Version+1, c.ClientName, list(c.RedirectURIs), list(c.GrantTypes),
 		list(c.ResponseTypes), c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources),
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
-		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt, c.RequirePushedAuthorizationRequests, c.ManagedBy)
-	return err
+		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, c.UpdatedAt, c.RequirePushedAuthorizationRequests, c.ManagedBy,
+		c.AdminAccess, list(c.PostLogoutRedirectURIs))
+	if err != nil {
+		return err
+	}
+	return beforeAdminAccess(ctx, tx, c)
 }
 
 // UpdateClient implements storage.ClientStore.
@@ -134,9 +169,9 @@ func (s *Store) UpdateClient(ctx context.Context, c *storage.Client, event stora
 }
 
 // DeleteClient implements storage.ClientStore.
-func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM clients WHERE id = $1 RETURNING '', client_id`
-	return s.deleteFromCatalog(ctx, "delete a client", sql, id, event)
+func (s *Store) DeleteClient(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	const sql = `DELETE FROM clients WHERE id = $1 RETURNING '', client_id, version`
+	return s.deleteFromCatalog(ctx, "delete a client", sql, id, version, event)
 }
 
 // What adds a secret, in parameters 7 to 11; what happens to the others stands
@@ -220,7 +255,7 @@ func scanClients(rows pgx.Rows) ([]*storage.Client, error) {
 			&c.LogoURI, &c.TosURI, &c.PolicyURI, &c.Contacts, &c.SoftwareID, &c.SoftwareVersion,
 			&c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled,
 			&c.CreatedAt, &c.UpdatedAt, &c.RequirePushedAuthorizationRequests, &c.RegistrationAccessTokenHash,
-			(*zeronull.Timestamptz)(&c.DocumentFetchedAt), &c.Vouched, &c.ManagedBy, (*zeronull.Timestamptz)(&c.LastUsedAt),
+			(*zeronull.Timestamptz)(&c.DocumentFetchedAt), &c.Vouched, &c.ManagedBy, &c.AdminAccess, (*zeronull.Timestamptz)(&c.LastUsedAt), &c.PostLogoutRedirectURIs,
 			(*zeronull.Text)(&secret.ID), &secret.Hash, (*zeronull.Timestamptz)(&secret.CreatedAt),
 			(*zeronull.Timestamptz)(&secret.ExpiresAt))
 		if err != nil {

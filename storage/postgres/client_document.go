@@ -27,21 +27,21 @@ WITH ready AS (
 ), held AS (
 	SELECT scopes.name
 	FROM ready
-	JOIN scopes ON scopes.resource_id = ready.resource_id
+	JOIN scopes ON scopes.resource_id IN (ready.resource_id, '` + storage.IdentityResourceID + `')
 	WHERE scopes.name = ANY ($13)
 	FOR KEY SHARE OF scopes
 ), known AS (
 	SELECT c.id FROM clients c
-	WHERE c.id = $8 AND c.client_id = $23 AND NOT c.disabled AND c.document_fetched_at >= $41
+	WHERE c.id = $8 AND c.client_id = $26 AND NOT c.disabled AND c.document_fetched_at >= $44
 	FOR SHARE
 ), written AS (
 	INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 		token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
 		contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled,
 		created_at, updated_at, document_fetched_at)
-	SELECT $8::text, $23::text, 'metadata_document', 1, $24::text, $25::text[], $26::text[], $27::text[], $28::text,
-		$29::text, $30::text[], '{}', $31::text, $32::text, $33::text, $34::text, $35::text[], $36::text, $37::text,
-		$38::text, $39::text, $40::text, false, $17::timestamptz, $17::timestamptz, $41::timestamptz
+	SELECT $8::text, $26::text, 'metadata_document', 1, $27::text, $28::text[], $29::text[], $30::text[], $31::text,
+		$32::text, $33::text[], '{}', $34::text, $35::text, $36::text, $37::text, $38::text[], $39::text, $40::text,
+		$41::text, $42::text, $43::text, false, $17::timestamptz, $17::timestamptz, $44::timestamptz
 	FROM ready
 	WHERE (SELECT count(*) FROM held) = cardinality($13) AND NOT EXISTS (SELECT 1 FROM known)
 	ON CONFLICT (id) DO UPDATE SET (version, client_name, redirect_uris, grant_types, response_types,
@@ -56,7 +56,7 @@ WITH ready AS (
 	RETURNING id, version
 ), noted AS (
 	INSERT INTO audit_events (id, at, actor, action, target, detail)
-	SELECT $42::text, $43::timestamptz, $44::text, $45::text, $46::text, $47::jsonb FROM written
+	SELECT $45::text, $46::timestamptz, $47::text, $48::text, $49::text, $50::jsonb FROM written
 ), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM written WHERE version > 1)
 ), live AS (
 	SELECT ready.user_id, client.id AS client_id, ready.resource_id

@@ -110,17 +110,17 @@ var endings = []ending{
 		return c.Store.UpdateUser(context.Background(), c.User, event)
 	}, noSessionFamilyOrCode},
 	{"deleting the user", func(c *crossing, event storage.AuditEvent) error {
-		return c.Store.DeleteUser(context.Background(), c.User.ID, event)
+		return c.Store.DeleteUser(context.Background(), c.User.ID, storage.AnyVersion, event)
 	}, nothingOfUser},
 	{"disabling the client", func(c *crossing, event storage.AuditEvent) error {
 		c.Client.Disabled = true
 		return c.Store.UpdateClient(context.Background(), c.Client, event)
 	}, nothingGranted},
 	{"deleting the client", func(c *crossing, event storage.AuditEvent) error {
-		return c.Store.DeleteClient(context.Background(), c.Client.ID, event)
+		return c.Store.DeleteClient(context.Background(), c.Client.ID, storage.AnyVersion, event)
 	}, nothingGranted},
 	{"deleting the resource", func(c *crossing, event storage.AuditEvent) error {
-		return c.Store.DeleteResource(context.Background(), c.Resource.ID, event)
+		return c.Store.DeleteResource(context.Background(), c.Resource.ID, storage.AnyVersion, event)
 	}, nothingGranted},
 	{"removing scopes", func(c *crossing, event storage.AuditEvent) error {
 		c.Resource.Scopes = c.Resource.Scopes[1:2] // files:write stays

@@ -190,12 +190,12 @@ WITH held AS (
 	RETURNING d.grant_id, d.user_id, d.client_id, d.resource_id, d.scopes
 )
 INSERT INTO families (id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at,
-	created_at, expires_at)
+	created_at, expires_at, user_agent, address)
 SELECT $4::text, grant_id, user_id, client_id, resource_id,
 	ARRAY(SELECT name FROM unnest($3::text[]) WITH ORDINALITY AS asked (name, n) WHERE name = ANY (redeemed.scopes) ORDER BY n),
-	$5::bigint, $6::bytea, $7::timestamptz, $2::timestamptz, $8::timestamptz
+	$5::bigint, $6::bytea, $7::timestamptz, $2::timestamptz, $8::timestamptz, $9::text, $10::text
 FROM redeemed
 RETURNING scopes`
 	return s.redeem(ctx, "redeem a device code", f, sql, id, f.CreatedAt,
-		list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt)
+		list(f.Scopes), f.ID, f.Generation, octets(f.RotationRequest), f.RotatedAt, f.ExpiresAt, f.UserAgent, f.Address)
 }

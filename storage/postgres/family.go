@@ -15,8 +15,8 @@ import (
 func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage.Standing, error) {
 	const sql = `
 SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, u.verified_until, g.scopes,
-	ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name)
+	f.rotated_at, f.created_at, f.expires_at, u.verified_until, f.session_id, f.authenticated_at, g.scopes,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name), u.username, u.name, u.email
 FROM families f
 JOIN grants g ON g.id = f.grant_id
 JOIN users u ON u.id = f.user_id
@@ -27,7 +27,8 @@ WHERE f.id = $1 AND NOT u.disabled`
 	)
 	err := s.row(ctx, "read a family", sql, []any{id},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &standing.Scopes, &standing.Groups)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &f.SessionID, (*zeronull.Timestamptz)(&f.AuthenticatedAt),
+		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}
@@ -38,7 +39,7 @@ WHERE f.id = $1 AND NOT u.disabled`
 func (s *Store) UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error) {
 	const sql = `
 SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at
+	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.authenticated_at, f.user_agent, f.address
 FROM grants g
 JOIN families f ON f.grant_id = g.id
 WHERE g.user_id = $1 AND f.id > $2 AND f.expires_at > $4 AND f.rotated_at > $5 ORDER BY f.id LIMIT $3`
@@ -48,7 +49,7 @@ WHERE g.user_id = $1 AND f.id > $2 AND f.expires_at > $4 AND f.rotated_at > $5 O
 func scanFamily(row pgx.CollectableRow) (*storage.Family, error) {
 	var f storage.Family
 	err := row.Scan(&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &f.SessionID, (*zeronull.Timestamptz)(&f.AuthenticatedAt), &f.UserAgent, &f.Address)
 	return &f, err
 }
 
@@ -93,7 +94,7 @@ func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Fa
 	const sql = `
 WITH seen AS (
 	SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-		f.rotated_at, f.created_at, f.expires_at, u.verified_until, g.scopes AS grant_scopes,
+		f.rotated_at, f.created_at, f.expires_at, u.verified_until, f.session_id, f.authenticated_at, u.username, u.name, u.email, g.scopes AS grant_scopes,
 		ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
@@ -111,7 +112,8 @@ WITH seen AS (
 	RETURNING f.scopes
 )
 SELECT id, grant_id, user_id, client_id, resource_id, coalesce(renewed.scopes, seen.scopes), generation, rotation_request,
-	rotated_at, created_at, expires_at, verified_until, grant_scopes, groups, renewed.scopes IS NOT NULL
+	rotated_at, created_at, expires_at, verified_until, session_id, authenticated_at, grant_scopes, groups, username, name, email,
+	renewed.scopes IS NOT NULL
 FROM seen LEFT JOIN renewed ON true`
 	var (
 		f        storage.Family
@@ -128,7 +130,8 @@ FROM seen LEFT JOIN renewed ON true`
 			r.ClientID, r.ResourceID, list(r.Asked), list(r.Allowed), groups, scopes,
 		},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &standing.Scopes, &standing.Groups, &renewed)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &f.SessionID, (*zeronull.Timestamptz)(&f.AuthenticatedAt),
+		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &renewed)
 	if err != nil {
 		return nil, storage.Standing{}, false, err
 	}

@@ -31,7 +31,7 @@ WITH live AS (
 ), held AS (
 	SELECT scopes.name
 	FROM live
-	JOIN scopes ON scopes.resource_id = live.resource_id
+	JOIN scopes ON scopes.resource_id IN (live.resource_id, '` + storage.IdentityResourceID + `')
 	WHERE scopes.name = ANY ($13)
 	FOR KEY SHARE OF scopes
 )`
@@ -64,9 +64,9 @@ const (
 	RETURNING id, user_id, client_id, resource_id
 ), coded AS (
 	INSERT INTO authorization_codes (id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri,
-		code_challenge, created_at, expires_at, failed_proofs)
+		code_challenge, created_at, expires_at, failed_proofs, nonce, session_id, authenticated_at)
 	SELECT $19::text, id, user_id, client_id, resource_id, $20::text[], $15::text,
-		$21::text, $17::timestamptz, $22::timestamptz, 0
+		$21::text, $17::timestamptz, $22::timestamptz, 0, $23::text, $24::text, $25::timestamptz
 	FROM granted
 	RETURNING grant_id
 ), recorded AS (` + recordEvent + `coded)
@@ -80,7 +80,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	args := withEvent(event, c.UserID, c.ClientID, c.ResourceID, a.SessionID,
 		c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
 		list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
-		c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt)
+		c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt, c.Nonce, c.SessionID, nullTime(c.AuthenticatedAt))
 	switch {
 	case a.InAdvance: // and so it is a client with a row
 		return s.row(ctx, "approve in advance", approving+approveInAdvance, args, &c.GrantID)

@@ -40,14 +40,6 @@ func (s *Store) Groups(ctx context.Context, page storage.Page) ([]*storage.Group
 	return rows(ctx, s, "list groups", each(scanGroup), sql, page.After, page.Limit)
 }
 
-// GroupMembers implements storage.GroupStore.
-func (s *Store) GroupMembers(ctx context.Context, name string, page storage.Page) ([]*storage.User, error) {
-	const sql = selectUser + `
-JOIN user_groups m ON m.user_id = u.id
-WHERE m.group_name = $1 AND u.id > $2 ORDER BY u.id LIMIT $3`
-	return rows(ctx, s, "list the members of a group", each(scanUser), sql, name, page.After, page.Limit)
-}
-
 // UpdateGroup implements storage.GroupStore.
 func (s *Store) UpdateGroup(ctx context.Context, g *storage.Group, event storage.AuditEvent) error {
 	const (
@@ -71,12 +63,12 @@ func (s *Store) UpdateGroup(ctx context.Context, g *storage.Group, event storage
 
 // DeleteGroup implements storage.GroupStore. Users are locked before the group, as
 // everywhere. Whoever joins between the two locks is found by leave.
-func (s *Store) DeleteGroup(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *Store) DeleteGroup(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	const (
 		lockUsers = `
 SELECT u.id FROM users u JOIN user_groups m ON m.user_id = u.id JOIN groups g ON g.name = m.group_name
 WHERE g.id = $1 ORDER BY u.id FOR NO KEY UPDATE OF u`
-		lock  = `SELECT name FROM groups WHERE id = $1 FOR UPDATE`
+		lock  = `SELECT name, version FROM groups WHERE id = $1 FOR UPDATE`
 		leave = `
 WITH gone AS (DELETE FROM user_groups WHERE group_name = $1 RETURNING user_id)
 UPDATE users SET version = version + 1 FROM gone WHERE users.id = gone.user_id`
@@ -86,9 +78,15 @@ UPDATE users SET version = version + 1 FROM gone WHERE users.id = gone.user_id`
 		if _, err := tx.Exec(ctx, lockUsers, id); err != nil {
 			return err
 		}
-		var name string
-		if err := tx.QueryRow(ctx, lock, id).Scan(&name); err != nil {
+		var (
+			name   string
+			locked int64
+		)
+		if err := tx.QueryRow(ctx, lock, id).Scan(&name, &locked); err != nil {
 			return err
+		}
+		if version != storage.AnyVersion && version != locked {
+			return storage.ErrConflict
 		}
 		if _, err := tx.Exec(ctx, leave, name); err != nil {
 			return err

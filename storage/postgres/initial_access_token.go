@@ -22,11 +22,19 @@ WITH created AS (
 	return err
 }
 
+const selectInitialAccessToken = `
+SELECT id, hash, name, max_uses, uses, created_at, expires_at, last_used_at
+FROM initial_access_tokens `
+
+// InitialAccessToken implements storage.InitialAccessTokenStore.
+func (s *Store) InitialAccessToken(ctx context.Context, id string) (*storage.InitialAccessToken, error) {
+	const sql = selectInitialAccessToken + `WHERE id = $1`
+	return only(rows(ctx, s, "read an initial access token", each(scanInitialAccessToken), sql, id))
+}
+
 // InitialAccessTokens implements storage.InitialAccessTokenStore.
 func (s *Store) InitialAccessTokens(ctx context.Context, page storage.Page) ([]*storage.InitialAccessToken, error) {
-	const sql = `
-SELECT id, hash, name, max_uses, uses, created_at, expires_at, last_used_at
-FROM initial_access_tokens WHERE id > $1 ORDER BY id LIMIT $2`
+	const sql = selectInitialAccessToken + `WHERE id > $1 ORDER BY id LIMIT $2`
 	return rows(ctx, s, "list initial access tokens", each(scanInitialAccessToken), sql, page.After, page.Limit)
 }
 

@@ -69,9 +69,9 @@ func (s *Store) UpdatePolicy(ctx context.Context, p *storage.Policy, event stora
 }
 
 // DeletePolicy implements storage.PolicyStore.
-func (s *Store) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM policies WHERE id = $1 RETURNING '', ''`
-	return s.deleteFromCatalog(ctx, "delete a policy", sql, id, event)
+func (s *Store) DeletePolicy(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	const sql = `DELETE FROM policies WHERE id = $1 RETURNING '', '', version`
+	return s.deleteFromCatalog(ctx, "delete a policy", sql, id, version, event)
 }
 
 // lockNamed locks the Resources and the Clients that the rule names against

@@ -95,16 +95,16 @@ SELECT id FROM resealed`
 	return s.act(ctx, "reseal a provider", storage.ErrConflict, sql, withEvent(event, id, octets(sealed), octets(resealed))...)
 }
 
-// DeleteProvider implements storage.ProviderStore. Foreign keys take Identities and
+// DeleteProvider implements storage.ProviderStore. Foreign keys take UserIdentities and
 // memberships.
-func (s *Store) DeleteProvider(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *Store) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	const (
-		lock = `SELECT id FROM providers WHERE id = $1 FOR UPDATE`
+		lock = `SELECT version FROM providers WHERE id = $1 FOR UPDATE`
 		gone = `DELETE FROM providers WHERE id = $1`
 	)
 	return s.tx(ctx, "delete a provider", func(ctx context.Context, tx pgx.Tx) error {
-		// Who signs in at this moment waits, or has written an Identity that is found.
-		if err := tx.QueryRow(ctx, lock, id).Scan(&id); err != nil {
+		// Who signs in at this moment waits, or has written a UserIdentity that is found.
+		if err := lockVersion(ctx, tx, lock, id, version); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, unverify, id, event.At); err != nil {

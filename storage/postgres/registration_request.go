@@ -177,8 +177,8 @@ ON CONFLICT (host) DO UPDATE SET decision = EXCLUDED.decision`
 
 // DeleteRegistrationRequest implements storage.RegistrationRequestStore.
 func (s *Store) DeleteRegistrationRequest(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM registration_requests WHERE id = $1 RETURNING '', ''`
-	return s.deleteFromCatalog(ctx, "delete a registration request", sql, id, event)
+	const sql = `DELETE FROM registration_requests WHERE id = $1 RETURNING '', '', 0`
+	return s.deleteFromCatalog(ctx, "delete a registration request", sql, id, storage.AnyVersion, event)
 }
 
 func scanRequest(row pgx.CollectableRow) (*storage.RegistrationRequest, error) {

@@ -20,38 +20,47 @@ FROM `
 	withScopes = ` r
 LEFT JOIN scopes s ON s.resource_id = r.id
 ORDER BY r.id, s.position`
+	// listed is the condition on a resource that it is not one of grantd's own.
+	listed = `id NOT IN ('` + storage.IdentityResourceID + `', '` + storage.AdminResourceID + `')`
 )
 
 // Resource implements storage.ResourceStore.
 func (s *Store) Resource(ctx context.Context, id string) (*storage.Resource, error) {
-	const sql = selectResources + `(SELECT * FROM resources WHERE id = $1)` + withScopes
+	const sql = selectResources + `(SELECT * FROM resources WHERE id = $1 AND ` + listed + `)` + withScopes
 	return only(rows(ctx, s, "read a resource", scanResources, sql, id))
 }
 
 // ResourceByURI implements storage.ResourceStore.
 func (s *Store) ResourceByURI(ctx context.Context, uri string) (*storage.Resource, error) {
-	const sql = selectResources + `(SELECT * FROM resources WHERE uri_key = $1)` + withScopes
+	const sql = selectResources + `(SELECT * FROM resources WHERE uri_key = $1 AND ` + listed + `)` + withScopes
 	return only(rows(ctx, s, "read a resource", scanResources, sql, strings.TrimSuffix(uri, "/")))
 }
 
 // Resources implements storage.ResourceStore.
 func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Resource, error) {
-	const sql = selectResources + `(SELECT * FROM resources WHERE id > $1 ORDER BY id LIMIT $2)` + withScopes
+	const sql = selectResources + `(SELECT * FROM resources WHERE id > $1 AND ` + listed + ` ORDER BY id LIMIT $2)` + withScopes
 	return rows(ctx, s, "list resources", scanResources, sql, page.After, page.Limit)
+}
+
+const (
+	insertResource = `
+INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+	insertScope = `INSERT INTO scopes (resource_id, position, name, description, tools, risk) VALUES ($1, $2, $3, $4, $5, $6)`
+)
+
+// resourceArgs returns the parameters of insertResource.
+func resourceArgs(r *storage.Resource) []any {
+	return []any{
+		r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name, list(r.IntrospectionClients),
+		r.AccessTokenLifetime.Microseconds(), r.CreatedAt, r.UpdatedAt, r.ManagedBy,
+	}
 }
 
 // CreateResource implements storage.ResourceStore.
 func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
-	const (
-		insert = `
-INSERT INTO resources (id, uri, uri_key, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
-		insertScope = `INSERT INTO scopes (resource_id, position, name, description, tools, risk) VALUES ($1, $2, $3, $4, $5, $6)`
-	)
 	return s.tx(ctx, "create a resource", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, insert, r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name,
-			list(r.IntrospectionClients), r.AccessTokenLifetime.Microseconds(), r.CreatedAt, r.UpdatedAt, r.ManagedBy)
-		if err != nil {
+		if _, err := tx.Exec(ctx, insertResource, resourceArgs(r)...); err != nil {
 			return err
 		}
 		for i, scope := range r.Scopes {
@@ -85,7 +94,7 @@ WHERE grants.id = families.grant_id AND grants.resource_id = $1 AND families.sco
 // are updated and not made anew, because Approve locks those it relies on.
 func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
 	const (
-		lock   = `SELECT version FROM resources WHERE id = $1 FOR NO KEY UPDATE`
+		lock   = `SELECT version FROM resources WHERE id = $1 AND ` + listed + ` FOR NO KEY UPDATE`
 		update = `
 UPDATE resources SET version = $2, name = $3, introspection_clients = $4, access_token_lifetime = $5, updated_at = $6, managed_by = $7
 WHERE id = $1`
@@ -133,9 +142,9 @@ SET position = EXCLUDED.position, description = EXCLUDED.description, tools = EX
 }
 
 // DeleteResource implements storage.ResourceStore.
-func (s *Store) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `DELETE FROM resources WHERE id = $1 RETURNING uri, ''`
-	return s.deleteFromCatalog(ctx, "delete a resource", sql, id, event)
+func (s *Store) DeleteResource(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	const sql = `DELETE FROM resources WHERE id = $1 AND ` + listed + ` RETURNING uri, '', version`
+	return s.deleteFromCatalog(ctx, "delete a resource", sql, id, version, event)
 }
 
 // scanResources reads the rows of selectResources, those of one resource together.

@@ -29,7 +29,8 @@ func (s *Store) EndAfterRestore(ctx context.Context, all bool, event storage.Aud
 		}, ends...)
 		ends = append(ends,
 			end{&ended.Families, `DELETE FROM families`},
-			end{&ended.SigningKeys, `DELETE FROM signing_keys`})
+			end{&ended.SigningKeys, `DELETE FROM signing_keys`},
+			end{&ended.AdminKeys, `DELETE FROM admin_keys`})
 	}
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		for _, end := range ends {

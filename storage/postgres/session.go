@@ -48,7 +48,8 @@ WITH live AS (
 SELECT session_id, token_hash, authenticated_at, session_created_at,
 	CASE WHEN last_seen_at <= $7 THEN $4::timestamptz ELSE last_seen_at END, user_agent, address,
 	live.user_id, username, version, email, name, verified_until, live.created_at, live.updated_at, groups,
-	g.id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, false), g.created_at, g.updated_at
+	g.id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, false), g.created_at, g.updated_at,
+	EXISTS (SELECT 1 FROM grants WHERE client_id = $2)
 FROM live
 LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resource_id = $3`
 	var (
@@ -65,7 +66,7 @@ LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resour
 		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name,
 		(*zeronull.Timestamptz)(&in.User.VerifiedUntil), &in.User.CreatedAt, &in.User.UpdatedAt, &in.User.Groups,
 		(*zeronull.Text)(&grant.ID), &grant.Scopes, (*zeronull.Text)(&grant.RedirectURI), (*zeronull.Text)(&grant.ClientName), &grant.InAdvance,
-		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt))
+		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt), &in.ClientKnown)
 	if err != nil {
 		return nil, err
 	}

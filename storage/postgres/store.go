@@ -326,14 +326,21 @@ func catalogChanged(ctx context.Context, tx pgx.Tx, event storage.AuditEvent) er
 }
 
 // deleteFromCatalog deletes a row that is cached, with a statement that returns the
-// URI of a Resource and the client_id of a Client, both empty for anything else.
-// Foreign keys delete what hangs on it, and policies name it no more, before the
-// catalog moves. ErrNotFound.
-func (s *Store) deleteFromCatalog(ctx context.Context, doing, sql, id string, event storage.AuditEvent) error {
+// URI of a Resource and the client_id of a Client, both empty for anything else, and
+// the row's version, 0 where it has none. Foreign keys delete what hangs on it, and
+// policies name it no more, before the catalog moves. ErrNotFound; ErrConflict when
+// version is neither storage.AnyVersion nor the row's.
+func (s *Store) deleteFromCatalog(ctx context.Context, doing, sql, id string, version int64, event storage.AuditEvent) error {
 	return s.tx(ctx, doing, func(ctx context.Context, tx pgx.Tx) error {
-		var resource, client string
-		if err := tx.QueryRow(ctx, sql, id).Scan(&resource, &client); err != nil {
+		var (
+			resource, client string
+			deleted          int64
+		)
+		if err := tx.QueryRow(ctx, sql, id).Scan(&resource, &client, &deleted); err != nil {
 			return err
+		}
+		if version != storage.AnyVersion && version != deleted {
+			return storage.ErrConflict
 		}
 		if err := unname(ctx, tx, resource, client, event); err != nil {
 			return err
@@ -343,13 +350,13 @@ func (s *Store) deleteFromCatalog(ctx context.Context, doing, sql, id string, ev
 }
 
 // lockVersion runs a statement that locks one row and returns its version.
-// ErrNotFound; ErrConflict when it is not the version expected.
+// ErrNotFound; ErrConflict when it is not the version expected, if one is.
 func lockVersion(ctx context.Context, tx pgx.Tx, sql, id string, expected int64) error {
 	var version int64
 	if err := tx.QueryRow(ctx, sql, id).Scan(&version); err != nil {
 		return err
 	}
-	if version != expected {
+	if expected != storage.AnyVersion && version != expected {
 		return storage.ErrConflict
 	}
 	return nil

@@ -30,9 +30,12 @@ func (s *Store) UserByUsername(ctx context.Context, username string) (*storage.U
 }
 
 // Users implements storage.UserStore.
-func (s *Store) Users(ctx context.Context, page storage.Page) ([]*storage.User, error) {
-	const sql = selectUser + `WHERE u.id > $1 ORDER BY u.id LIMIT $2`
-	return rows(ctx, s, "list users", each(scanUser), sql, page.After, page.Limit)
+func (s *Store) Users(ctx context.Context, filter storage.UserFilter, page storage.Page) ([]*storage.User, error) {
+	const sql = selectUser + `
+WHERE u.id > $1 AND ($3::boolean IS NULL OR u.disabled = $3)
+	AND ($4 = '' OR u.id IN (SELECT user_id FROM user_groups WHERE group_name = $4))
+ORDER BY u.id LIMIT $2`
+	return rows(ctx, s, "list users", each(scanUser), sql, page.After, page.Limit, filter.Disabled, filter.Group)
 }
 
 // CreateUser implements storage.UserStore.
@@ -135,13 +138,20 @@ WHERE id = $1`
 }
 
 // DeleteUser implements storage.UserStore.
-func (s *Store) DeleteUser(ctx context.Context, id string, event storage.AuditEvent) error {
-	const sql = `
-WITH gone AS (
-	DELETE FROM users WHERE id = $7 RETURNING id
-), recorded AS (` + recordEvent + `gone)
-SELECT id FROM gone`
-	return s.act(ctx, "delete a user", storage.ErrNotFound, sql, withEvent(event, id)...)
+func (s *Store) DeleteUser(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	const (
+		lock = `SELECT version FROM users WHERE id = $1 FOR UPDATE`
+		sql  = `DELETE FROM users WHERE id = $1`
+	)
+	return s.tx(ctx, "delete a user", func(ctx context.Context, tx pgx.Tx) error {
+		if err := lockVersion(ctx, tx, lock, id, version); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, sql, id); err != nil {
+			return err
+		}
+		return record(ctx, tx, event)
+	})
 }
 
 // joinGroups puts the user into the Groups it names, making those that are not

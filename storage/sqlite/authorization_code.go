@@ -9,10 +9,10 @@ import (
 )
 
 const codeColumns = `id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri, code_challenge,
-	created_at, expires_at, redeemed_at, failed_proofs`
+	created_at, expires_at, redeemed_at, failed_proofs, nonce, session_id, authenticated_at`
 
 const codeValues = `@id, @grant, @user, @client, @resource, @scopes, @redirect_uri, @code_challenge,
-	@now, @expires_at, @redeemed_at, @failed_proofs`
+	@now, @expires_at, @redeemed_at, @failed_proofs, @nonce, @session_id, @authenticated_at`
 
 const insertCode = `INSERT INTO authorization_codes (` + codeColumns + `) VALUES (` + codeValues + `)`
 
@@ -39,9 +39,9 @@ func (s *Store) CreateCode(ctx context.Context, c *storage.AuthorizationCode, se
 
 const selectCode = `SELECT
 	a.id, a.grant_id, a.user_id, a.client_id, a.resource_id, a.scopes, a.redirect_uri, a.code_challenge,
-	a.created_at, a.expires_at, a.redeemed_at, a.failed_proofs,
+	a.created_at, a.expires_at, a.redeemed_at, a.failed_proofs, a.nonce, a.session_id, a.authenticated_at,
 	CASE WHEN NOT u.disabled THEN g.scopes END,
-	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = a.user_id)
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = a.user_id), u.username, u.name, u.email
 	FROM authorization_codes a
 	JOIN users u ON u.id = a.user_id
 	LEFT JOIN grants g ON g.id = a.grant_id
@@ -56,7 +56,8 @@ func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode
 	err := s.readRow(ctx, selectCode, []any{id},
 		&c.ID, intoText{&c.GrantID}, &c.UserID, &c.ClientID, &c.ResourceID, intoList{&c.Scopes}, &c.RedirectURI, &c.CodeChallenge,
 		intoTime{&c.CreatedAt}, intoTime{&c.ExpiresAt}, intoTime{&c.RedeemedAt}, &c.FailedProofs,
-		intoList{&standing.Scopes}, intoList{&standing.Groups})
+		&c.Nonce, &c.SessionID, intoTime{&c.AuthenticatedAt},
+		intoList{&standing.Scopes}, intoList{&standing.Groups}, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}
@@ -70,13 +71,15 @@ const redeemCode = `UPDATE authorization_codes SET redeemed_at = @now
 	RETURNING scopes`
 
 const insertFamily = `INSERT INTO families
-	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	(id, grant_id, user_id, client_id, resource_id, scopes, generation, rotation_request, rotated_at, created_at, expires_at, session_id, authenticated_at,
+	 user_agent, address)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func familyArgs(f *storage.Family, scopes []string) []any {
 	return []any{
 		f.ID, f.GrantID, f.UserID, f.ClientID, f.ResourceID, list(scopes),
-		f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt),
+		f.Generation, blob(f.RotationRequest), micros(f.RotatedAt), micros(f.CreatedAt), micros(f.ExpiresAt), f.SessionID, microsOrNull(f.AuthenticatedAt),
+		f.UserAgent, f.Address,
 	}
 }
 
@@ -160,5 +163,8 @@ func codeArgs(c *storage.AuthorizationCode) []any {
 		sql.Named("expires_at", micros(c.ExpiresAt)),
 		sql.Named("redeemed_at", microsOrNull(c.RedeemedAt)),
 		sql.Named("failed_proofs", c.FailedProofs),
+		sql.Named("nonce", c.Nonce),
+		sql.Named("session_id", c.SessionID),
+		sql.Named("authenticated_at", microsOrNull(c.AuthenticatedAt)),
 	}
 }

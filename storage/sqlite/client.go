@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"encoding/hex"
 	"time"
 
@@ -13,22 +14,27 @@ const clientValues = `
 	 token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri,
 	 policy_uri, contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg,
 	 disabled, created_at, updated_at, require_pushed_authorization_requests, document_fetched_at, vouched, registration_access_token_hash,
-	 registration_digest, managed_by)`
+	 registration_digest, managed_by, admin_access, post_logout_redirect_uris)`
 
 const insertClient = `INSERT INTO clients` + clientValues + `
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const insertSecrets = `INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)
 	SELECT value ->> 'id', ?, unhex(value ->> 'hash'), value ->> 'created_at', value ->> 'expires_at'
 	FROM json_each(?)`
 
-// CreateClient implements storage.ClientStore.
+// CreateClient implements storage.ClientStore. The catalog moves, for it knows the
+// names of all registered clients.
 func (s *Store) CreateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if _, err := tx.exec(insertClient, clientArgs(c, nil)...); err != nil {
 			return err
 		}
-		return tx.afterClient(c, event)
+		if err := tx.afterClient(c, event); err != nil {
+			return err
+		}
+		_, err := tx.exec(bumpCatalogVersion)
+		return err
 	})
 }
 
@@ -39,14 +45,31 @@ func (t *tx) afterClient(c *storage.Client, event storage.AuditEvent) error {
 			return err
 		}
 	}
+	if err := t.beforeAdminAccess(c); err != nil {
+		return err
+	}
 	return t.record(event)
+}
+
+// beforeAdminAccess makes the row of the built-in Resource, if the client may reach it
+// and there is none yet.
+func (t *tx) beforeAdminAccess(c *storage.Client) error {
+	if !c.AdminAccess {
+		return nil
+	}
+	r := storage.AdminResourceRow(c.UpdatedAt)
+	if _, err := t.exec(insertResource+` ON CONFLICT DO NOTHING`, resourceArgs(r)...); err != nil {
+		return err
+	}
+	_, err := t.exec(writeScopes, r.ID, scopesJSON(r.Scopes))
+	return err
 }
 
 const selectClient = `SELECT id, client_id, source, version, client_name, redirect_uris, grant_types,
 	response_types, token_endpoint_auth_method, application_type, scope, resources, client_uri,
 	logo_uri, tos_uri, policy_uri, contacts, software_id, software_version, jwks, jwks_uri,
 	token_endpoint_auth_signing_alg, disabled, created_at, updated_at, require_pushed_authorization_requests,
-	document_fetched_at, vouched, registration_access_token_hash, managed_by, last_used_at,
+	document_fetched_at, vouched, registration_access_token_hash, managed_by, admin_access, last_used_at, post_logout_redirect_uris,
 	(SELECT json_group_array(json_object('id', id, 'hash', hex(hash), 'created_at', created_at, 'expires_at', expires_at)
 		ORDER BY created_at, id)
 	 FROM client_secrets WHERE client_secrets.client_id = clients.id)
@@ -56,7 +79,9 @@ const (
 	selectClientByID       = selectClient + `WHERE id = ?`
 	selectClientByClientID = selectClient + `WHERE client_id = ?`
 	selectClientBySecret   = selectClient + `WHERE id = (SELECT client_id FROM client_secrets WHERE hash = ? LIMIT 1)`
-	selectClients          = selectClient + `WHERE id > ? ORDER BY id LIMIT ?`
+	selectClients          = selectClient + `WHERE id > @after AND (@source = '' OR source = @source)
+		AND (@disabled IS NULL OR disabled = @disabled) AND (@admin_access IS NULL OR admin_access = @admin_access)
+		ORDER BY id LIMIT @limit`
 )
 
 // Client implements storage.ClientStore.
@@ -75,8 +100,11 @@ func (s *Store) ClientBySecret(ctx context.Context, hash []byte) (*storage.Clien
 }
 
 // Clients implements storage.ClientStore.
-func (s *Store) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
-	return readRows(ctx, s, selectClients, []any{page.After, page.Limit}, scanClient)
+func (s *Store) Clients(ctx context.Context, filter storage.ClientFilter, page storage.Page) ([]*storage.Client, error) {
+	return readRows(ctx, s, selectClients, []any{
+		sql.Named("after", page.After), sql.Named("limit", page.Limit), sql.Named("source", string(filter.Source)),
+		sql.Named("disabled", filter.Disabled), sql.Named("admin_access", filter.AdminAccess),
+	}, scanClient)
 }
 
 const updateClient = `UPDATE clients SET version = version + 1,
@@ -84,7 +112,7 @@ const updateClient = `UPDATE clients SET version = version + 1,
 	token_endpoint_auth_method = ?, application_type = ?, scope = ?, resources = ?, client_uri = ?,
 	logo_uri = ?, tos_uri = ?, policy_uri = ?, contacts = ?, software_id = ?, software_version = ?,
 	jwks = ?, jwks_uri = ?, token_endpoint_auth_signing_alg = ?, disabled = ?, updated_at = ?,
-	require_pushed_authorization_requests = ?, managed_by = ?
+	require_pushed_authorization_requests = ?, managed_by = ?, admin_access = ?, post_logout_redirect_uris = ?
 	WHERE id = ? AND version = ? RETURNING version`
 
 // UpdateClient implements storage.ClientStore. The trigger client_disabled takes
@@ -111,24 +139,24 @@ func (t *tx) updateClient(c *storage.Client) (version int64, err error) {
 		c.TokenEndpointAuthMethod, c.ApplicationType, list(c.Scope), list(c.Resources), c.ClientURI,
 		c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID, c.SoftwareVersion,
 		c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.UpdatedAt),
-		c.RequirePushedAuthorizationRequests, c.ManagedBy, c.ID, c.Version,
+		c.RequirePushedAuthorizationRequests, c.ManagedBy, c.AdminAccess, list(c.PostLogoutRedirectURIs), c.ID, c.Version,
 	}, &version)
 	if err != nil {
 		return 0, t.conflictOrNotFound(err, existsClient, c.ID)
 	}
-	return version, nil
+	return version, t.beforeAdminAccess(c)
 }
 
 const (
 	existsClient = `SELECT 1 FROM clients WHERE id = ?`
-	deleteClient = `DELETE FROM clients WHERE id = ? RETURNING client_id`
+	deleteClient = `DELETE FROM clients WHERE id = ?1 AND ?2 IN (-1, version) RETURNING client_id`
 )
 
 // DeleteClient implements storage.ClientStore. Foreign keys take what was granted.
-func (s *Store) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *Store) DeleteClient(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		var clientID string
-		if err := tx.row(deleteClient, []any{id}, &clientID); err != nil {
+		clientID, err := tx.deleteVersion(deleteClient, existsClient, id, version)
+		if err != nil {
 			return err
 		}
 		if err := tx.unname("", clientID, event); err != nil {
@@ -231,7 +259,7 @@ func scanClient(row scanner) (*storage.Client, error) {
 		&c.ClientURI, &c.LogoURI, &c.TosURI, &c.PolicyURI, intoList{&c.Contacts},
 		&c.SoftwareID, &c.SoftwareVersion, &c.JWKS, &c.JWKSURI, &c.TokenEndpointAuthSigningAlg, &c.Disabled, intoTime{&c.CreatedAt}, intoTime{&c.UpdatedAt},
 		&c.RequirePushedAuthorizationRequests, intoTime{&c.DocumentFetchedAt}, &c.Vouched, intoBlobOrNil{&c.RegistrationAccessTokenHash}, &c.ManagedBy,
-		intoTime{&c.LastUsedAt}, intoJSON{&secrets},
+		&c.AdminAccess, intoTime{&c.LastUsedAt}, intoList{&c.PostLogoutRedirectURIs}, intoJSON{&secrets},
 	)
 	if err != nil {
 		return nil, err
@@ -259,5 +287,6 @@ func clientArgs(c *storage.Client, digest []byte) []any {
 		c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts),
 		c.SoftwareID, c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.Disabled, micros(c.CreatedAt), micros(c.UpdatedAt),
 		c.RequirePushedAuthorizationRequests, microsOrNull(c.DocumentFetchedAt), c.Vouched, blobOrNull(c.RegistrationAccessTokenHash), blobOrNull(digest), c.ManagedBy,
+		c.AdminAccess, list(c.PostLogoutRedirectURIs),
 	}
 }

@@ -22,7 +22,7 @@ const writeGrant = `INSERT INTO grants
 	  AND u.id = @user AND NOT u.disabled AND NOT c.disabled AND c.client_id = coalesce(@document, c.client_id)
 	  AND NOT EXISTS (
 		SELECT 1 FROM json_each(@sorted)
-		WHERE value NOT IN (SELECT name FROM scopes WHERE scopes.resource_id = r.id))
+		WHERE value NOT IN (SELECT name FROM scopes WHERE scopes.resource_id IN (r.id, '` + storage.IdentityResourceID + `')))
 	ON CONFLICT (user_id, client_id, resource_id) DO UPDATE SET
 		scopes = (
 			SELECT json_group_array(value ORDER BY value) FROM (

@@ -11,11 +11,9 @@ const selectGroup = `SELECT id, name, version, description, managed_by,
 	FROM groups `
 
 const (
-	selectGroupByID    = selectGroup + `WHERE id = ?`
-	selectGroupByName  = selectGroup + `WHERE name = ?`
-	selectGroups       = selectGroup + `WHERE name > ? ORDER BY name LIMIT ?`
-	selectGroupMembers = selectUser + `WHERE id IN (SELECT user_id FROM user_groups WHERE group_name = ?)
-		AND id > ? ORDER BY id LIMIT ?`
+	selectGroupByID   = selectGroup + `WHERE id = ?`
+	selectGroupByName = selectGroup + `WHERE name = ?`
+	selectGroups      = selectGroup + `WHERE name > ? ORDER BY name LIMIT ?`
 )
 
 const insertGroup = `INSERT INTO groups (id, name, version, description, managed_by) VALUES (?, ?, ?, ?, ?)`
@@ -45,16 +43,11 @@ func (s *Store) Groups(ctx context.Context, page storage.Page) ([]*storage.Group
 	return readRows(ctx, s, selectGroups, []any{page.After, page.Limit}, scanGroup)
 }
 
-// GroupMembers implements storage.GroupStore.
-func (s *Store) GroupMembers(ctx context.Context, name string, page storage.Page) ([]*storage.User, error) {
-	return readRows(ctx, s, selectGroupMembers, []any{name, page.After, page.Limit}, scanUser)
-}
-
 const (
 	updateGroup = `UPDATE groups SET version = version + 1, description = ?, managed_by = ?
 		WHERE id = ? AND version = ? RETURNING version`
 	existsGroup = `SELECT 1 FROM groups WHERE id = ?`
-	deleteGroup = `DELETE FROM groups WHERE id = ?`
+	deleteGroup = `DELETE FROM groups WHERE id = ?1 AND ?2 IN (-1, version) RETURNING id`
 )
 
 // UpdateGroup implements storage.GroupStore.
@@ -76,12 +69,12 @@ const touchGroupMembers = `UPDATE users SET version = version + 1 WHERE id IN
 	(SELECT user_id FROM user_groups JOIN groups ON groups.name = group_name WHERE groups.id = ?)`
 
 // DeleteGroup implements storage.GroupStore. The foreign key takes everybody out.
-func (s *Store) DeleteGroup(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *Store) DeleteGroup(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if _, err := tx.exec(touchGroupMembers, id); err != nil {
 			return err
 		}
-		if err := tx.mustExec(deleteGroup, id); err != nil {
+		if _, err := tx.deleteVersion(deleteGroup, existsGroup, id, version); err != nil {
 			return err
 		}
 		return tx.record(event)

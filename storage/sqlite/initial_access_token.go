@@ -11,8 +11,11 @@ const (
 	(id, hash, name, max_uses, uses, created_at, expires_at, last_used_at)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 
-	selectInitialAccessTokens = `SELECT id, hash, name, max_uses, uses, created_at, expires_at, last_used_at
-	FROM initial_access_tokens WHERE id > ? ORDER BY id LIMIT ?`
+	selectInitialAccessToken = `SELECT id, hash, name, max_uses, uses, created_at, expires_at, last_used_at
+	FROM initial_access_tokens `
+
+	selectInitialAccessTokenByID = selectInitialAccessToken + `WHERE id = ?`
+	selectInitialAccessTokens    = selectInitialAccessToken + `WHERE id > ? ORDER BY id LIMIT ?`
 
 	deleteInitialAccessToken = `DELETE FROM initial_access_tokens WHERE id = ?`
 )
@@ -27,6 +30,11 @@ func (s *Store) CreateInitialAccessToken(ctx context.Context, t *storage.Initial
 		}
 		return tx.record(event)
 	})
+}
+
+// InitialAccessToken implements storage.InitialAccessTokenStore.
+func (s *Store) InitialAccessToken(ctx context.Context, id string) (*storage.InitialAccessToken, error) {
+	return readOne(ctx, s, selectInitialAccessTokenByID, []any{id}, scanInitialAccessToken)
 }
 
 // InitialAccessTokens implements storage.InitialAccessTokenStore.

@@ -49,7 +49,7 @@ const (
 	updateRule   = `UPDATE policies SET version = version + 1,
 	name = ?, groups = ?, resources = ?, scopes = ?, clients = ?, trust = ?, skip_consent = ?, managed_by = ?, updated_at = ?
 	WHERE id = ? AND version = ? RETURNING version`
-	deletePolicy = `DELETE FROM policies WHERE id = ?`
+	deletePolicy = `DELETE FROM policies WHERE id = ?1 AND ?2 IN (-1, version) RETURNING id`
 )
 
 // UpdatePolicy implements storage.PolicyStore.
@@ -71,9 +71,9 @@ func (s *Store) UpdatePolicy(ctx context.Context, p *storage.Policy, event stora
 }
 
 // DeletePolicy implements storage.PolicyStore.
-func (s *Store) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *Store) DeletePolicy(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deletePolicy, id); err != nil {
+		if _, err := tx.deleteVersion(deletePolicy, existsPolicy, id, version); err != nil {
 			return err
 		}
 		return tx.changedCatalog(event)
@@ -119,7 +119,7 @@ func (t *tx) unname(resource, client string, cause storage.AuditEvent) error {
 		gone, event := p.Unnamed(resource, client, cause)
 		var err error
 		if gone {
-			err = t.mustExec(deletePolicy, id)
+			_, err = t.deleteVersion(deletePolicy, existsPolicy, id, storage.AnyVersion)
 		} else {
 			_, err = t.updatePolicy(&p)
 		}

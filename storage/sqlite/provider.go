@@ -89,16 +89,16 @@ func (s *Store) ResealProvider(ctx context.Context, id string, sealed, resealed 
 	})
 }
 
-const deleteProvider = `DELETE FROM providers WHERE id = ?`
+const deleteProvider = `DELETE FROM providers WHERE id = ?1 AND ?2 IN (-1, version) RETURNING id`
 
-// DeleteProvider implements storage.ProviderStore. Foreign keys take Identities and
+// DeleteProvider implements storage.ProviderStore. Foreign keys take UserIdentities and
 // memberships.
-func (s *Store) DeleteProvider(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *Store) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if _, err := tx.exec(unverify, micros(event.At), id); err != nil {
 			return err
 		}
-		if err := tx.mustExec(deleteProvider, id); err != nil {
+		if _, err := tx.deleteVersion(deleteProvider, existsProvider, id, version); err != nil {
 			return err
 		}
 		return tx.changedCatalog(event)

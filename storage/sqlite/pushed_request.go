@@ -53,7 +53,7 @@ func (s *Store) PushedRequest(ctx context.Context, id string) (*storage.PushedRe
 }
 
 const insertDeniedCode = `INSERT INTO authorization_codes (` + codeColumns + `)
-	SELECT @id, NULL, u.id, c.id, r.id, @scopes, @redirect_uri, @code_challenge, @now, @expires_at, NULL, 0
+	SELECT @id, NULL, u.id, c.id, r.id, @scopes, @redirect_uri, @code_challenge, @now, @expires_at, NULL, 0, '', '', NULL
 	FROM users u, clients c, resources r
 	WHERE u.id = @user AND c.id = @client AND r.id = @resource`
 

@@ -21,10 +21,7 @@ const writeScopes = `INSERT INTO scopes (resource_id, position, name, descriptio
 // CreateResource implements storage.ResourceStore.
 func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		_, err := tx.exec(insertResource,
-			r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name, list(r.IntrospectionClients),
-			r.AccessTokenLifetime.Microseconds(), micros(r.CreatedAt), micros(r.UpdatedAt), r.ManagedBy)
-		if err != nil {
+		if _, err := tx.exec(insertResource, resourceArgs(r)...); err != nil {
 			return err
 		}
 		if _, err := tx.exec(writeScopes, r.ID, scopesJSON(r.Scopes)); err != nil {
@@ -34,15 +31,26 @@ func (s *Store) CreateResource(ctx context.Context, r *storage.Resource, event s
 	})
 }
 
+// listed is the condition on a resource that it is not one of grantd's own.
+const listed = `id NOT IN ('` + storage.IdentityResourceID + `', '` + storage.AdminResourceID + `')`
+
+// resourceArgs returns the values of insertResource.
+func resourceArgs(r *storage.Resource) []any {
+	return []any{
+		r.ID, r.URI, strings.TrimSuffix(r.URI, "/"), r.Version, r.Name, list(r.IntrospectionClients),
+		r.AccessTokenLifetime.Microseconds(), micros(r.CreatedAt), micros(r.UpdatedAt), r.ManagedBy,
+	}
+}
+
 const selectResource = `SELECT id, uri, version, name, introspection_clients, access_token_lifetime, created_at, updated_at, managed_by,
 	(SELECT json_group_array(json_object('name', name, 'description', description, 'tools', json(tools), 'risk', risk) ORDER BY position)
 	 FROM scopes WHERE resource_id = resources.id)
 	FROM resources `
 
 const (
-	selectResourceByID  = selectResource + `WHERE id = ?`
-	selectResourceByURI = selectResource + `WHERE uri_key = ?`
-	selectResources     = selectResource + `WHERE id > ? ORDER BY id LIMIT ?`
+	selectResourceByID  = selectResource + `WHERE id = ? AND ` + listed
+	selectResourceByURI = selectResource + `WHERE uri_key = ? AND ` + listed
+	selectResources     = selectResource + `WHERE id > ? AND ` + listed + ` ORDER BY id LIMIT ?`
 )
 
 // Resource implements storage.ResourceStore.
@@ -62,7 +70,7 @@ func (s *Store) Resources(ctx context.Context, page storage.Page) ([]*storage.Re
 
 const updateResource = `UPDATE resources SET version = version + 1,
 	name = ?, introspection_clients = ?, access_token_lifetime = ?, updated_at = ?, managed_by = ?
-	WHERE id = ? AND version = ? RETURNING version`
+	WHERE id = ? AND version = ? AND ` + listed + ` RETURNING version`
 
 const deleteOtherScopes = `DELETE FROM scopes WHERE resource_id = ?
 	AND name NOT IN (SELECT value ->> 'name' FROM json_each(?))`
@@ -95,15 +103,15 @@ func (s *Store) UpdateResource(ctx context.Context, r *storage.Resource, event s
 }
 
 const (
-	existsResource = `SELECT 1 FROM resources WHERE id = ?`
-	deleteResource = `DELETE FROM resources WHERE id = ? RETURNING uri`
+	existsResource = `SELECT 1 FROM resources WHERE id = ? AND ` + listed
+	deleteResource = `DELETE FROM resources WHERE id = ?1 AND ` + listed + ` AND ?2 IN (-1, version) RETURNING uri`
 )
 
 // DeleteResource implements storage.ResourceStore. Foreign keys take the Grants.
-func (s *Store) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *Store) DeleteResource(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		var uri string
-		if err := tx.row(deleteResource, []any{id}, &uri); err != nil {
+		uri, err := tx.deleteVersion(deleteResource, existsResource, id, version)
+		if err != nil {
 			return err
 		}
 		if err := tx.unname(uri, "", event); err != nil {

@@ -15,6 +15,7 @@ const (
 	forgetApprovals      = `UPDATE grants SET redirect_uri = '' WHERE redirect_uri <> ''`
 	endFamilies          = `DELETE FROM families`
 	deleteAllSigningKeys = `DELETE FROM signing_keys`
+	deleteAllAdminKeys   = `DELETE FROM admin_keys`
 )
 
 // EndAfterRestore implements storage.RestoreStore.
@@ -34,7 +35,8 @@ func (s *Store) EndAfterRestore(ctx context.Context, all bool, event storage.Aud
 			end{&ended.Sessions, endSessions},
 			end{&ended.Approvals, forgetApprovals},
 			end{&ended.Families, endFamilies},
-			end{&ended.SigningKeys, deleteAllSigningKeys})
+			end{&ended.SigningKeys, deleteAllSigningKeys},
+			end{&ended.AdminKeys, deleteAllAdminKeys})
 	}
 	err := s.write(ctx, func(tx *tx) error {
 		for _, end := range ends {

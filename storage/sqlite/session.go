@@ -32,7 +32,8 @@ const selectSignIn = `SELECT
 	s.id, s.token_hash, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address,
 	u.id, u.username, u.version, u.email, u.name, u.disabled, u.verified_until, u.created_at, u.updated_at,
 	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = u.id),
-	g.id, g.user_id, g.client_id, g.resource_id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, 0), g.created_at, g.updated_at
+	g.id, g.user_id, g.client_id, g.resource_id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, 0), g.created_at, g.updated_at,
+	EXISTS (SELECT 1 FROM grants WHERE client_id = @client)
 	FROM sessions s
 	JOIN users u ON u.id = s.user_id
 	LEFT JOIN grants g ON g.user_id = s.user_id AND g.client_id = @client AND g.resource_id = @resource
@@ -117,7 +118,7 @@ func scanSignIn(row scanner) (*storage.SignIn, error) {
 		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.Disabled,
 		intoTime{&in.User.VerifiedUntil}, intoTime{&in.User.CreatedAt}, intoTime{&in.User.UpdatedAt}, intoList{&in.User.Groups},
 		intoText{&g.ID}, intoText{&g.UserID}, intoText{&g.ClientID}, intoText{&g.ResourceID}, intoList{&g.Scopes},
-		intoText{&g.RedirectURI}, intoText{&g.ClientName}, &g.InAdvance, intoTime{&g.CreatedAt}, intoTime{&g.UpdatedAt},
+		intoText{&g.RedirectURI}, intoText{&g.ClientName}, &g.InAdvance, intoTime{&g.CreatedAt}, intoTime{&g.UpdatedAt}, &in.ClientKnown,
 	)
 	if err != nil {
 		return nil, err

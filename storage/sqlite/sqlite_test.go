@@ -247,20 +247,22 @@ func TestBudget(t *testing.T) {
 		{"DeleteClientSecret", 6, 1, func(ctx context.Context) error {
 			return s.DeleteClientSecret(ctx, client.ID, secret.ID, event())
 		}, nil},
-		{"DeleteClient", 6, 1, func(ctx context.Context) error { return s.DeleteClient(ctx, client.ID, event()) }, nil},
+		{"DeleteClient", 6, 1, func(ctx context.Context) error { return s.DeleteClient(ctx, client.ID, storage.AnyVersion, event()) }, nil},
 		{"CreateResource", 6, 1, func(ctx context.Context) error { return s.CreateResource(ctx, resource, event()) }, nil},
 		{"UpdateResource", 6, 1, func(ctx context.Context) error {
 			other.Resource.Scopes = other.Resource.Scopes[1:]
 			return s.UpdateResource(ctx, other.Resource, event())
 		}, nil},
-		{"DeleteResource", 6, 1, func(ctx context.Context) error { return s.DeleteResource(ctx, other.Resource.ID, event()) }, nil},
+		{"DeleteResource", 6, 1, func(ctx context.Context) error {
+			return s.DeleteResource(ctx, other.Resource.ID, storage.AnyVersion, event())
+		}, nil},
 		{"CreateUser", 6, 1, func(ctx context.Context) error { return s.CreateUser(ctx, user, event()) }, nil},
 		{"UpdateUser", 6, 1, func(ctx context.Context) error {
 			third.User.Disabled, third.User.PasswordHash = true, "another"
 			third.User.Groups = []string{"four", "five"}
 			return s.UpdateUser(ctx, third.User, event())
 		}, nil},
-		{"DeleteUser", 6, 1, func(ctx context.Context) error { return s.DeleteUser(ctx, third.User.ID, event()) }, nil},
+		{"DeleteUser", 6, 1, func(ctx context.Context) error { return s.DeleteUser(ctx, third.User.ID, storage.AnyVersion, event()) }, nil},
 		{"CreateSession", 6, 1, func(ctx context.Context) error { return s.CreateSession(ctx, session, event()) }, nil},
 		{"DeleteSession", 6, 1, func(ctx context.Context) error { return s.DeleteSession(ctx, session.ID, event()) }, nil},
 		{"Approve", 6, 1, func(ctx context.Context) error { return s.Approve(ctx, approval, event()) }, nil},

@@ -270,6 +270,15 @@ func (t *tx) conflictOrNotFound(err error, exists, id string) error {
 	return storage.ErrConflict
 }
 
+// deleteVersion deletes one version of a row, or whichever it has, and returns the
+// value that the query returns of it. ErrNotFound, ErrConflict.
+func (t *tx) deleteVersion(query, exists, id string, version int64) (returned string, err error) {
+	if err := t.row(query, []any{id, version}, &returned); err != nil {
+		return "", t.conflictOrNotFound(err, exists, id)
+	}
+	return returned, nil
+}
+
 // changedCatalog records a change to what servers cache.
 func (t *tx) changedCatalog(event storage.AuditEvent) error {
 	if _, err := t.exec(bumpCatalogVersion); err != nil {

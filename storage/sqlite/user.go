@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 
 	"grantd/storage"
@@ -44,7 +45,9 @@ const selectUser = `SELECT id, username, version, email, name, password_hash, di
 const (
 	selectUserByID  = selectUser + `WHERE id = ?`
 	selectUserByKey = selectUser + `WHERE username_key = ?`
-	selectUsers     = selectUser + `WHERE id > ? ORDER BY id LIMIT ?`
+	selectUsers     = selectUser + `WHERE id > @after AND (@disabled IS NULL OR disabled = @disabled)
+		AND (@group = '' OR id IN (SELECT user_id FROM user_groups WHERE group_name = @group))
+		ORDER BY id LIMIT @limit`
 )
 
 // User implements storage.UserStore.
@@ -58,8 +61,11 @@ func (s *Store) UserByUsername(ctx context.Context, username string) (*storage.U
 }
 
 // Users implements storage.UserStore.
-func (s *Store) Users(ctx context.Context, page storage.Page) ([]*storage.User, error) {
-	return readRows(ctx, s, selectUsers, []any{page.After, page.Limit}, scanUser)
+func (s *Store) Users(ctx context.Context, filter storage.UserFilter, page storage.Page) ([]*storage.User, error) {
+	return readRows(ctx, s, selectUsers, []any{
+		sql.Named("after", page.After), sql.Named("limit", page.Limit),
+		sql.Named("disabled", filter.Disabled), sql.Named("group", filter.Group),
+	}, scanUser)
 }
 
 const updateUser = `UPDATE users SET version = version + 1,
@@ -98,14 +104,14 @@ func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.A
 
 const (
 	existsUser = `SELECT 1 FROM users WHERE id = ?`
-	deleteUser = `DELETE FROM users WHERE id = ?`
+	deleteUser = `DELETE FROM users WHERE id = ?1 AND ?2 IN (-1, version) RETURNING id`
 )
 
 // DeleteUser implements storage.UserStore. Foreign keys take Sessions, Grants and
 // Families.
-func (s *Store) DeleteUser(ctx context.Context, id string, event storage.AuditEvent) error {
+func (s *Store) DeleteUser(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.mustExec(deleteUser, id); err != nil {
+		if _, err := tx.deleteVersion(deleteUser, existsUser, id, version); err != nil {
 			return err
 		}
 		return tx.record(event)

@@ -43,7 +43,7 @@ func accessTokenFamily(t *testing.T, s storage.Store) {
 			return s.UpdateUser(t.Context(), f.User, Event("user.disabled", f.User.ID))
 		},
 		"the client is deleted": func(f *Fixture, _ *storage.Family) error {
-			return s.DeleteClient(t.Context(), f.Client.ID, Event("client.deleted", f.Client.ID))
+			return s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, Event("client.deleted", f.Client.ID))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

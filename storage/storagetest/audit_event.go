@@ -101,6 +101,7 @@ func acts(t testing.TB, f *Fixture) []act {
 	client, resource, user, group, session := NewClient(), NewResource(), NewUser(), NewGroup(), NewSession(f.User.ID)
 	secret, rotated, key, token := NewClientSecret(), NewClientSecret(), NewSigningKey(), NewInitialAccessToken()
 	leaked, link := f.Approve(t, "files:read"), NewUserLink(f.User.ID)
+	adminKey := NewAdminKey()
 	wanted, unwanted := f.Device(t, "files:read"), f.Device(t, "files:read")
 	policy, err := s.RegistrationPolicy(ctx)
 	want(t, err, nil)
@@ -116,18 +117,18 @@ func acts(t testing.TB, f *Fixture) []act {
 		}},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, client.ID, secret.ID, e) }},
 		{"RevokeCode", func(e storage.AuditEvent) error { return s.RevokeCode(ctx, leaked.ID, e) }},
-		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, client.ID, e) }},
+		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, client.ID, storage.AnyVersion, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, resource, e) }},
-		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, e) }},
+		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, storage.AnyVersion, e) }},
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, user, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, user, e) }},
-		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, user.ID, e) }},
+		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, user.ID, storage.AnyVersion, e) }},
 		{"CreateGroup", func(e storage.AuditEvent) error { return s.CreateGroup(ctx, group, e) }},
 		{"UpdateGroup", func(e storage.AuditEvent) error { return s.UpdateGroup(ctx, group, e) }},
 		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
 		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, group.ID, f.User.ID, e) }},
-		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, group.ID, e) }},
+		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, group.ID, storage.AnyVersion, e) }},
 		{"CreateUserLink", func(e storage.AuditEvent) error { return s.CreateUserLink(ctx, link, e) }},
 		{"DeleteUserLink", func(e storage.AuditEvent) error { return s.DeleteUserLink(ctx, f.User.ID, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
@@ -146,6 +147,8 @@ func acts(t testing.TB, f *Fixture) []act {
 		}},
 		{"CreateInitialAccessToken", func(e storage.AuditEvent) error { return s.CreateInitialAccessToken(ctx, token, e) }},
 		{"DeleteInitialAccessToken", func(e storage.AuditEvent) error { return s.DeleteInitialAccessToken(ctx, token.ID, e) }},
+		{"CreateAdminKey", func(e storage.AuditEvent) error { return s.CreateAdminKey(ctx, adminKey, e) }},
+		{"DeleteAdminKey", func(e storage.AuditEvent) error { return s.DeleteAdminKey(ctx, adminKey.ID, e) }},
 		{"MoveSigningKeys", func(e storage.AuditEvent) error { return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: key}, e) }},
 		{"ResealSigningKey", func(e storage.AuditEvent) error {
 			return s.ResealSigningKey(ctx, key.KID, key.SealedPrivateKey, []byte("anew"), e)
@@ -161,7 +164,7 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
 		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},
 		{"UpdatePolicy", func(e storage.AuditEvent) error { return s.UpdatePolicy(ctx, rule, e) }},
-		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, e) }},
+		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, storage.AnyVersion, e) }},
 	}
 }
 
@@ -221,18 +224,18 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"RotateClientSecret", func(e storage.AuditEvent) error { return s.RotateClientSecret(ctx, unknown, NewClientSecret(), Now, e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, unknown, e) }},
 		{"RevokeCode", func(e storage.AuditEvent) error { return s.RevokeCode(ctx, unknown, e) }},
-		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, unknown, e) }},
+		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, unknown, storage.AnyVersion, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, f.Resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, &staleResource, e) }},
-		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, unknown, e) }},
+		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, unknown, storage.AnyVersion, e) }},
 		{"CreateUser", func(e storage.AuditEvent) error { return s.CreateUser(ctx, f.User, e) }},
 		{"UpdateUser", func(e storage.AuditEvent) error { return s.UpdateUser(ctx, &staleUser, e) }},
-		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, unknown, e) }},
+		{"DeleteUser", func(e storage.AuditEvent) error { return s.DeleteUser(ctx, unknown, storage.AnyVersion, e) }},
 		{"CreateGroup", func(e storage.AuditEvent) error { return s.CreateGroup(ctx, group, e) }},
 		{"UpdateGroup", func(e storage.AuditEvent) error { return s.UpdateGroup(ctx, &staleGroup, e) }},
 		{"AddGroupMember", func(e storage.AuditEvent) error { return s.AddGroupMember(ctx, group.ID, f.User.ID, e) }},
 		{"RemoveGroupMember", func(e storage.AuditEvent) error { return s.RemoveGroupMember(ctx, empty.ID, f.User.ID, e) }},
-		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, unknown, e) }},
+		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, unknown, storage.AnyVersion, e) }},
 		{"CreateUserLink", func(e storage.AuditEvent) error { return s.CreateUserLink(ctx, NewUserLink(unknown), e) }},
 		{"UseUserLink", func(e storage.AuditEvent) error { return s.UseUserLink(ctx, useOf(NewUserLink(f.User.ID)), e) }},
 		{"UseFirstAdminLink", func(e storage.AuditEvent) error { return s.UseFirstAdminLink(ctx, Digest(), NewUser(), e) }},
@@ -248,6 +251,7 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		}},
 		{"EndFamily", func(e storage.AuditEvent) error { return s.EndFamily(ctx, unknown, e) }},
 		{"DeleteGrant", func(e storage.AuditEvent) error { return s.DeleteGrant(ctx, unknown, e) }},
+		{"DeleteAdminKey", func(e storage.AuditEvent) error { return s.DeleteAdminKey(ctx, unknown, e) }},
 		{"MoveSigningKeys", func(e storage.AuditEvent) error {
 			return s.MoveSigningKeys(ctx, storage.KeyMove{Retire: unknown, Insert: NewSigningKey(), At: Now}, e)
 		}},
@@ -295,9 +299,9 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		"UpdateClient":       s.UpdateClient(t.Context(), &client, *taken),
 		"AddClientSecret":    s.AddClientSecret(t.Context(), f.Client.ID, NewClientSecret(), *taken),
 		"RotateClientSecret": s.RotateClientSecret(t.Context(), f.Client.ID, NewClientSecret(), Now, *taken),
-		"DeleteClient":       s.DeleteClient(t.Context(), f.Client.ID, *taken),
-		"DeleteResource":     s.DeleteResource(t.Context(), f.Resource.ID, *taken),
-		"DeleteUser":         s.DeleteUser(t.Context(), f.User.ID, *taken),
+		"DeleteClient":       s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, *taken),
+		"DeleteResource":     s.DeleteResource(t.Context(), f.Resource.ID, storage.AnyVersion, *taken),
+		"DeleteUser":         s.DeleteUser(t.Context(), f.User.ID, storage.AnyVersion, *taken),
 		"DeleteSession":      s.DeleteSession(t.Context(), f.Session.ID, *taken),
 	} {
 		if err == nil {
@@ -316,7 +320,7 @@ func auditEventFails(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(f.Client, got, emptyIsNil); diff != "" {
 		t.Errorf("client (-before +after):\n%s", diff)
 	}
-	clients, err := s.Clients(t.Context(), storage.Page{Limit: 10})
+	clients, err := s.Clients(t.Context(), storage.ClientFilter{}, storage.Page{Limit: 10})
 	want(t, err, nil)
 	if len(clients) != 1 {
 		t.Errorf("%d clients, want the fixture's", len(clients))

@@ -15,6 +15,7 @@ var clientContracts = []contract{
 	{"an id or client_id is taken once", clientExists},
 	{"a client that is not there is not found", clientNotFound},
 	{"lists go by id, a page at a time", clientPages},
+	{"a list of clients is narrowed", clientFilters},
 	{"an update writes what may change", clientUpdate},
 	{"an update of an older version conflicts", clientConflict},
 	{"a disabled client loses its grants", clientDisabled},
@@ -65,7 +66,7 @@ func clientNotFound(t *testing.T, s storage.Store) {
 	_, err = s.ClientByClientID(ctx, c.ClientID)
 	want(t, err, storage.ErrNotFound)
 	want(t, s.UpdateClient(ctx, c, Event("client.updated", c.ID)), storage.ErrNotFound)
-	want(t, s.DeleteClient(ctx, c.ID, Event("client.deleted", c.ID)), storage.ErrNotFound)
+	want(t, s.DeleteClient(ctx, c.ID, storage.AnyVersion, Event("client.deleted", c.ID)), storage.ErrNotFound)
 	want(t, s.AddClientSecret(ctx, c.ID, NewClientSecret(), Event("client.secret_added", c.ID)), storage.ErrNotFound)
 	want(t, s.DeleteClientSecret(ctx, c.ID, "sec_none", Event("client.secret_deleted", c.ID)), storage.ErrNotFound)
 }
@@ -77,8 +78,38 @@ func clientPages(t *testing.T, s storage.Store) {
 		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
 		stored = append(stored, c)
 	}
-	wantPages(t, stored, func(page storage.Page) ([]*storage.Client, error) { return s.Clients(t.Context(), page) },
+	wantPages(t, stored, func(page storage.Page) ([]*storage.Client, error) {
+		return s.Clients(t.Context(), storage.ClientFilter{}, page)
+	},
 		func(c *storage.Client) string { return c.ID })
+}
+
+func clientFilters(t *testing.T, s storage.Store) {
+	yes, no := true, false
+	registered, disabled, dynamic, admin := NewClient(), NewClient(), NewDynamicClient(), NewClient()
+	disabled.Disabled, admin.AdminAccess = true, true
+	for _, c := range []*storage.Client{registered, disabled, dynamic, admin} {
+		want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+	}
+	for name, c := range map[string]struct {
+		filter storage.ClientFilter
+		want   []*storage.Client
+	}{
+		"none":         {storage.ClientFilter{}, []*storage.Client{registered, disabled, dynamic, admin}},
+		"source":       {storage.ClientFilter{Source: storage.SourceDynamic}, []*storage.Client{dynamic}},
+		"another":      {storage.ClientFilter{Source: storage.SourceMetadataDocument}, nil},
+		"disabled":     {storage.ClientFilter{Disabled: &yes}, []*storage.Client{disabled}},
+		"enabled":      {storage.ClientFilter{Disabled: &no}, []*storage.Client{registered, dynamic, admin}},
+		"admin access": {storage.ClientFilter{AdminAccess: &yes}, []*storage.Client{admin}},
+		"all three": {
+			storage.ClientFilter{Source: storage.SourceRegistered, Disabled: &no, AdminAccess: &no}, []*storage.Client{registered},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantPages(t, c.want, func(page storage.Page) ([]*storage.Client, error) { return s.Clients(t.Context(), c.filter, page) },
+				func(c *storage.Client) string { return c.ID })
+		})
+	}
 }
 
 func clientUpdate(t *testing.T, s storage.Store) {
@@ -94,6 +125,7 @@ func clientUpdate(t *testing.T, s storage.Store) {
 	after.ApplicationType, after.TokenEndpointAuthMethod = "native", storage.AuthMethodClientSecretPost
 	after.Contacts = []string{}
 	after.RequirePushedAuthorizationRequests = false
+	after.AdminAccess = true
 	want(t, s.UpdateClient(t.Context(), after, Event("client.updated", before.ID)), nil)
 	if after.Version <= before.Version {
 		t.Errorf("version %d after an update of version %d", after.Version, before.Version)
@@ -153,7 +185,7 @@ func clientDeleted(t *testing.T, s storage.Store) {
 	unredeemed := f.Approve(t, "files:read")
 	other := NewFixture(t, s)
 
-	want(t, s.DeleteClient(t.Context(), f.Client.ID, Event("client.deleted", f.Client.ID)), nil)
+	want(t, s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, Event("client.deleted", f.Client.ID)), nil)
 	_, err := s.Client(t.Context(), f.Client.ID)
 	want(t, err, storage.ErrNotFound)
 	wantNoGrant(t, f)

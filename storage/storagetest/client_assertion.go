@@ -28,7 +28,7 @@ func clientAssertionUsedOnce(t *testing.T, s storage.Store) {
 	want(t, use(f.Client.ID, "another", expires), nil)
 	want(t, use(f.Client.ID, "jti", expires), nil)
 
-	want(t, s.DeleteClient(t.Context(), f.Client.ID, Event("client.deleted", f.Client.ID)), nil)
+	want(t, s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, Event("client.deleted", f.Client.ID)), nil)
 	want(t, use(f.Client.ID, "jti", Now), storage.ErrNotFound)
 }
 

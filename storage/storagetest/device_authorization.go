@@ -431,14 +431,20 @@ func deviceEndings(t *testing.T, s storage.Store) map[string]func(f *Fixture) er
 			u.PasswordHash = "another"
 			return s.UpdateUser(ctx, &u, Event("user.password_changed", u.ID))
 		},
-		"user deleted": func(f *Fixture) error { return s.DeleteUser(ctx, f.User.ID, Event("user.deleted", "")) },
+		"user deleted": func(f *Fixture) error {
+			return s.DeleteUser(ctx, f.User.ID, storage.AnyVersion, Event("user.deleted", ""))
+		},
 		"client disabled": func(f *Fixture) error {
 			c := *f.Client
 			c.Disabled = true
 			return s.UpdateClient(ctx, &c, Event("client.disabled", c.ID))
 		},
-		"client deleted":   func(f *Fixture) error { return s.DeleteClient(ctx, f.Client.ID, Event("client.deleted", "")) },
-		"resource deleted": func(f *Fixture) error { return s.DeleteResource(ctx, f.Resource.ID, Event("resource.deleted", "")) },
+		"client deleted": func(f *Fixture) error {
+			return s.DeleteClient(ctx, f.Client.ID, storage.AnyVersion, Event("client.deleted", ""))
+		},
+		"resource deleted": func(f *Fixture) error {
+			return s.DeleteResource(ctx, f.Resource.ID, storage.AnyVersion, Event("resource.deleted", ""))
+		},
 		"grant revoked": func(f *Fixture) error {
 			grants, err := s.Grants(ctx, storage.GrantFilter{UserID: f.User.ID}, storage.Page{Limit: 1})
 			if err != nil || len(grants) == 0 {

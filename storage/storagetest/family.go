@@ -249,6 +249,7 @@ func familyList(t *testing.T, s storage.Store) {
 		code := f.Approve(t, "files:read", "files:write")
 		family := NewFamily(code)
 		family.RotatedAt, family.ExpiresAt = rotated, expires
+		family.UserAgent, family.Address = "node", "192.0.2.7"
 		want(t, s.RedeemCode(t.Context(), code.ID, family), nil)
 		family.GrantID, family.UserID, family.ClientID, family.ResourceID = f.Grant.ID, f.User.ID, f.Client.ID, f.Resource.ID
 		return family

@@ -130,6 +130,7 @@ func NewClient() *storage.Client {
 		Version:                 1,
 		ClientName:              fmt.Sprintf("Editor %d", next()),
 		RedirectURIs:            []string{"https://editor.example/callback", "http://127.0.0.1/callback"},
+		PostLogoutRedirectURIs:  []string{},
 		GrantTypes:              []string{storage.GrantTypeAuthorizationCode, storage.GrantTypeRefreshToken},
 		ResponseTypes:           []string{"code"},
 		TokenEndpointAuthMethod: storage.AuthMethodNone,

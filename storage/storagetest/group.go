@@ -29,7 +29,7 @@ func groupsListed(t *testing.T, s storage.Store) {
 	for _, u := range []*storage.User{one, two, none} {
 		want(t, s.CreateUser(t.Context(), u, Event("user.created", u.ID)), nil)
 	}
-	want(t, s.DeleteUser(t.Context(), none.ID, Event("user.deleted", none.ID)), nil)
+	want(t, s.DeleteUser(t.Context(), none.ID, storage.AnyVersion, Event("user.deleted", none.ID)), nil)
 
 	// Those that a user names first are made with a proper id.
 	var all []*storage.Group
@@ -70,7 +70,7 @@ func groupsListed(t *testing.T, s storage.Store) {
 		{"empty", storage.Page{Limit: 10}, nil},
 		{"STAFF", storage.Page{Limit: 10}, nil},
 	} {
-		members, err := s.GroupMembers(t.Context(), c.group, c.page)
+		members, err := s.Users(t.Context(), storage.UserFilter{Group: c.group}, c.page)
 		want(t, err, nil)
 		var got []string
 		for _, u := range members {
@@ -121,7 +121,7 @@ func groupNotFound(t *testing.T, s storage.Store) {
 	_, err = s.GroupByName(ctx, g.Name)
 	want(t, err, storage.ErrNotFound)
 	want(t, s.UpdateGroup(ctx, g, Event("group.updated", g.ID)), storage.ErrNotFound)
-	want(t, s.DeleteGroup(ctx, g.ID, Event("group.deleted", g.ID)), storage.ErrNotFound)
+	want(t, s.DeleteGroup(ctx, g.ID, storage.AnyVersion, Event("group.deleted", g.ID)), storage.ErrNotFound)
 	want(t, s.AddGroupMember(ctx, g.ID, u.ID, Event("group.member_added", g.ID)), storage.ErrNotFound)
 	want(t, s.CreateUser(ctx, u, Event("user.created", u.ID)), nil)
 	want(t, s.AddGroupMember(ctx, g.ID, u.ID, Event("group.member_added", g.ID)), storage.ErrNotFound)
@@ -179,7 +179,7 @@ func groupDeleted(t *testing.T, s storage.Store) {
 	u.Groups, other.Groups = []string{g.Name, "staff"}, []string{"staff"}
 	want(t, s.CreateUser(ctx, u, Event("user.created", u.ID)), nil)
 	want(t, s.CreateUser(ctx, other, Event("user.created", other.ID)), nil)
-	want(t, s.DeleteGroup(ctx, g.ID, Event("group.deleted", g.ID)), nil)
+	want(t, s.DeleteGroup(ctx, g.ID, storage.AnyVersion, Event("group.deleted", g.ID)), nil)
 	_, err := s.Group(ctx, g.ID)
 	want(t, err, storage.ErrNotFound)
 	for _, user := range []*storage.User{u, other} {
@@ -204,7 +204,7 @@ func groupRace(t *testing.T, s storage.Store) {
 		wantWinners(t, race(1+len(people), func(i int) error {
 			switch {
 			case i == 0:
-				return s.DeleteGroup(ctx, g.ID, Event("group.deleted", g.ID))
+				return s.DeleteGroup(ctx, g.ID, storage.AnyVersion, Event("group.deleted", g.ID))
 			case i%2 == 0: // by its name: the group is made again when it has gone
 				u := *people[i-1]
 				u.Groups = []string{g.Name}
@@ -215,7 +215,7 @@ func groupRace(t *testing.T, s storage.Store) {
 			}
 			return nil // by its id, which has gone
 		}), 1+len(people), nil)
-		members, err := s.GroupMembers(ctx, g.Name, storage.Page{Limit: 10})
+		members, err := s.Users(ctx, storage.UserFilter{Group: g.Name}, storage.Page{Limit: 10})
 		want(t, err, nil)
 		again, err := s.GroupByName(ctx, g.Name)
 		if len(members) == 0 && errors.Is(err, storage.ErrNotFound) {

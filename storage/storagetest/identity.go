@@ -1,266 +1,125 @@
 package storagetest
 
 import (
-	"errors"
+	"reflect"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"grantd/storage"
 )
 
+// The identity of people is a Resource of grantd's own, and what ID tokens say
+// survives from the code to the family.
 var identityContracts = []contract{
-	{"a person of a provider is made with their identity", identityProvision},
-	{"verifying writes what the provider says now", identityVerify},
-	{"only the provider's own memberships go", identityGroups},
-	{"verifying revives nobody who is disabled", identityDisabled},
-	{"an address belongs to whoever has it alone", identityToLink},
-	{"linking takes the password and all that came of it", identityLink},
-	{"linking is refused to whom it is not due", identityNotLinked},
-	{"an unverified person has no session and no refresh", identityUnverified},
-	{"one of many first sign-ins makes the person", identityRace},
+	{"is in no list", identityInNoList},
+	{"is granted alone", identityAlone},
+	{"is granted with a resource, scopes of others are not", identityWithResource},
+	{"comes from a document's client too", identityOfDocument},
+	{"what an ID token says", identityOfSignIn},
+	{"where people go who have signed out", postLogoutRedirectURIs},
 }
 
-// provision stores a new person of the provider.
-func provision(t *testing.T, s storage.Store, p *storage.Provider) (*storage.User, storage.Verification) {
-	t.Helper()
-	v, u := NewVerification(p), NewUser()
-	u.PasswordHash, u.Name, u.Email, u.Groups, u.VerifiedUntil = "", v.Name, v.Email, v.Groups, v.Until
-	want(t, s.ProvisionUser(t.Context(), u, v, Event("user.created", u.ID)), nil)
-	return u, v
-}
-
-func identityProvision(t *testing.T, s storage.Store) {
-	p := createProvider(t, s)
-	u, v := provision(t, s, p)
-	wantUser(t, s, u, false, v)
-	identities, err := s.Identities(t.Context(), u.ID)
-	want(t, err, nil)
-	expected := []*storage.Identity{{Issuer: v.Issuer, Subject: v.Subject, UserID: u.ID, ProviderID: p.ID, CreatedAt: Now, VerifiedAt: Now}}
-	if diff := cmp.Diff(expected, identities); diff != "" {
-		t.Errorf("identities (-want +got):\n%s", diff)
-	}
-
-	before := len(events(t, s))
-	again := NewUser()
-	want(t, s.ProvisionUser(t.Context(), again, v, Event("user.created", again.ID)), storage.ErrConsumed)
-	again.Username = u.Username
-	want(t, s.ProvisionUser(t.Context(), again, NewVerification(p), Event("user.created", again.ID)), storage.ErrExists)
-	_, err = s.User(t.Context(), again.ID)
-	want(t, err, storage.ErrNotFound)
-	if after := len(events(t, s)); after != before {
-		t.Errorf("%d events of what did not happen", after-before)
-	}
-	for _, other := range []storage.Verification{{Issuer: v.Issuer, Subject: "other"}, {Issuer: "https://other.example", Subject: v.Subject}} {
-		_, err = s.UserByIdentity(t.Context(), other.Issuer, other.Subject)
-		want(t, err, storage.ErrNotFound)
-	}
-	want(t, s.DeleteUser(t.Context(), u.ID, Event("user.deleted", u.ID)), nil)
-	_, err = s.UserByIdentity(t.Context(), v.Issuer, v.Subject)
-	want(t, err, storage.ErrNotFound)
-}
-
-func identityVerify(t *testing.T, s storage.Store) {
-	p := createProvider(t, s)
-	u, v := provision(t, s, p)
-	through := *p
-	through.ID, through.Name = storage.NewID(storage.PrefixProvider), "the same issuer once more"
-	want(t, s.CreateProvider(t.Context(), &through, Event("provider.created", through.ID)), nil)
-
-	v.ProviderID, v.Name, v.Email, v.Groups = through.ID, "Bea Renamed", "", []string{}
-	v.At, v.Until = Now.Add(time.Hour), Now.Add(9*time.Hour)
-	want(t, s.VerifyUser(t.Context(), v, Event("user.verified", u.ID)), nil)
-	u.Name, u.VerifiedUntil, u.UpdatedAt, u.Version = v.Name, v.Until, v.At, u.Version+1
-	wantUser(t, s, u, false, v) // the groups came from the other provider
-	identities, err := s.Identities(t.Context(), u.ID)
-	want(t, err, nil)
-	if len(identities) != 1 || identities[0].ProviderID != through.ID || !identities[0].VerifiedAt.Equal(v.At) || !identities[0].CreatedAt.Equal(Now) {
-		t.Errorf("identities: %+v", identities)
-	}
-	v.Subject = "nobody"
-	want(t, s.VerifyUser(t.Context(), v, Event("user.verified", u.ID)), storage.ErrNotFound)
-}
-
-func identityGroups(t *testing.T, s storage.Store) {
-	p := createProvider(t, s)
-	u, v := provision(t, s, p) // in staff and writers
-	u.Groups = []string{"local", "staff", "writers"}
-	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
-	groups := func(says ...string) []string {
-		v.Groups = says
-		want(t, s.VerifyUser(t.Context(), v, Event("user.verified", u.ID)), nil)
-		got, err := s.User(t.Context(), u.ID)
-		want(t, err, nil)
-		return got.Groups
-	}
-	for _, step := range []struct{ says, want []string }{
-		{[]string{"local", "writers", "writers", "editors"}, []string{"editors", "local", "writers"}},
-		{nil, []string{"local"}},
-		{[]string{"staff"}, []string{"local", "staff"}},
-	} {
-		if diff := cmp.Diff(step.want, groups(step.says...)); diff != "" {
-			t.Errorf("the provider says %v (-want +got):\n%s", step.says, diff)
-		}
-	}
-}
-
-func identityDisabled(t *testing.T, s storage.Store) {
-	u, v := provision(t, s, createProvider(t, s))
-	u.Disabled = true
-	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
-	v.Name, v.Groups = "Somebody Else", nil
-	want(t, s.VerifyUser(t.Context(), v, Event("user.verified", u.ID)), storage.ErrNotFound)
-	wantUser(t, s, u, false, v)
-}
-
-func identityToLink(t *testing.T, s storage.Store) {
-	create := func(email string, disabled bool) *storage.User {
-		u := NewUser()
-		u.Email, u.Disabled = email, disabled
-		want(t, s.CreateUser(t.Context(), u, Event("user.created", u.ID)), nil)
-		return u
-	}
-	alone := create("Alone@Example.com", false)
-	create("twice@example.com", false)
-	create("TWICE@example.com", true)
-	create("gone@example.com", true)
-	create("", false)
-	create("Éa@example.com", false)
-	create("\u212Aim@example.com", false) // the Kelvin sign, whose lower case is k
-	provision(t, s, createProvider(t, s)) // bea@example.com
-
-	for _, email := range []string{"alone@example.com", "ALONE@example.COM"} {
-		got, err := s.UserToLink(t.Context(), email)
-		want(t, err, nil)
-		if diff := cmp.Diff(alone, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", email, diff)
-		}
-	}
-	for email, sentinel := range map[string]error{
-		"twice@example.com": storage.ErrConflict, "gone@example.com": storage.ErrConflict, "bea@example.com": storage.ErrConflict,
-		"nobody@example.com": storage.ErrNotFound, "éa@example.com": storage.ErrNotFound, "kim@example.com": storage.ErrNotFound,
-		"alone_example.com": storage.ErrNotFound,
-	} {
-		if _, err := s.UserToLink(t.Context(), email); !errors.Is(err, sentinel) {
-			t.Errorf("%s: %v", email, err)
-		}
-	}
-}
-
-func identityLink(t *testing.T, s storage.Store) {
+func identityInNoList(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
-	p := createProvider(t, s)
-	family := f.Redeem(t, f.Code)
-	pending := f.Approve(t, "files:read")
-	v := NewVerification(p)
-	want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
-
-	u := *f.User
-	u.Version, u.Name, u.Email, u.PasswordHash, u.VerifiedUntil = u.Version+1, v.Name, v.Email, "", v.Until
-	u.Groups = []string{"staff", "writers"}
-	wantUser(t, s, &u, false, v)
-	familyGone(t, s, family.ID)
-	codeDead(t, s, pending)
-	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+	all, err := s.Resources(t.Context(), storage.Page{Limit: 10})
+	want(t, err, nil)
+	equal(t, len(all), 1)
+	_, err = s.Resource(t.Context(), storage.IdentityResourceID)
 	want(t, err, storage.ErrNotFound)
-	if grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID) == nil {
-		t.Error("the grant is gone")
-	}
+	_, err = s.ResourceByURI(t.Context(), "urn:grantd:identity")
+	want(t, err, storage.ErrNotFound)
+	want(t, s.DeleteResource(t.Context(), storage.IdentityResourceID, storage.AnyVersion, Event("resource.deleted", storage.IdentityResourceID)), storage.ErrNotFound)
+	changed := *f.Resource
+	changed.ID = storage.IdentityResourceID
+	want(t, s.UpdateResource(t.Context(), &changed, Event("resource.updated", changed.ID)), storage.ErrNotFound)
 }
 
-func identityNotLinked(t *testing.T, s storage.Store) {
-	p := createProvider(t, s)
-	taken, v := provision(t, s, p)
-	create := func(change func(*storage.User)) *storage.User {
-		u := NewUser()
-		change(u)
-		want(t, s.CreateUser(t.Context(), u, Event("user.created", u.ID)), nil)
-		return u
-	}
-	plain := create(func(*storage.User) {})
-	for name, test := range map[string]struct {
-		user    string
-		version int64
-		v       storage.Verification
-		want    error
-	}{
-		"the identity has a user":   {plain.ID, plain.Version, v, storage.ErrConsumed},
-		"the user has an identity":  {taken.ID, taken.Version, NewVerification(p), storage.ErrConflict},
-		"the user has changed":      {plain.ID, plain.Version + 1, NewVerification(p), storage.ErrConflict},
-		"the user is disabled":      {create(func(u *storage.User) { u.Disabled = true }).ID, 1, NewVerification(p), storage.ErrNotFound},
-		"there is no such user":     {"usr_none", 1, NewVerification(p), storage.ErrNotFound},
-		"there is no such provider": {plain.ID, plain.Version, NewVerification(NewProvider()), storage.ErrNotFound},
-	} {
-		t.Run(name, func(t *testing.T) {
-			want(t, s.LinkUser(t.Context(), test.user, test.version, test.v, Event("user.linked", test.user)), test.want)
-			got, err := s.User(t.Context(), plain.ID)
-			want(t, err, nil)
-			if diff := cmp.Diff(plain, got); diff != "" {
-				t.Errorf("changed (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func identityUnverified(t *testing.T, s storage.Store) {
+func identityAlone(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
-	v := NewVerification(createProvider(t, s))
-	v.Until = Now.Add(time.Hour)
-	want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
-	f.Session = NewSession(f.User.ID)
-	want(t, s.CreateSession(t.Context(), f.Session, Event("session.created", f.Session.ID)), nil)
-	family := f.Redeem(t, f.Approve(t, "files:read", "files:write"))
-
-	renew := func(now time.Time, presented int64) bool {
-		r := f.renewal(family.ID, presented)
-		r.Now = now
-		got, _, renewed, err := s.RenewFamily(t.Context(), r)
-		want(t, err, nil)
-		if !got.VerifiedUntil.Equal(v.Until) {
-			t.Errorf("the family is verified until %v", got.VerifiedUntil)
-		}
-		if got.Unverified(now) == renewed {
-			t.Errorf("at %v: unverified %t, renewed %t", now, got.Unverified(now), renewed)
-		}
-		return renewed
-	}
-	if !renew(v.Until.Add(-step), 1) || renew(v.Until, 2) {
-		t.Error("a family is renewed until then, and no longer")
-	}
-	got, _, err := s.Family(t.Context(), family.ID)
-	want(t, err, nil)
-	if !got.VerifiedUntil.Equal(v.Until) || got.Generation != 2 {
-		t.Errorf("family: %+v", got)
-	}
-	in, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", v.Until.Add(-step))
-	want(t, err, nil)
-	if !in.User.VerifiedUntil.Equal(v.Until) {
-		t.Errorf("signed in, verified until %v", in.User.VerifiedUntil)
-	}
-	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", v.Until)
-	want(t, err, storage.ErrNotFound)
-	late := NewSession(f.User.ID)
-	late.CreatedAt = v.Until
-	want(t, s.CreateSession(t.Context(), late, Event("session.created", late.ID)), storage.ErrNotFound)
-
-	v.At, v.Until = v.Until, v.Until.Add(time.Hour)
-	want(t, s.VerifyUser(t.Context(), v, Event("user.verified", f.User.ID)), nil)
-	if !renew(v.At, 2) {
-		t.Error("a family is not renewed once the person is verified again")
-	}
+	a := f.NewApproval(storage.ScopeOpenID, storage.ScopeEmail)
+	a.Code.ResourceID = storage.IdentityResourceID
+	want(t, s.Approve(t.Context(), a, Event("grant.approved", a.Code.ID)), nil)
+	g := grantOf(t, s, f.User.ID, f.Client.ID, storage.IdentityResourceID)
+	equal(t, g.Scopes, []string{storage.ScopeEmail, storage.ScopeOpenID})
 }
 
-func identityRace(t *testing.T, s storage.Store) {
-	v := NewVerification(createProvider(t, s))
-	errs := race(racers, func(int) error {
-		u := NewUser()
-		return s.ProvisionUser(t.Context(), u, v, Event("user.created", u.ID))
+func identityWithResource(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	f.Approve(t, "files:read", storage.ScopeOpenID)
+	equal(t, grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID).Scopes, []string{"files:read", "files:write", storage.ScopeOpenID})
+	a := f.NewApproval(storage.ScopeOpenID, "files:read")
+	a.Code.ResourceID = storage.IdentityResourceID
+	want(t, s.Approve(t.Context(), a, Event("grant.approved", a.Code.ID)), storage.ErrNotFound)
+}
+
+func identityOfDocument(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	c := NewDocumentClient()
+	a := f.NewApproval("files:read", storage.ScopeOpenID)
+	a.Code.ClientID, a.Document, a.DocumentEvent = c.ID, c, Event("client.registered", c.ID)
+	a.Code.Nonce, a.Code.SessionID, a.Code.AuthenticatedAt = "n-0S6_WzA2Mj", f.Session.ID, Now
+	want(t, s.Approve(t.Context(), a, Event("grant.approved", a.Code.ID)), nil)
+	code, _, err := s.Code(t.Context(), a.Code.ID)
+	want(t, err, nil)
+	equal(t, code, &a.Code)
+}
+
+func identityOfSignIn(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	signedInAt := Now.Add(-time.Hour)
+	a := f.NewApproval("files:read", storage.ScopeOpenID)
+	a.Code.Nonce, a.Code.SessionID, a.Code.AuthenticatedAt = "a nonce", f.Session.ID, signedInAt
+	want(t, s.Approve(t.Context(), a, Event("grant.approved", a.Code.ID)), nil)
+	remembered := f.NewCode("files:read", storage.ScopeOpenID)
+	remembered.GrantID, remembered.Nonce, remembered.SessionID, remembered.AuthenticatedAt = a.Code.GrantID, "another", f.Session.ID, signedInAt
+	want(t, s.CreateCode(t.Context(), remembered, f.Session.ID), nil)
+	person := storage.Person{Username: f.User.Username, Name: f.User.Name, Email: f.User.Email}
+	for _, wanted := range []*storage.AuthorizationCode{&a.Code, remembered} {
+		code, standing, err := s.Code(t.Context(), wanted.ID)
+		want(t, err, nil)
+		equal(t, code, wanted)
+		equal(t, standing.Person, person)
+	}
+
+	family := NewFamily(&a.Code)
+	family.SessionID, family.AuthenticatedAt = f.Session.ID, signedInAt
+	want(t, s.RedeemCode(t.Context(), a.Code.ID, family), nil)
+	read, standing, err := s.Family(t.Context(), family.ID)
+	want(t, err, nil)
+	equal(t, read, family)
+	equal(t, standing.Person, person)
+	all, err := s.UserFamilies(t.Context(), f.User.ID, Now, storage.Page{Limit: 10})
+	want(t, err, nil)
+	equal(t, all, []*storage.Family{family})
+	renewed, standing, ok, err := s.RenewFamily(t.Context(), storage.Renewal{
+		Rotation: storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: Now},
+		ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: []string{"files:read"},
 	})
-	wantWinners(t, errs, 1, storage.ErrConsumed)
-	all, err := s.Users(t.Context(), storage.Page{Limit: 100})
 	want(t, err, nil)
-	if len(all) != 1 {
-		t.Errorf("%d users of one identity", len(all))
+	equal(t, ok, true)
+	equal(t, renewed.SessionID, f.Session.ID)
+	equal(t, renewed.AuthenticatedAt, signedInAt)
+	equal(t, standing.Person, person)
+	live, standing, err := s.AccessTokenLive(t.Context(), "tok_1", family.ID, Now)
+	want(t, err, nil)
+	equal(t, live, true)
+	equal(t, standing.Person, person)
+}
+
+func postLogoutRedirectURIs(t *testing.T, s storage.Store) {
+	c := NewClient()
+	c.PostLogoutRedirectURIs = []string{"https://editor.example/bye", "https://editor.example/b?e"}
+	want(t, s.CreateClient(t.Context(), c, Event("client.created", c.ID)), nil)
+	c.PostLogoutRedirectURIs = c.PostLogoutRedirectURIs[1:]
+	want(t, s.UpdateClient(t.Context(), c, Event("client.updated", c.ID)), nil)
+	read, err := s.Client(t.Context(), c.ID)
+	want(t, err, nil)
+	equal(t, read.PostLogoutRedirectURIs, []string{"https://editor.example/b?e"})
+}
+
+func equal(t testing.TB, got, wanted any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, wanted) {
+		t.Fatalf("got %+v, want %+v", got, wanted)
 	}
 }

@@ -47,6 +47,15 @@ func initialAccessTokenList(t *testing.T, s storage.Store) {
 		createToken(t, s, token)
 		stored = append(stored, token)
 	}
+	for _, token := range stored {
+		got, err := s.InitialAccessToken(t.Context(), token.ID)
+		want(t, err, nil)
+		if diff := cmp.Diff(token, got); diff != "" {
+			t.Errorf("InitialAccessToken (-stored +read):\n%s", diff)
+		}
+	}
+	_, err := s.InitialAccessToken(t.Context(), "reg_none")
+	want(t, err, storage.ErrNotFound)
 	wantPages(t, stored, func(page storage.Page) ([]*storage.InitialAccessToken, error) {
 		return s.InitialAccessTokens(t.Context(), page)
 	}, func(token *storage.InitialAccessToken) string { return token.ID })
@@ -63,7 +72,7 @@ func initialAccessTokenList(t *testing.T, s storage.Store) {
 	gone := stored[0]
 	want(t, s.DeleteInitialAccessToken(t.Context(), gone.ID, Event("registration_token.deleted", gone.ID)), nil)
 	want(t, s.DeleteInitialAccessToken(t.Context(), gone.ID, Event("registration_token.deleted", gone.ID)), storage.ErrNotFound)
-	_, err := registerWith(t, s, gone.Hash, nil, Now)
+	_, err = registerWith(t, s, gone.Hash, nil, Now)
 	want(t, err, storage.ErrConsumed)
 }
 
@@ -127,10 +136,10 @@ func initialAccessTokenRace(t *testing.T, s storage.Store) {
 	for _, digest := range [][]byte{nil, Digest()} {
 		token := NewInitialAccessToken()
 		createToken(t, s, token)
-		before, _ := s.Clients(t.Context(), storage.Page{Limit: 1000})
+		before, _ := s.Clients(t.Context(), storage.ClientFilter{}, storage.Page{Limit: 1000})
 		errs := race(16, func(int) error { _, err := registerWith(t, s, token.Hash, digest, Now); return err })
 		wantWinners(t, errs, 1, storage.ErrConsumed)
-		after, err := s.Clients(t.Context(), storage.Page{Limit: 1000})
+		after, err := s.Clients(t.Context(), storage.ClientFilter{}, storage.Page{Limit: 1000})
 		want(t, err, nil)
 		if n := len(after) - len(before); n != 1 {
 			t.Errorf("%d rows, want 1", n)

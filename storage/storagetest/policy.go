@@ -61,8 +61,8 @@ func policyBuiltIn(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(expected, p); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)
 	}
-	want(t, s.DeletePolicy(t.Context(), p.ID, Event("policy.deleted", p.ID)), nil)
-	want(t, s.DeletePolicy(t.Context(), p.ID, Event("policy.deleted", p.ID)), storage.ErrNotFound)
+	want(t, s.DeletePolicy(t.Context(), p.ID, storage.AnyVersion, Event("policy.deleted", p.ID)), nil)
+	want(t, s.DeletePolicy(t.Context(), p.ID, storage.AnyVersion, Event("policy.deleted", p.ID)), storage.ErrNotFound)
 	_, err = s.Policy(t.Context(), p.ID)
 	want(t, err, storage.ErrNotFound)
 }
@@ -160,7 +160,7 @@ func policyLosesResource(t *testing.T, s storage.Store) {
 	both, only, all := f.FullPolicy(), f.FullPolicy(), NewPolicy()
 	both.Resources = append(both.Resources, other.URI)
 	policyLoses(t, s, both, only, all, func(cause storage.AuditEvent) error {
-		return s.DeleteResource(t.Context(), f.Resource.ID, cause)
+		return s.DeleteResource(t.Context(), f.Resource.ID, storage.AnyVersion, cause)
 	})
 	both.Resources = []string{other.URI}
 	wantPolicy(t, s, both)
@@ -172,7 +172,7 @@ func policyLosesClient(t *testing.T, s storage.Store) {
 	both, only, all := f.FullPolicy(), f.FullPolicy(), NewPolicy()
 	both.Clients = append(both.Clients, other.ClientID)
 	policyLoses(t, s, both, only, all, func(cause storage.AuditEvent) error {
-		return s.DeleteClient(t.Context(), f.Client.ID, cause)
+		return s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, cause)
 	})
 	both.Clients = []string{other.ClientID}
 	wantPolicy(t, s, both)
@@ -234,9 +234,9 @@ func policyNamingRace(t *testing.T, s storage.Store) {
 			case 1:
 				return s.UpdatePolicy(t.Context(), &named, Event("policy.updated", named.ID))
 			case 2:
-				return s.DeleteClient(t.Context(), f.Client.ID, Event("client.deleted", f.Client.ID))
+				return s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, Event("client.deleted", f.Client.ID))
 			default:
-				return s.DeleteResource(t.Context(), f.Resource.ID, Event("resource.deleted", f.Resource.ID))
+				return s.DeleteResource(t.Context(), f.Resource.ID, storage.AnyVersion, Event("resource.deleted", f.Resource.ID))
 			}
 		})
 		for i, err := range errs {
@@ -272,7 +272,7 @@ func policyKeepsClient(t *testing.T, s storage.Store) {
 	sweep()
 	_, err := s.Client(t.Context(), c.ID)
 	want(t, err, nil)
-	want(t, s.DeletePolicy(t.Context(), p.ID, Event("policy.deleted", p.ID)), nil)
+	want(t, s.DeletePolicy(t.Context(), p.ID, storage.AnyVersion, Event("policy.deleted", p.ID)), nil)
 	sweep()
 	_, err = s.Client(t.Context(), c.ID)
 	want(t, err, storage.ErrNotFound)

@@ -110,7 +110,7 @@ func providerEnds(t *testing.T, s storage.Store) {
 			return s.UpdateProvider(t.Context(), p, event)
 		},
 		"deleted": func(p *storage.Provider, event storage.AuditEvent) error {
-			return s.DeleteProvider(t.Context(), p.ID, event)
+			return s.DeleteProvider(t.Context(), p.ID, storage.AnyVersion, event)
 		},
 	}
 	for name, end := range ends {
@@ -149,13 +149,13 @@ func providerEnds(t *testing.T, s storage.Store) {
 	if !got.VerifiedUntil.Equal(u.VerifiedUntil) {
 		t.Errorf("a password makes somebody local whom a provider knows: %v", got.VerifiedUntil)
 	}
-	want(t, s.DeleteProvider(t.Context(), gone.ID, Event("provider.deleted", gone.ID)), nil)
+	want(t, s.DeleteProvider(t.Context(), gone.ID, storage.AnyVersion, Event("provider.deleted", gone.ID)), nil)
 	u.PasswordHash = "another"
 	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
 	if got, err = s.User(t.Context(), u.ID); err != nil || !got.VerifiedUntil.IsZero() {
 		t.Errorf("a password does not make somebody local whom no provider knows: %v %v", got, err)
 	}
-	want(t, s.DeleteProvider(t.Context(), "idp_none", Event("provider.deleted", "")), storage.ErrNotFound)
+	want(t, s.DeleteProvider(t.Context(), "idp_none", storage.AnyVersion, Event("provider.deleted", "")), storage.ErrNotFound)
 }
 
 // wantUser compares the user of an identity. Whose provider is gone has none, nor

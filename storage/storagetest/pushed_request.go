@@ -61,7 +61,7 @@ func pushedRequestRoundTrip(t *testing.T, s storage.Store) {
 		want(t, err, storage.ErrNotFound)
 	}
 
-	want(t, s.DeleteClient(t.Context(), f.Client.ID, Event("client.deleted", f.Client.ID)), nil)
+	want(t, s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, Event("client.deleted", f.Client.ID)), nil)
 	_, err = s.PushedRequest(t.Context(), p.ID)
 	want(t, err, storage.ErrNotFound)
 }

@@ -410,12 +410,14 @@ func raceDeleteGrant(t *testing.T, s storage.Store) {
 func raceDelete(t *testing.T, s storage.Store) {
 	for range rounds / 4 {
 		for _, end := range []func(f *Fixture) error{
-			func(f *Fixture) error { return s.DeleteUser(t.Context(), f.User.ID, Event("user.deleted", f.User.ID)) },
 			func(f *Fixture) error {
-				return s.DeleteClient(t.Context(), f.Client.ID, Event("client.deleted", f.Client.ID))
+				return s.DeleteUser(t.Context(), f.User.ID, storage.AnyVersion, Event("user.deleted", f.User.ID))
 			},
 			func(f *Fixture) error {
-				return s.DeleteResource(t.Context(), f.Resource.ID, Event("resource.deleted", f.Resource.ID))
+				return s.DeleteClient(t.Context(), f.Client.ID, storage.AnyVersion, Event("client.deleted", f.Client.ID))
+			},
+			func(f *Fixture) error {
+				return s.DeleteResource(t.Context(), f.Resource.ID, storage.AnyVersion, Event("resource.deleted", f.Resource.ID))
 			},
 		} {
 			f := NewFixture(t, s)

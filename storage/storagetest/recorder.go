@@ -45,6 +45,46 @@ func (r *recorder) InitialAccessTokens(ctx context.Context, page storage.Page) (
 	return r.Store.InitialAccessTokens(ctx, page)
 }
 
+func (r *recorder) InitialAccessToken(ctx context.Context, id string) (*storage.InitialAccessToken, error) {
+	r.seen.call("InitialAccessToken")
+	return r.Store.InitialAccessToken(ctx, id)
+}
+
+func (r *recorder) CreateAdminKey(ctx context.Context, k *storage.AdminKey, event storage.AuditEvent) error {
+	r.seen.call("CreateAdminKey")
+	return r.Store.CreateAdminKey(ctx, k, event)
+}
+
+func (r *recorder) AdminKey(ctx context.Context, id string) (*storage.AdminKey, error) {
+	r.seen.call("AdminKey")
+	return r.Store.AdminKey(ctx, id)
+}
+
+func (r *recorder) AdminKeyByHash(ctx context.Context, hash []byte) (*storage.AdminKey, error) {
+	r.seen.call("AdminKeyByHash")
+	return r.Store.AdminKeyByHash(ctx, hash)
+}
+
+func (r *recorder) AdminKeys(ctx context.Context, page storage.Page) ([]*storage.AdminKey, error) {
+	r.seen.call("AdminKeys")
+	return r.Store.AdminKeys(ctx, page)
+}
+
+func (r *recorder) TouchAdminKey(ctx context.Context, id string, now time.Time) error {
+	r.seen.call("TouchAdminKey")
+	return r.Store.TouchAdminKey(ctx, id, now)
+}
+
+func (r *recorder) DeleteAdminKey(ctx context.Context, id string, event storage.AuditEvent) error {
+	r.seen.call("DeleteAdminKey")
+	return r.Store.DeleteAdminKey(ctx, id, event)
+}
+
+func (r *recorder) AdminTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, storage.Standing, error) {
+	r.seen.call("AdminTokenLive")
+	return r.Store.AdminTokenLive(ctx, jti, familyID, now)
+}
+
 func (r *recorder) DeleteInitialAccessToken(ctx context.Context, id string, event storage.AuditEvent) error {
 	r.seen.call("DeleteInitialAccessToken")
 	return r.Store.DeleteInitialAccessToken(ctx, id, event)
@@ -60,9 +100,9 @@ func (r *recorder) ClientByClientID(ctx context.Context, clientID string) (*stor
 	return r.Store.ClientByClientID(ctx, clientID)
 }
 
-func (r *recorder) Clients(ctx context.Context, page storage.Page) ([]*storage.Client, error) {
+func (r *recorder) Clients(ctx context.Context, filter storage.ClientFilter, page storage.Page) ([]*storage.Client, error) {
 	r.seen.call("Clients")
-	return r.Store.Clients(ctx, page)
+	return r.Store.Clients(ctx, filter, page)
 }
 
 func (r *recorder) UpdateClient(ctx context.Context, c *storage.Client, event storage.AuditEvent) error {
@@ -80,9 +120,9 @@ func (r *recorder) ConfirmClientDocument(ctx context.Context, id string, fetched
 	return r.Store.ConfirmClientDocument(ctx, id, fetchedAt)
 }
 
-func (r *recorder) DeleteClient(ctx context.Context, id string, event storage.AuditEvent) error {
+func (r *recorder) DeleteClient(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	r.seen.call("DeleteClient")
-	return r.Store.DeleteClient(ctx, id, event)
+	return r.Store.DeleteClient(ctx, id, version, event)
 }
 
 func (r *recorder) ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error) {
@@ -140,9 +180,9 @@ func (r *recorder) UpdateResource(ctx context.Context, res *storage.Resource, ev
 	return r.Store.UpdateResource(ctx, res, event)
 }
 
-func (r *recorder) DeleteResource(ctx context.Context, id string, event storage.AuditEvent) error {
+func (r *recorder) DeleteResource(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	r.seen.call("DeleteResource")
-	return r.Store.DeleteResource(ctx, id, event)
+	return r.Store.DeleteResource(ctx, id, version, event)
 }
 
 func (r *recorder) CreateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
@@ -160,9 +200,9 @@ func (r *recorder) UserByUsername(ctx context.Context, username string) (*storag
 	return r.Store.UserByUsername(ctx, username)
 }
 
-func (r *recorder) Users(ctx context.Context, page storage.Page) ([]*storage.User, error) {
+func (r *recorder) Users(ctx context.Context, filter storage.UserFilter, page storage.Page) ([]*storage.User, error) {
 	r.seen.call("Users")
-	return r.Store.Users(ctx, page)
+	return r.Store.Users(ctx, filter, page)
 }
 
 func (r *recorder) UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error {
@@ -170,9 +210,9 @@ func (r *recorder) UpdateUser(ctx context.Context, u *storage.User, event storag
 	return r.Store.UpdateUser(ctx, u, event)
 }
 
-func (r *recorder) DeleteUser(ctx context.Context, id string, event storage.AuditEvent) error {
+func (r *recorder) DeleteUser(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	r.seen.call("DeleteUser")
-	return r.Store.DeleteUser(ctx, id, event)
+	return r.Store.DeleteUser(ctx, id, version, event)
 }
 
 func (r *recorder) CreateSession(ctx context.Context, s *storage.Session, event storage.AuditEvent) error {
@@ -340,9 +380,9 @@ func (r *recorder) UpdateGroup(ctx context.Context, g *storage.Group, event stor
 	return r.Store.UpdateGroup(ctx, g, event)
 }
 
-func (r *recorder) DeleteGroup(ctx context.Context, id string, event storage.AuditEvent) error {
+func (r *recorder) DeleteGroup(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	r.seen.call("DeleteGroup")
-	return r.Store.DeleteGroup(ctx, id, event)
+	return r.Store.DeleteGroup(ctx, id, version, event)
 }
 
 func (r *recorder) AddGroupMember(ctx context.Context, id, userID string, event storage.AuditEvent) error {
@@ -358,11 +398,6 @@ func (r *recorder) RemoveGroupMember(ctx context.Context, id, userID string, eve
 func (r *recorder) Groups(ctx context.Context, page storage.Page) ([]*storage.Group, error) {
 	r.seen.call("Groups")
 	return r.Store.Groups(ctx, page)
-}
-
-func (r *recorder) GroupMembers(ctx context.Context, name string, page storage.Page) ([]*storage.User, error) {
-	r.seen.call("GroupMembers")
-	return r.Store.GroupMembers(ctx, name, page)
 }
 
 func (r *recorder) ClaimIdempotencyKey(ctx context.Context, k *storage.IdempotencyKey, now time.Time) error {
@@ -505,9 +540,9 @@ func (r *recorder) UpdatePolicy(ctx context.Context, p *storage.Policy, event st
 	return r.Store.UpdatePolicy(ctx, p, event)
 }
 
-func (r *recorder) DeletePolicy(ctx context.Context, id string, event storage.AuditEvent) error {
+func (r *recorder) DeletePolicy(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	r.seen.call("DeletePolicy")
-	return r.Store.DeletePolicy(ctx, id, event)
+	return r.Store.DeletePolicy(ctx, id, version, event)
 }
 
 func (r *recorder) UnsealedAuditEvents(ctx context.Context, limit int) ([]*storage.AuditEvent, error) {
@@ -605,9 +640,9 @@ func (r *recorder) ResealProvider(ctx context.Context, id string, sealed, reseal
 	return r.Store.ResealProvider(ctx, id, sealed, resealed, event)
 }
 
-func (r *recorder) DeleteProvider(ctx context.Context, id string, event storage.AuditEvent) error {
+func (r *recorder) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	r.seen.call("DeleteProvider")
-	return r.Store.DeleteProvider(ctx, id, event)
+	return r.Store.DeleteProvider(ctx, id, version, event)
 }
 
 func (r *recorder) UserByIdentity(ctx context.Context, issuer, subject string) (*storage.User, error) {
@@ -635,7 +670,7 @@ func (r *recorder) VerifyUser(ctx context.Context, v storage.Verification, event
 	return r.Store.VerifyUser(ctx, v, event)
 }
 
-func (r *recorder) Identities(ctx context.Context, userID string) ([]*storage.Identity, error) {
-	r.seen.call("Identities")
-	return r.Store.Identities(ctx, userID)
+func (r *recorder) UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error) {
+	r.seen.call("UserIdentities")
+	return r.Store.UserIdentities(ctx, userID)
 }

@@ -275,7 +275,7 @@ func requestOfDeletedUser(t *testing.T, s storage.Store) {
 	u := newUser(t, s)
 	r := NewRegistrationRequest()
 	want(t, asking(t, s, r, u.ID), nil)
-	want(t, s.DeleteUser(t.Context(), u.ID, Event("user.deleted", u.ID)), nil)
+	want(t, s.DeleteUser(t.Context(), u.ID, storage.AnyVersion, Event("user.deleted", u.ID)), nil)
 	if got := readRequest(t, s, r.ID); got.Asked != 0 || len(got.AskedBy) != 0 {
 		t.Errorf("asked for by somebody who is gone: %+v", got)
 	}

@@ -67,7 +67,7 @@ func resourceNotFound(t *testing.T, s storage.Store) {
 	_, err := s.Resource(t.Context(), r.ID)
 	want(t, err, storage.ErrNotFound)
 	want(t, s.UpdateResource(t.Context(), r, Event("resource.updated", r.ID)), storage.ErrNotFound)
-	want(t, s.DeleteResource(t.Context(), r.ID, Event("resource.deleted", r.ID)), storage.ErrNotFound)
+	want(t, s.DeleteResource(t.Context(), r.ID, storage.AnyVersion, Event("resource.deleted", r.ID)), storage.ErrNotFound)
 }
 
 func resourcePages(t *testing.T, s storage.Store) {
@@ -209,7 +209,7 @@ func resourceDeleted(t *testing.T, s storage.Store) {
 	family := f.Redeem(t, f.Code)
 	unredeemed := f.Approve(t, "files:read")
 
-	want(t, s.DeleteResource(t.Context(), f.Resource.ID, Event("resource.deleted", f.Resource.ID)), nil)
+	want(t, s.DeleteResource(t.Context(), f.Resource.ID, storage.AnyVersion, Event("resource.deleted", f.Resource.ID)), nil)
 	_, err := s.Resource(t.Context(), f.Resource.ID)
 	want(t, err, storage.ErrNotFound)
 	wantNoGrant(t, f)

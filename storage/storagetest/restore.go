@@ -40,11 +40,13 @@ func restoreEndsPending(t *testing.T, s storage.Store) {
 func restoreEndsAll(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	family := f.Redeem(t, f.Code)
+	adminKey := NewAdminKey()
+	want(t, s.CreateAdminKey(t.Context(), adminKey, Event("admin_key.created", adminKey.ID)), nil)
 	want(t, s.MoveSigningKeys(t.Context(), storage.KeyMove{Insert: NewSigningKey()}, Event("signing_key.activated", "")), nil)
 	version := catalogVersion(t, s)
 	ended, err := s.EndAfterRestore(t.Context(), true, Event("database.restored", ""))
 	want(t, err, nil)
-	if expected := (storage.Ended{Sessions: 1, Families: 1, SigningKeys: 1, Approvals: 1}); ended != expected {
+	if expected := (storage.Ended{Sessions: 1, Families: 1, SigningKeys: 1, AdminKeys: 1, Approvals: 1}); ended != expected {
 		t.Errorf("ended %+v, want %+v", ended, expected)
 	}
 	familyGone(t, s, family.ID)

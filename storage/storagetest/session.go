@@ -26,7 +26,7 @@ func sessionSignIn(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	got, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
 	want(t, err, nil)
-	expected := &storage.SignIn{Session: *f.Session, User: *f.User, Grant: f.Grant}
+	expected := &storage.SignIn{Session: *f.Session, User: *f.User, Grant: f.Grant, ClientKnown: true}
 	expected.User.PasswordHash = ""
 	if diff := cmp.Diff(expected, got, emptyIsNil); diff != "" {
 		t.Errorf("SignIn (-want +got):\n%s", diff)
@@ -50,6 +50,9 @@ func sessionSignInWithoutGrant(t *testing.T, s storage.Store) {
 		want(t, err, nil)
 		if got.Grant != nil {
 			t.Errorf("%s: grant %+v", name, got.Grant)
+		}
+		if known := ask.client == f.Client.ID || ask.client == other.Client.ID; got.ClientKnown != known {
+			t.Errorf("%s: the client is known is %v", name, got.ClientKnown)
 		}
 	}
 }

@@ -29,6 +29,8 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	ctx, secret, resource, provider := t.Context(), NewClientSecret(), NewResource(), NewProvider()
 	first, second, third := NewSigningKey(), NewNextKey(), NewNextKey()
+	adminKey := NewAdminKey()
+	createAdminKey(t, s, adminKey)
 	policy, err := s.RegistrationPolicy(ctx)
 	want(t, err, nil)
 	asked := NewRegistrationRequest()
@@ -44,13 +46,14 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		t.Error("the database has no time")
 	}
 	for _, change := range []act{
+		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, NewClient(), e) }},
 		{"UpdateClient", func(e storage.AuditEvent) error { return s.UpdateClient(ctx, f.Client, e) }},
 		{"AddClientSecret", func(e storage.AuditEvent) error { return s.AddClientSecret(ctx, f.Client.ID, secret, e) }},
 		{"DeleteClientSecret", func(e storage.AuditEvent) error { return s.DeleteClientSecret(ctx, f.Client.ID, secret.ID, e) }},
-		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, f.Client.ID, e) }},
+		{"DeleteClient", func(e storage.AuditEvent) error { return s.DeleteClient(ctx, f.Client.ID, storage.AnyVersion, e) }},
 		{"CreateResource", func(e storage.AuditEvent) error { return s.CreateResource(ctx, resource, e) }},
 		{"UpdateResource", func(e storage.AuditEvent) error { return s.UpdateResource(ctx, resource, e) }},
-		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, e) }},
+		{"DeleteResource", func(e storage.AuditEvent) error { return s.DeleteResource(ctx, resource.ID, storage.AnyVersion, e) }},
 		{"MoveSigningKeys, the first", func(e storage.AuditEvent) error { return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: first}, e) }},
 		{"MoveSigningKeys, the next", func(e storage.AuditEvent) error {
 			return s.MoveSigningKeys(ctx, storage.KeyMove{Insert: second}, e)
@@ -64,6 +67,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		{"MoveSigningKeys, withdraw", func(e storage.AuditEvent) error {
 			return s.MoveSigningKeys(ctx, storage.KeyMove{Withdraw: third}, e)
 		}},
+		{"DeleteAdminKey", func(e storage.AuditEvent) error { return s.DeleteAdminKey(ctx, adminKey.ID, e) }},
 		{"UpdateRegistrationPolicy", func(e storage.AuditEvent) error { return s.UpdateRegistrationPolicy(ctx, policy, e) }},
 		{"DecideRegistration", func(e storage.AuditEvent) error {
 			return s.DecideRegistration(ctx, asked.ID, storage.RegistrationDecision{Allowed: true, At: Now}, e)
@@ -76,11 +80,11 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		{"ResealProvider", func(e storage.AuditEvent) error {
 			return s.ResealProvider(ctx, provider.ID, provider.SealedClientSecret, []byte("anew"), e)
 		}},
-		{"DeleteProvider", func(e storage.AuditEvent) error { return s.DeleteProvider(ctx, provider.ID, e) }},
+		{"DeleteProvider", func(e storage.AuditEvent) error { return s.DeleteProvider(ctx, provider.ID, storage.AnyVersion, e) }},
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
 		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},
 		{"UpdatePolicy", func(e storage.AuditEvent) error { return s.UpdatePolicy(ctx, rule, e) }},
-		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, e) }},
+		{"DeletePolicy", func(e storage.AuditEvent) error { return s.DeletePolicy(ctx, rule.ID, storage.AnyVersion, e) }},
 	} {
 		if err := change.do(Event("test.change", "")); err != nil {
 			t.Fatalf("%s: %v", change.name, err)
@@ -95,7 +99,7 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 
 func heartbeatStays(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
-	ctx, client, user := t.Context(), NewClient(), NewUser()
+	ctx, user := t.Context(), NewUser()
 	stale, staleResource := *f.Client, *f.Resource
 	stale.Version += 100
 	staleResource.Version += 100
@@ -108,15 +112,17 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 			version = got
 		}
 	}
-	check("CreateClient", s.CreateClient(ctx, client, Event("client.created", "")))
 	check("CreateDynamicClient", register(ctx, s, NewDynamicClient(), 100, Event("client.created", "")))
+	adminKey := NewAdminKey()
+	check("CreateAdminKey", s.CreateAdminKey(ctx, adminKey, Event("admin_key.created", "")))
+	check("TouchAdminKey", s.TouchAdminKey(ctx, adminKey.ID, Now))
 	check("CreateUser", s.CreateUser(ctx, user, Event("user.created", "")))
 	check("UpdateUser", s.UpdateUser(ctx, user, Event("user.updated", "")))
 	group := NewGroup()
 	check("CreateGroup", s.CreateGroup(ctx, group, Event("group.created", "")))
 	check("AddGroupMember", s.AddGroupMember(ctx, group.ID, user.ID, Event("group.member_added", "")))
-	check("DeleteGroup", s.DeleteGroup(ctx, group.ID, Event("group.deleted", "")))
-	check("DeleteUser", s.DeleteUser(ctx, user.ID, Event("user.deleted", "")))
+	check("DeleteGroup", s.DeleteGroup(ctx, group.ID, storage.AnyVersion, Event("group.deleted", "")))
+	check("DeleteUser", s.DeleteUser(ctx, user.ID, storage.AnyVersion, Event("user.deleted", "")))
 	check("CreateSession", s.CreateSession(ctx, NewSession(f.User.ID), Event("session.created", "")))
 	check("Approve", s.Approve(ctx, f.NewApproval("files:read"), Event("grant.approved", "")))
 	check("RedeemCode", s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)))
@@ -134,7 +140,7 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 
 	want(t, s.UpdateClient(ctx, &stale, Event("client.updated", "")), storage.ErrConflict)
 	want(t, s.UpdateResource(ctx, &staleResource, Event("resource.updated", "")), storage.ErrConflict)
-	want(t, s.DeleteClient(ctx, "cl_none", Event("client.deleted", "")), storage.ErrNotFound)
+	want(t, s.DeleteClient(ctx, "cl_none", storage.AnyVersion, Event("client.deleted", "")), storage.ErrNotFound)
 	check("a change that failed", nil)
 }
 
@@ -345,12 +351,12 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"Client":                func() error { _, err := s.Client(ctx, f.Client.ID); return err },
 		"ClientByClientID":      func() error { _, err := s.ClientByClientID(ctx, f.Client.ClientID); return err },
 		"ConfirmClientDocument": func() error { return s.ConfirmClientDocument(ctx, f.Client.ID, Now) },
-		"Clients":               func() error { _, err := s.Clients(ctx, page); return err },
+		"Clients":               func() error { _, err := s.Clients(ctx, storage.ClientFilter{}, page); return err },
 		"Resource":              func() error { _, err := s.Resource(ctx, f.Resource.ID); return err },
 		"Resources":             func() error { _, err := s.Resources(ctx, page); return err },
 		"User":                  func() error { _, err := s.User(ctx, f.User.ID); return err },
 		"UserByUsername":        func() error { _, err := s.UserByUsername(ctx, f.User.Username); return err },
-		"Users":                 func() error { _, err := s.Users(ctx, page); return err },
+		"Users":                 func() error { _, err := s.Users(ctx, storage.UserFilter{}, page); return err },
 		"SignIn": func() error {
 			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
 			return err
@@ -384,6 +390,12 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"Group":                 func() error { _, err := s.Group(ctx, "grp_none"); return err },
 		"GroupByName":           func() error { _, err := s.GroupByName(ctx, "staff"); return err },
 		"Groups":                func() error { _, err := s.Groups(ctx, page); return err },
+		"InitialAccessToken":    func() error { _, err := s.InitialAccessToken(ctx, "reg_none"); return err },
+		"AdminKey":              func() error { _, err := s.AdminKey(ctx, "adk_none"); return err },
+		"AdminKeyByHash":        func() error { _, err := s.AdminKeyByHash(ctx, []byte{1}); return err },
+		"AdminKeys":             func() error { _, err := s.AdminKeys(ctx, page); return err },
+		"TouchAdminKey":         func() error { return s.TouchAdminKey(ctx, "adk_none", Now) },
+		"AdminTokenLive":        func() error { _, _, err := s.AdminTokenLive(ctx, "tok_a", "fam_none", Now); return err },
 		"InitialAccessTokens":   func() error { _, err := s.InitialAccessTokens(ctx, page); return err },
 		"Policy":                func() error { _, err := s.Policy(ctx, "pol_none"); return err },
 		"Policies":              func() error { _, err := s.Policies(ctx, page); return err },

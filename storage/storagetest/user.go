@@ -64,7 +64,7 @@ func userNotFound(t *testing.T, s storage.Store) {
 	_, err = s.UserByUsername(t.Context(), u.Username)
 	want(t, err, storage.ErrNotFound)
 	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), storage.ErrNotFound)
-	want(t, s.DeleteUser(t.Context(), u.ID, Event("user.deleted", u.ID)), storage.ErrNotFound)
+	want(t, s.DeleteUser(t.Context(), u.ID, storage.AnyVersion, Event("user.deleted", u.ID)), storage.ErrNotFound)
 }
 
 func userPages(t *testing.T, s storage.Store) {
@@ -74,8 +74,30 @@ func userPages(t *testing.T, s storage.Store) {
 		want(t, s.CreateUser(t.Context(), u, Event("user.created", u.ID)), nil)
 		stored = append(stored, u)
 	}
-	wantPages(t, stored, func(page storage.Page) ([]*storage.User, error) { return s.Users(t.Context(), page) },
+	wantPages(t, stored, func(page storage.Page) ([]*storage.User, error) {
+		return s.Users(t.Context(), storage.UserFilter{}, page)
+	},
 		func(u *storage.User) string { return u.ID })
+
+	yes, no := true, false
+	stored[1].Disabled, stored[2].Disabled = true, true
+	stored[2].Groups = []string{"board"}
+	for _, u := range stored[1:3] {
+		want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
+	}
+	for name, c := range map[string]struct {
+		filter storage.UserFilter
+		want   []*storage.User
+	}{
+		"disabled":                 {storage.UserFilter{Disabled: &yes}, stored[1:3]},
+		"disabled and in a group":  {storage.UserFilter{Disabled: &yes, Group: "board"}, stored[2:3]},
+		"enabled and in the group": {storage.UserFilter{Disabled: &no, Group: "board"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantPages(t, c.want, func(page storage.Page) ([]*storage.User, error) { return s.Users(t.Context(), c.filter, page) },
+				func(u *storage.User) string { return u.ID })
+		})
+	}
 }
 
 func userUpdate(t *testing.T, s storage.Store) {
@@ -217,7 +239,7 @@ func userDeleted(t *testing.T, s storage.Store) {
 	family := f.Redeem(t, f.Code)
 	unredeemed := f.Approve(t, "files:read")
 
-	want(t, s.DeleteUser(t.Context(), f.User.ID, Event("user.deleted", f.User.ID)), nil)
+	want(t, s.DeleteUser(t.Context(), f.User.ID, storage.AnyVersion, Event("user.deleted", f.User.ID)), nil)
 	_, err := s.User(t.Context(), f.User.ID)
 	want(t, err, storage.ErrNotFound)
 	wantNothingLeft(t, f, family, unredeemed)

@@ -162,7 +162,9 @@ func userLinkDies(t *testing.T, s storage.Store) {
 			u.PasswordHash = "$argon2id$new"
 			return s.UpdateUser(t.Context(), u, Event("user.updated", u.ID))
 		},
-		"deleted": func(u *storage.User) error { return s.DeleteUser(t.Context(), u.ID, Event("user.deleted", u.ID)) },
+		"deleted": func(u *storage.User) error {
+			return s.DeleteUser(t.Context(), u.ID, storage.AnyVersion, Event("user.deleted", u.ID))
+		},
 	} {
 		f := NewFixture(t, s)
 		l := createLink(t, s, f.User.ID)
@@ -216,7 +218,7 @@ func userLinkFirstAdmin(t *testing.T, s storage.Store) {
 	want(t, s.CreateUserLink(ctx, NewUserLink(""), Event("user_link.created", "")), storage.ErrNotFound)
 
 	// A user who came by another way ends it too.
-	want(t, s.DeleteUser(ctx, u.ID, Event("user.deleted", u.ID)), nil)
+	want(t, s.DeleteUser(ctx, u.ID, storage.AnyVersion, Event("user.deleted", u.ID)), nil)
 	l = createLink(t, s, "")
 	NewFixture(t, s)
 	wantSpent(t, s, l)
@@ -236,7 +238,7 @@ func userLinkFirstAdminRace(t *testing.T, s storage.Store) {
 		return s.UseFirstAdminLink(t.Context(), l.TokenHash, u, Event("user.created", u.ID))
 	})
 	wantWinners(t, errs, 1, storage.ErrConsumed)
-	users, err := s.Users(t.Context(), storage.Page{Limit: 100})
+	users, err := s.Users(t.Context(), storage.UserFilter{}, storage.Page{Limit: 100})
 	want(t, err, nil)
 	if len(users) != 1 {
 		t.Errorf("%d users", len(users))

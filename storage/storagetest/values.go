@@ -65,7 +65,7 @@ func valuesOrder(t *testing.T, s storage.Store) {
 	}
 	var got []string
 	for after := ""; ; {
-		clients, err := s.Clients(t.Context(), storage.Page{After: after, Limit: 5})
+		clients, err := s.Clients(t.Context(), storage.ClientFilter{}, storage.Page{After: after, Limit: 5})
 		want(t, err, nil)
 		if len(clients) == 0 {
 			break

@@ -12,12 +12,12 @@ const (
 	selectUsersByEmail = selectUser + `WHERE lower(email) = lower(?) LIMIT 2`
 )
 
-// UserByIdentity implements storage.IdentityStore.
+// UserByIdentity implements storage.UserIdentityStore.
 func (s *Store) UserByIdentity(ctx context.Context, issuer, subject string) (*storage.User, error) {
 	return readOne(ctx, s, selectUserByIdentity, []any{issuer, subject}, scanUser)
 }
 
-// UserToLink implements storage.IdentityStore.
+// UserToLink implements storage.UserIdentityStore.
 func (s *Store) UserToLink(ctx context.Context, email string) (*storage.User, error) {
 	found, err := readRows(ctx, s, selectUsersByEmail, []any{email}, scanUser)
 	switch {
@@ -36,11 +36,11 @@ const (
 	(id, username, username_key, version, email, name, password_hash, disabled, verified_until, created_at, updated_at)
 	VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?)`
 
-	insertIdentity = `INSERT INTO user_identities (issuer, subject, user_id, provider_id, created_at, verified_at)
+	insertUserIdentity = `INSERT INTO user_identities (issuer, subject, user_id, provider_id, created_at, verified_at)
 	VALUES (?, ?, ?, ?, ?5, ?5)`
 )
 
-// ProvisionUser implements storage.IdentityStore.
+// ProvisionUser implements storage.UserIdentityStore.
 func (s *Store) ProvisionUser(ctx context.Context, u *storage.User, v storage.Verification, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if err := tx.findProvider(v.ProviderID); err != nil {
@@ -65,10 +65,10 @@ const (
 	existsEnabledUser = `SELECT 1 FROM users WHERE id = ? AND NOT disabled`
 	verifyIdentified  = verifyUser + ` WHERE id = (SELECT user_id FROM user_identities WHERE issuer = ?5 AND subject = ?6)
 	AND NOT disabled RETURNING id`
-	seeIdentity = `UPDATE user_identities SET provider_id = ?, verified_at = ? WHERE issuer = ? AND subject = ?`
+	seeUserIdentity = `UPDATE user_identities SET provider_id = ?, verified_at = ? WHERE issuer = ? AND subject = ?`
 )
 
-// LinkUser implements storage.IdentityStore.
+// LinkUser implements storage.UserIdentityStore.
 func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v storage.Verification, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if err := tx.findProvider(v.ProviderID); err != nil {
@@ -83,7 +83,7 @@ func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v st
 	})
 }
 
-// VerifyUser implements storage.IdentityStore.
+// VerifyUser implements storage.UserIdentityStore.
 func (s *Store) VerifyUser(ctx context.Context, v storage.Verification, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if err := tx.findProvider(v.ProviderID); err != nil {
@@ -94,7 +94,7 @@ func (s *Store) VerifyUser(ctx context.Context, v storage.Verification, event st
 		if err != nil {
 			return err
 		}
-		if err := tx.mustExec(seeIdentity, v.ProviderID, micros(v.At), v.Issuer, v.Subject); err != nil {
+		if err := tx.mustExec(seeUserIdentity, v.ProviderID, micros(v.At), v.Issuer, v.Subject); err != nil {
 			return err
 		}
 		if err := tx.syncGroups(id, v); err != nil {
@@ -104,12 +104,12 @@ func (s *Store) VerifyUser(ctx context.Context, v storage.Verification, event st
 	})
 }
 
-const selectIdentities = `SELECT issuer, subject, user_id, provider_id, created_at, verified_at
+const selectUserIdentities = `SELECT issuer, subject, user_id, provider_id, created_at, verified_at
 	FROM user_identities WHERE user_id = ? ORDER BY issuer, subject`
 
-// Identities implements storage.IdentityStore.
-func (s *Store) Identities(ctx context.Context, userID string) ([]*storage.Identity, error) {
-	return readRows(ctx, s, selectIdentities, []any{userID}, scanIdentity)
+// UserIdentities implements storage.UserIdentityStore.
+func (s *Store) UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error) {
+	return readRows(ctx, s, selectUserIdentities, []any{userID}, scanUserIdentity)
 }
 
 const findProvider = `SELECT 1 FROM providers WHERE id = ? AND enabled`
@@ -122,7 +122,7 @@ func (t *tx) findProvider(id string) error {
 
 // identify gives the user an identity, which must have nobody yet.
 func (t *tx) identify(userID string, v storage.Verification, event storage.AuditEvent) error {
-	if _, err := t.exec(insertIdentity, v.Issuer, v.Subject, userID, v.ProviderID, micros(v.At)); err != nil {
+	if _, err := t.exec(insertUserIdentity, v.Issuer, v.Subject, userID, v.ProviderID, micros(v.At)); err != nil {
 		return consumedIfTaken(err)
 	}
 	if err := t.syncGroups(userID, v); err != nil {
@@ -155,8 +155,8 @@ func (t *tx) syncGroups(userID string, v storage.Verification) error {
 	return err
 }
 
-func scanIdentity(row scanner) (*storage.Identity, error) {
-	var i storage.Identity
+func scanUserIdentity(row scanner) (*storage.UserIdentity, error) {
+	var i storage.UserIdentity
 	err := row.Scan(&i.Issuer, &i.Subject, &i.UserID, &i.ProviderID, intoTime{&i.CreatedAt}, intoTime{&i.VerifiedAt})
 	return &i, err
 }

@@ -9,13 +9,13 @@ import (
 	"grantd/storage"
 )
 
-// UserByIdentity implements storage.IdentityStore.
+// UserByIdentity implements storage.UserIdentityStore.
 func (s *Store) UserByIdentity(ctx context.Context, issuer, subject string) (*storage.User, error) {
 	const sql = selectUser + `JOIN user_identities i ON i.user_id = u.id WHERE i.issuer = $1 AND i.subject = $2`
 	return only(rows(ctx, s, "read a user by identity", each(scanUser), sql, issuer, subject))
 }
 
-// UserToLink implements storage.IdentityStore. In the collation "C" lower knows the
+// UserToLink implements storage.UserIdentityStore. In the collation "C" lower knows the
 // letters of ASCII only.
 func (s *Store) UserToLink(ctx context.Context, email string) (*storage.User, error) {
 	const sql = selectUser + `WHERE lower(u.email COLLATE "C") = lower($1 COLLATE "C") LIMIT 2`
@@ -31,7 +31,7 @@ func (s *Store) UserToLink(ctx context.Context, email string) (*storage.User, er
 	return found[0], nil
 }
 
-// ProvisionUser implements storage.IdentityStore.
+// ProvisionUser implements storage.UserIdentityStore.
 func (s *Store) ProvisionUser(ctx context.Context, u *storage.User, v storage.Verification, event storage.AuditEvent) error {
 	const insert = `
 INSERT INTO users (id, username, username_key, version, email, name, password_hash, disabled, verified_until, created_at, updated_at)
@@ -45,7 +45,7 @@ VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, $10)`
 		if err != nil {
 			return err
 		}
-		if err := insertIdentity(ctx, tx, u.ID, v); err != nil {
+		if err := insertUserIdentity(ctx, tx, u.ID, v); err != nil {
 			return err
 		}
 		if err := syncGroups(ctx, tx, u.ID, v); err != nil {
@@ -60,7 +60,7 @@ const verifyUser = `
 UPDATE users SET version = version + 1, name = CASE WHEN $1 = '' THEN name ELSE $1 END,
 	email = CASE WHEN $2 = '' THEN email ELSE $2 END, verified_until = $3, updated_at = $4`
 
-// LinkUser implements storage.IdentityStore.
+// LinkUser implements storage.UserIdentityStore.
 func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v storage.Verification, event storage.AuditEvent) error {
 	const (
 		lock = `SELECT version, verified_until IS NOT NULL FROM users WHERE id = $1 AND NOT disabled FOR NO KEY UPDATE`
@@ -83,7 +83,7 @@ func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v st
 		if _, err := tx.Exec(ctx, link, v.Name, v.Email, v.Until, v.At, userID); err != nil {
 			return err
 		}
-		if err := insertIdentity(ctx, tx, userID, v); err != nil {
+		if err := insertUserIdentity(ctx, tx, userID, v); err != nil {
 			return err
 		}
 		if err := syncGroups(ctx, tx, userID, v); err != nil {
@@ -96,8 +96,8 @@ func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v st
 	})
 }
 
-// VerifyUser implements storage.IdentityStore. The user is locked before the
-// Identity, as everywhere.
+// VerifyUser implements storage.UserIdentityStore. The user is locked before the
+// UserIdentity, as everywhere.
 func (s *Store) VerifyUser(ctx context.Context, v storage.Verification, event storage.AuditEvent) error {
 	const (
 		verify = verifyUser + `
@@ -122,12 +122,12 @@ WHERE id = (SELECT user_id FROM user_identities WHERE issuer = $5 AND subject = 
 	})
 }
 
-// Identities implements storage.IdentityStore.
-func (s *Store) Identities(ctx context.Context, userID string) ([]*storage.Identity, error) {
+// UserIdentities implements storage.UserIdentityStore.
+func (s *Store) UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error) {
 	const sql = `
 SELECT issuer, subject, user_id, provider_id, created_at, verified_at
 FROM user_identities WHERE user_id = $1 ORDER BY issuer, subject`
-	return rows(ctx, s, "list identities", each(scanIdentity), sql, userID)
+	return rows(ctx, s, "list identities", each(scanUserIdentity), sql, userID)
 }
 
 // lockProvider keeps the provider enabled until the transaction ends. ErrNotFound: it
@@ -137,7 +137,7 @@ func lockProvider(ctx context.Context, tx pgx.Tx, id string) error {
 	return tx.QueryRow(ctx, sql, id).Scan(&id)
 }
 
-func insertIdentity(ctx context.Context, tx pgx.Tx, userID string, v storage.Verification) error {
+func insertUserIdentity(ctx context.Context, tx pgx.Tx, userID string, v storage.Verification) error {
 	const sql = `
 INSERT INTO user_identities (issuer, subject, user_id, provider_id, created_at, verified_at)
 VALUES ($1, $2, $3, $4, $5, $5)`
@@ -167,8 +167,8 @@ INSERT INTO user_groups (user_id, group_name, provider_id) SELECT $1::text, unne
 	return err
 }
 
-func scanIdentity(row pgx.CollectableRow) (*storage.Identity, error) {
-	var i storage.Identity
+func scanUserIdentity(row pgx.CollectableRow) (*storage.UserIdentity, error) {
+	var i storage.UserIdentity
 	err := row.Scan(&i.Issuer, &i.Subject, &i.UserID, &i.ProviderID, &i.CreatedAt, &i.VerifiedAt)
 	return &i, err
 }

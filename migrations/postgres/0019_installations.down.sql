@@ -1,0 +1,2 @@
+ALTER TABLE families DROP COLUMN address;
+ALTER TABLE families DROP COLUMN user_agent;

@@ -1,0 +1,4 @@
+-- What redeemed the code called itself, and where it came from, so that people can tell
+-- the installations of an application apart. Of the version before nobody knows.
+ALTER TABLE families ADD COLUMN user_agent TEXT NOT NULL DEFAULT '';
+ALTER TABLE families ADD COLUMN address TEXT NOT NULL DEFAULT '';
