@@ -80,8 +80,15 @@ func adminTokenLive(t *testing.T, s storage.Store) {
 		if got != expected {
 			t.Errorf("live = %t, want %t", got, expected)
 		}
-		behind := storage.Standing{Scopes: scopes, Groups: []string{storage.AdminGroup}}
-		if diff := cmp.Diff(behind, standing, emptyIsNil); expected && diff != "" {
+		u, err := s.User(ctx, family.UserID)
+		if !expected {
+			return
+		}
+		want(t, err, nil)
+		behind := storage.Standing{
+			Scopes: scopes, Groups: []string{storage.AdminGroup}, Person: storage.Person{Username: u.Username, Name: u.Name, Email: u.Email},
+		}
+		if diff := cmp.Diff(behind, standing, emptyIsNil); diff != "" {
 			t.Errorf("what stands behind it (-want +got):\n%s", diff)
 		}
 	}
