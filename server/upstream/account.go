@@ -16,11 +16,11 @@ import (
 const maxUsername = 100
 
 var (
-	disabled  = &refusal{"the user is disabled", "You may not sign in here", "Your account here has been switched off.", askAdmin}
+	disabled  = &refusal{reason: "the user is disabled", Title: "You may not sign in here", Message: "Your account here has been switched off.", Help: askAdmin}
 	ambiguous = &refusal{
-		"the e-mail address is another account's", "You may not sign in here",
-		"There is an account here with your e-mail address that cannot be joined with yours.",
-		"Ask your administrator, who can rename, enable or delete it.",
+		reason: "the e-mail address is another account's", Title: "You may not sign in here",
+		Message: "There is an account here with your e-mail address that cannot be joined with yours.",
+		Help:    "Ask your administrator, who can rename, enable or delete it.",
 	}
 )
 

@@ -49,18 +49,25 @@ func notProven(err error) *web.Error {
 // §4.1.2.1, OpenID Connect Core §3.1.2.6). Its description is not shown: anybody could
 // have written it.
 func providerError(code string) error {
-	e := &web.Error{Code: "provider-refused", Help: startAgain}
+	e := &web.Error{Status: http.StatusForbidden, Title: "You were not signed in", Help: startAgain}
 	switch code {
 	case "access_denied":
-		e.Status, e.Title, e.Message = http.StatusForbidden, "You were not signed in", "You or your identity provider said no."
+		e.Message = "You or your identity provider said no."
 	case "login_required", "interaction_required", "account_selection_required", "consent_required":
-		e.Status, e.Title, e.Message = http.StatusForbidden, "You were not signed in", "Your identity provider needs you to do something there first."
+		e.Message = "Your identity provider needs you to do something there first."
 	case "temporarily_unavailable", "server_error":
-		e.Status, e.Title, e.Message = http.StatusBadGateway, "Your identity provider cannot sign you in now", "It reports a problem of its own. Try again in a few minutes."
+		e = &web.Error{
+			Status: http.StatusBadGateway, Title: "Your identity provider cannot sign you in now",
+			Message: "It reports a problem of its own. Try again in a few minutes.", Help: startAgain,
+		}
 	default:
 		code = "another error"
-		e.Status, e.Title, e.Message, e.Help = http.StatusBadGateway, "Your identity provider did not accept the request", "It does not know this server, or refuses what it asks for.", setUpWrong
+		e = &web.Error{
+			Status: http.StatusBadGateway, Title: "Your identity provider did not accept the request",
+			Message: "It does not know this server, or refuses what it asks for.", Help: setUpWrong,
+		}
 	}
+	e.Code = "provider-refused"
 	e.Err = errors.New("the provider answered with " + code)
 	return e
 }

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"fmt"
 	"net/mail"
 	"slices"
 	"strings"
@@ -29,7 +28,10 @@ type Person struct {
 
 // refusal is why a person may not sign in: fixed words for the audit, and what they
 // are told.
-type refusal struct{ reason, title, message, help string }
+type refusal struct {
+	reason               string
+	Title, Message, Help string
+}
 
 func (r *refusal) Error() string { return "refused: " + r.reason }
 
@@ -66,9 +68,9 @@ func person(p *storage.Provider, t *idToken, info claims) (*Person, error) {
 }
 
 var tooManyGroups = &refusal{
-	"too many groups", "You are in too many groups",
-	"Your identity provider cannot name all of your groups, so it is not certain what you may do.",
-	"Your administrator can have it send app roles, or only the groups of this application.",
+	reason: "too many groups", Title: "You are in too many groups",
+	Message: "Your identity provider cannot name all of your groups, so it is not certain what you may do.",
+	Help:    "Your administrator can have it send app roles, or only the groups of this application.",
 }
 
 // missing reports whether the ID token lacks a claim that is mapped.
@@ -149,7 +151,7 @@ func cleanEmail(value string) string {
 // allow checks the person against whom the provider's settings let in. *refusal.
 func allow(p *storage.Provider, t *idToken, who *Person) error {
 	if len(p.AllowedTenants) > 0 && !containsFold(p.AllowedTenants, t.claims.text("tid")) {
-		return notAllowed("tenant")
+		return notAllowed("tenant", "Your account is not of a tenant that this server lets in.")
 	}
 	if len(p.AllowedDomains) > 0 {
 		domain := t.claims.text("hd") // Google: whose account it is, whatever its address
@@ -159,17 +161,17 @@ func allow(p *storage.Provider, t *idToken, who *Person) error {
 			}
 		}
 		if !containsFold(p.AllowedDomains, domain) {
-			return notAllowed("domain")
+			return notAllowed("domain", "Your account is not of a domain that this server lets in.")
 		}
 	}
 	if len(p.AllowedGroups) > 0 && !slices.ContainsFunc(who.Groups, func(group string) bool { return slices.Contains(p.AllowedGroups, group) }) {
-		return notAllowed("group")
+		return notAllowed("group", "Your account is not of a group that this server lets in.")
 	}
 	return nil
 }
 
-func notAllowed(by string) *refusal {
-	return &refusal{"not of an allowed " + by, "You may not sign in here", fmt.Sprintf("Your account is not of a %s that this server lets in.", by), askAdmin}
+func notAllowed(by, message string) *refusal {
+	return &refusal{reason: "not of an allowed " + by, Title: "You may not sign in here", Message: message, Help: askAdmin}
 }
 
 func containsFold(list []string, value string) bool {

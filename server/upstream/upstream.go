@@ -250,7 +250,7 @@ func (u *Upstream) signIn(w http.ResponseWriter, r *http.Request, p *storage.Pro
 	var no *refusal
 	switch {
 	case errors.As(err, &no):
-		return u.refuse(r, p, &web.Error{Status: http.StatusForbidden, Code: "sign-in-refused", Title: no.title, Message: no.message, Help: no.help, Err: err}, no.reason)
+		return u.refuse(r, p, &web.Error{Status: http.StatusForbidden, Code: "sign-in-refused", Title: no.Title, Message: no.Message, Help: no.Help, Err: err}, no.reason)
 	case err != nil:
 		return err
 	}
