@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -20,9 +21,20 @@ type Verification struct {
 	Issuer, Subject string
 	ProviderID      string
 	Name, Email     string   // empty: it did not say
+	EmailVerified   bool     // by the Provider
 	Groups          []string // all that it says they are in
 	At              time.Time
 	Until           time.Time // becomes User.VerifiedUntil
+}
+
+// Recorded returns the event with the names of all the groups that the person is in
+// now, and of those whose membership is the Provider's: when it goes, they go.
+func (v Verification) Recorded(event AuditEvent, all, given []string) AuditEvent {
+	inJSON := func(names []string) string {
+		text, _ := json.Marshal(names) // strings always can be
+		return string(text)
+	}
+	return event.With("groups", inJSON(all)).With("provider_groups", inJSON(given))
 }
 
 // UserIdentityStore keeps UserIdentities. A User who has one is a Provider's: without a
@@ -46,7 +58,8 @@ type UserIdentityStore interface {
 	LinkUser(ctx context.Context, userID string, version int64, v Verification, event AuditEvent) error
 	// VerifyUser writes what the Provider says now: name and e-mail address, unless
 	// they are empty, VerifiedUntil, and the groups, of which only those that came
-	// from the same Provider are taken away. ErrNotFound: nobody has the UserIdentity, or
+	// from the same Provider are taken away. The event of each of the three is Recorded.
+	// ErrNotFound: nobody has the UserIdentity, or
 	// they or the Provider are disabled.
 	VerifyUser(ctx context.Context, v Verification, event AuditEvent) error
 	// UserIdentities returns those of a user, by issuer and subject.

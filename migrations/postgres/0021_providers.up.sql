@@ -43,6 +43,9 @@ CREATE INDEX user_identities_provider_id ON user_identities (provider_id);
 -- NULL: no provider has to vouch for them.
 ALTER TABLE users ADD COLUMN verified_until timestamptz;
 
+-- False: the address came from a provider that did not verify it.
+ALTER TABLE users ADD COLUMN email_verified boolean NOT NULL DEFAULT true;
+
 -- For linking by e-mail, without regard to the case of ASCII letters.
 CREATE INDEX users_email ON users (lower(email COLLATE "C"));
 

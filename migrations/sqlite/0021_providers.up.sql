@@ -43,6 +43,9 @@ CREATE INDEX user_identities_provider_id ON user_identities (provider_id);
 -- NULL: no provider has to vouch for them.
 ALTER TABLE users ADD COLUMN verified_until INTEGER;
 
+-- 0: the address came from a provider that did not verify it.
+ALTER TABLE users ADD COLUMN email_verified INTEGER NOT NULL DEFAULT 1 CHECK (email_verified IN (0, 1));
+
 -- For linking by e-mail, without regard to the case of ASCII letters.
 CREATE INDEX users_email ON users (lower(email));
 

@@ -30,7 +30,7 @@ var (
 func (u *Upstream) account(ctx context.Context, p *storage.Provider, who *Person) (*storage.User, error) {
 	now := u.Now()
 	v := storage.Verification{
-		Issuer: who.Issuer, Subject: who.Subject, ProviderID: p.ID, Name: who.Name, Email: who.Email, Groups: who.Groups,
+		Issuer: who.Issuer, Subject: who.Subject, ProviderID: p.ID, Name: who.Name, Email: who.Email, EmailVerified: who.EmailVerified, Groups: who.Groups,
 		At: now, Until: now.Add(p.ReverifyAfter),
 	}
 	for range 3 { // another sign-in of the same person may be first
@@ -118,13 +118,6 @@ func username(who *Person, attempt int) string {
 	return name + "-" + strconv.Itoa(attempt)
 }
 
-// auditedGroups is how many groups an event names.
-const auditedGroups = 50
-
 func (u *Upstream) event(v storage.Verification, action, userID string) storage.AuditEvent {
-	groups := strings.Join(v.Groups[:min(len(v.Groups), auditedGroups)], ", ")
-	if more := len(v.Groups) - auditedGroups; more > 0 {
-		groups += fmt.Sprintf(" and %d more", more)
-	}
-	return storage.NewAuditEvent(v.At, "provider:"+v.ProviderID, action, userID).With("groups", groups).With("verified_until", v.Until.Format(time.RFC3339))
+	return storage.NewAuditEvent(v.At, "provider:"+v.ProviderID, action, userID).With("verified_until", v.Until.Format(time.RFC3339))
 }

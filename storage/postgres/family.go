@@ -16,7 +16,7 @@ func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage
 	const sql = `
 SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
 	f.rotated_at, f.created_at, f.expires_at, u.verified_until, f.session_id, f.authenticated_at, g.scopes,
-	ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name), u.username, u.name, u.email
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name), u.username, u.name, u.email, u.email_verified
 FROM families f
 JOIN grants g ON g.id = f.grant_id
 JOIN users u ON u.id = f.user_id
@@ -28,7 +28,7 @@ WHERE f.id = $1 AND NOT u.disabled`
 	err := s.row(ctx, "read a family", sql, []any{id},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
 		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &f.SessionID, (*zeronull.Timestamptz)(&f.AuthenticatedAt),
-		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
+		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}
@@ -94,7 +94,7 @@ func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Fa
 	const sql = `
 WITH seen AS (
 	SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-		f.rotated_at, f.created_at, f.expires_at, u.verified_until, f.session_id, f.authenticated_at, u.username, u.name, u.email, g.scopes AS grant_scopes,
+		f.rotated_at, f.created_at, f.expires_at, u.verified_until, f.session_id, f.authenticated_at, u.username, u.name, u.email, u.email_verified, g.scopes AS grant_scopes,
 		ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
@@ -112,7 +112,7 @@ WITH seen AS (
 	RETURNING f.scopes
 )
 SELECT id, grant_id, user_id, client_id, resource_id, coalesce(renewed.scopes, seen.scopes), generation, rotation_request,
-	rotated_at, created_at, expires_at, verified_until, session_id, authenticated_at, grant_scopes, groups, username, name, email,
+	rotated_at, created_at, expires_at, verified_until, session_id, authenticated_at, grant_scopes, groups, username, name, email, email_verified,
 	renewed.scopes IS NOT NULL
 FROM seen LEFT JOIN renewed ON true`
 	var (
@@ -131,7 +131,7 @@ FROM seen LEFT JOIN renewed ON true`
 		},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
 		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &f.SessionID, (*zeronull.Timestamptz)(&f.AuthenticatedAt),
-		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &renewed)
+		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified, &renewed)
 	if err != nil {
 		return nil, storage.Standing{}, false, err
 	}

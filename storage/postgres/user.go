@@ -93,7 +93,7 @@ func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.A
 		lock   = `SELECT version, password_hash FROM users WHERE id = $1 FOR NO KEY UPDATE`
 		update = `
 UPDATE users SET version = $2, username = $3, username_key = $4, email = $5, name = $6, password_hash = $7,
-	disabled = $8, updated_at = $9, verified_until = CASE
+	email_verified = email_verified OR email <> $5, disabled = $8, updated_at = $9, verified_until = CASE
 		WHEN $7 <> '' AND NOT EXISTS (SELECT 1 FROM user_identities WHERE user_id = $1) THEN NULL ELSE verified_until END
 WHERE id = $1`
 		leaveGroups = `DELETE FROM user_groups WHERE user_id = $1 AND group_name <> ALL ($2)`

@@ -34,13 +34,13 @@ func (s *Store) UserToLink(ctx context.Context, email string) (*storage.User, er
 // ProvisionUser implements storage.UserIdentityStore.
 func (s *Store) ProvisionUser(ctx context.Context, u *storage.User, v storage.Verification, event storage.AuditEvent) error {
 	const insert = `
-INSERT INTO users (id, username, username_key, version, email, name, password_hash, disabled, verified_until, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, $10)`
+INSERT INTO users (id, username, username_key, version, email, name, email_verified, password_hash, disabled, verified_until, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9, $10, $11)`
 	return s.tx(ctx, "provision a user", func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockProvider(ctx, tx, v.ProviderID); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, insert, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name, u.Disabled,
+		_, err := tx.Exec(ctx, insert, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name, v.EmailVerified, u.Disabled,
 			v.Until, u.CreatedAt, u.UpdatedAt)
 		if err != nil {
 			return err
@@ -48,23 +48,21 @@ VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, $10)`
 		if err := insertUserIdentity(ctx, tx, u.ID, v); err != nil {
 			return err
 		}
-		if err := syncGroups(ctx, tx, u.ID, v); err != nil {
-			return err
-		}
-		return record(ctx, tx, event)
+		return syncGroups(ctx, tx, u.ID, v, event)
 	})
 }
 
 // A user who never had a provider has no verified_until.
 const verifyUser = `
 UPDATE users SET version = version + 1, name = CASE WHEN $1 = '' THEN name ELSE $1 END,
-	email = CASE WHEN $2 = '' THEN email ELSE $2 END, verified_until = $3, updated_at = $4`
+	email = CASE WHEN $2 = '' THEN email ELSE $2 END, verified_until = $3, updated_at = $4,
+	email_verified = CASE WHEN $2 = '' THEN email_verified ELSE $5 END`
 
 // LinkUser implements storage.UserIdentityStore.
 func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v storage.Verification, event storage.AuditEvent) error {
 	const (
 		lock = `SELECT version, verified_until IS NOT NULL FROM users WHERE id = $1 AND NOT disabled FOR NO KEY UPDATE`
-		link = verifyUser + `, password_hash = '' WHERE id = $5`
+		link = verifyUser + `, password_hash = '' WHERE id = $6`
 	)
 	return s.tx(ctx, "link a user", func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockProvider(ctx, tx, v.ProviderID); err != nil {
@@ -80,19 +78,16 @@ func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v st
 		if is != version || linked {
 			return storage.ErrConflict
 		}
-		if _, err := tx.Exec(ctx, link, v.Name, v.Email, v.Until, v.At, userID); err != nil {
+		if _, err := tx.Exec(ctx, link, v.Name, v.Email, v.Until, v.At, v.EmailVerified, userID); err != nil {
 			return err
 		}
 		if err := insertUserIdentity(ctx, tx, userID, v); err != nil {
 			return err
 		}
-		if err := syncGroups(ctx, tx, userID, v); err != nil {
-			return err
-		}
 		if err := endAll(ctx, tx, userID, endsOfPassword); err != nil {
 			return err
 		}
-		return record(ctx, tx, event)
+		return syncGroups(ctx, tx, userID, v, event)
 	})
 }
 
@@ -101,7 +96,7 @@ func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v st
 func (s *Store) VerifyUser(ctx context.Context, v storage.Verification, event storage.AuditEvent) error {
 	const (
 		verify = verifyUser + `
-WHERE id = (SELECT user_id FROM user_identities WHERE issuer = $5 AND subject = $6) AND NOT disabled RETURNING id`
+WHERE id = (SELECT user_id FROM user_identities WHERE issuer = $6 AND subject = $7) AND NOT disabled RETURNING id`
 		seen = `UPDATE user_identities SET provider_id = $3, verified_at = $4 WHERE issuer = $1 AND subject = $2 AND user_id = $5 RETURNING user_id`
 	)
 	return s.tx(ctx, "verify a user", func(ctx context.Context, tx pgx.Tx) error {
@@ -109,16 +104,13 @@ WHERE id = (SELECT user_id FROM user_identities WHERE issuer = $5 AND subject = 
 			return err
 		}
 		var id string
-		if err := tx.QueryRow(ctx, verify, v.Name, v.Email, v.Until, v.At, v.Issuer, v.Subject).Scan(&id); err != nil {
+		if err := tx.QueryRow(ctx, verify, v.Name, v.Email, v.Until, v.At, v.EmailVerified, v.Issuer, v.Subject).Scan(&id); err != nil {
 			return err
 		}
 		if err := tx.QueryRow(ctx, seen, v.Issuer, v.Subject, v.ProviderID, v.At, id).Scan(&id); err != nil {
 			return err
 		}
-		if err := syncGroups(ctx, tx, id, v); err != nil {
-			return err
-		}
-		return record(ctx, tx, event)
+		return syncGroups(ctx, tx, id, v, event)
 	})
 }
 
@@ -146,25 +138,34 @@ VALUES ($1, $2, $3, $4, $5, $5)`
 }
 
 // syncGroups makes the provider's memberships those that it says. A membership that
-// was given here, or by another provider, stays as it is.
-func syncGroups(ctx context.Context, tx pgx.Tx, userID string, v storage.Verification) error {
+// was given here, or by another provider, stays as it is. The event tells what they
+// are then.
+func syncGroups(ctx context.Context, tx pgx.Tx, userID string, v storage.Verification, event storage.AuditEvent) error {
 	const (
 		leave = `DELETE FROM user_groups WHERE user_id = $1 AND provider_id = $2 AND group_name <> ALL ($3)`
 		join  = `
 INSERT INTO user_groups (user_id, group_name, provider_id) SELECT $1::text, unnest($3::text[]), $2::text ON CONFLICT DO NOTHING`
+		groupsNow = `
+SELECT ARRAY(SELECT group_name FROM user_groups WHERE user_id = $1 ORDER BY group_name),
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = $1 AND provider_id = $2 ORDER BY group_name)`
 	)
 	groups := list(slices.Compact(slices.Sorted(slices.Values(v.Groups))))
 	if _, err := tx.Exec(ctx, leave, userID, v.ProviderID, groups); err != nil {
 		return err
 	}
-	if len(groups) == 0 {
-		return nil
+	if len(groups) > 0 {
+		if err := makeGroups(ctx, tx, groups); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, join, userID, v.ProviderID, groups); err != nil {
+			return err
+		}
 	}
-	if err := makeGroups(ctx, tx, groups); err != nil {
+	var all, given []string
+	if err := tx.QueryRow(ctx, groupsNow, userID, v.ProviderID).Scan(&all, &given); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, join, userID, v.ProviderID, groups)
-	return err
+	return record(ctx, tx, v.Recorded(event, all, given))
 }
 
 func scanUserIdentity(row pgx.CollectableRow) (*storage.UserIdentity, error) {

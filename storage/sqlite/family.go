@@ -13,7 +13,7 @@ import (
 const selectFamily = `SELECT
 	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
 	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.authenticated_at, u.verified_until, g.scopes,
-	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id), u.username, u.name, u.email
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id), u.username, u.name, u.email, u.email_verified
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = g.user_id AND NOT u.disabled
@@ -173,5 +173,5 @@ func intoFamily(f *storage.Family) []any {
 
 // intoStanding returns where the last columns of selectFamily go.
 func intoStanding(s *storage.Standing) []any {
-	return []any{intoList{&s.Scopes}, intoList{&s.Groups}, &s.Person.Username, &s.Person.Name, &s.Person.Email}
+	return []any{intoList{&s.Scopes}, intoList{&s.Groups}, &s.Person.Username, &s.Person.Name, &s.Person.Email, &s.Person.EmailVerified}
 }

@@ -69,7 +69,7 @@ func (s *Store) Users(ctx context.Context, filter storage.UserFilter, page stora
 }
 
 const updateUser = `UPDATE users SET version = version + 1,
-	username = ?, username_key = ?, email = ?, name = ?, password_hash = ?5, disabled = ?, updated_at = ?,
+	username = ?, username_key = ?, email = ?3, email_verified = email_verified OR email <> ?3, name = ?, password_hash = ?5, disabled = ?, updated_at = ?,
 	verified_until = iif(?5 <> '' AND NOT EXISTS (SELECT 1 FROM user_identities WHERE user_id = users.id), NULL, verified_until)
 	WHERE id = ? AND version = ? RETURNING version`
 

@@ -33,8 +33,8 @@ func (s *Store) UserToLink(ctx context.Context, email string) (*storage.User, er
 
 const (
 	insertProvisionedUser = `INSERT INTO users
-	(id, username, username_key, version, email, name, password_hash, disabled, verified_until, created_at, updated_at)
-	VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?)`
+	(id, username, username_key, version, email, name, email_verified, password_hash, disabled, verified_until, created_at, updated_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?)`
 
 	insertUserIdentity = `INSERT INTO user_identities (issuer, subject, user_id, provider_id, created_at, verified_at)
 	VALUES (?, ?, ?, ?, ?5, ?5)`
@@ -47,7 +47,7 @@ func (s *Store) ProvisionUser(ctx context.Context, u *storage.User, v storage.Ve
 			return err
 		}
 		_, err := tx.exec(insertProvisionedUser, u.ID, u.Username, usernameKey(u.Username), u.Version, u.Email, u.Name,
-			u.Disabled, micros(v.Until), micros(u.CreatedAt), micros(u.UpdatedAt))
+			v.EmailVerified, u.Disabled, micros(v.Until), micros(u.CreatedAt), micros(u.UpdatedAt))
 		if err != nil {
 			return err
 		}
@@ -58,12 +58,12 @@ func (s *Store) ProvisionUser(ctx context.Context, u *storage.User, v storage.Ve
 // A user who never had a provider has no verified_until.
 const (
 	verifyUser = `UPDATE users SET version = version + 1, name = iif(?1 = '', name, ?1), email = iif(?2 = '', email, ?2),
-	verified_until = ?3, updated_at = ?4`
+	verified_until = ?3, updated_at = ?4, email_verified = iif(?2 = '', email_verified, ?5)`
 	// The triggers of a changed password end what must end.
-	linkUser = verifyUser + `, password_hash = '' WHERE id = ?5 AND version = ?6 AND NOT disabled AND verified_until IS NULL
+	linkUser = verifyUser + `, password_hash = '' WHERE id = ?6 AND version = ?7 AND NOT disabled AND verified_until IS NULL
 	RETURNING id`
 	existsEnabledUser = `SELECT 1 FROM users WHERE id = ? AND NOT disabled`
-	verifyIdentified  = verifyUser + ` WHERE id = (SELECT user_id FROM user_identities WHERE issuer = ?5 AND subject = ?6)
+	verifyIdentified  = verifyUser + ` WHERE id = (SELECT user_id FROM user_identities WHERE issuer = ?6 AND subject = ?7)
 	AND NOT disabled RETURNING id`
 	seeUserIdentity = `UPDATE user_identities SET provider_id = ?, verified_at = ? WHERE issuer = ? AND subject = ?`
 )
@@ -75,7 +75,7 @@ func (s *Store) LinkUser(ctx context.Context, userID string, version int64, v st
 			return err
 		}
 		var id string
-		err := tx.row(linkUser, []any{v.Name, v.Email, micros(v.Until), micros(v.At), userID, version}, &id)
+		err := tx.row(linkUser, []any{v.Name, v.Email, micros(v.Until), micros(v.At), v.EmailVerified, userID, version}, &id)
 		if err != nil {
 			return tx.conflictOrNotFound(err, existsEnabledUser, userID)
 		}
@@ -90,17 +90,14 @@ func (s *Store) VerifyUser(ctx context.Context, v storage.Verification, event st
 			return err
 		}
 		var id string
-		err := tx.row(verifyIdentified, []any{v.Name, v.Email, micros(v.Until), micros(v.At), v.Issuer, v.Subject}, &id)
+		err := tx.row(verifyIdentified, []any{v.Name, v.Email, micros(v.Until), micros(v.At), v.EmailVerified, v.Issuer, v.Subject}, &id)
 		if err != nil {
 			return err
 		}
 		if err := tx.mustExec(seeUserIdentity, v.ProviderID, micros(v.At), v.Issuer, v.Subject); err != nil {
 			return err
 		}
-		if err := tx.syncGroups(id, v); err != nil {
-			return err
-		}
-		return tx.record(event)
+		return tx.syncGroups(id, v, event)
 	})
 }
 
@@ -125,10 +122,7 @@ func (t *tx) identify(userID string, v storage.Verification, event storage.Audit
 	if _, err := t.exec(insertUserIdentity, v.Issuer, v.Subject, userID, v.ProviderID, micros(v.At)); err != nil {
 		return consumedIfTaken(err)
 	}
-	if err := t.syncGroups(userID, v); err != nil {
-		return err
-	}
-	return t.record(event)
+	return t.syncGroups(userID, v, event)
 }
 
 const (
@@ -136,23 +130,32 @@ const (
 	AND group_name NOT IN (SELECT value FROM json_each(?))`
 	joinProviderGroups = `INSERT INTO user_groups (user_id, group_name, provider_id) SELECT ?, value, ? FROM json_each(?) WHERE true
 	ON CONFLICT (user_id, group_name) DO NOTHING`
+	selectGroupsNow = `SELECT json_group_array(group_name ORDER BY group_name),
+	json_group_array(group_name ORDER BY group_name) FILTER (WHERE provider_id = ?2)
+	FROM user_groups WHERE user_id = ?1`
 )
 
 // syncGroups makes the provider's memberships those that it says. A membership that
-// was given here, or by another provider, stays as it is.
-func (t *tx) syncGroups(userID string, v storage.Verification) error {
+// was given here, or by another provider, stays as it is. The event tells what they
+// are then.
+func (t *tx) syncGroups(userID string, v storage.Verification, event storage.AuditEvent) error {
 	groups := list(v.Groups)
 	if _, err := t.exec(leaveProviderGroups, userID, v.ProviderID, groups); err != nil {
 		return err
 	}
-	if len(v.Groups) == 0 {
-		return nil
+	if len(v.Groups) > 0 {
+		if err := t.makeGroups(v.Groups); err != nil {
+			return err
+		}
+		if _, err := t.exec(joinProviderGroups, userID, v.ProviderID, groups); err != nil {
+			return err
+		}
 	}
-	if err := t.makeGroups(v.Groups); err != nil {
+	var all, given []string
+	if err := t.row(selectGroupsNow, []any{userID, v.ProviderID}, intoList{&all}, intoList{&given}); err != nil {
 		return err
 	}
-	_, err := t.exec(joinProviderGroups, userID, v.ProviderID, groups)
-	return err
+	return t.record(v.Recorded(event, all, given))
 }
 
 func scanUserIdentity(row scanner) (*storage.UserIdentity, error) {

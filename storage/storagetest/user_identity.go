@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ var userIdentityContracts = []contract{
 	{"a person of a provider is made with their identity", userIdentityProvision},
 	{"verifying writes what the provider says now", userIdentityVerify},
 	{"only the provider's own memberships go", userIdentityGroups},
+	{"an address is as verified as its provider says, until one is given here", userIdentityEmail},
 	{"verifying revives nobody who is disabled", userIdentityDisabled},
 	{"an address belongs to whoever has it alone", userIdentityToLink},
 	{"linking takes the password and all that came of it", userIdentityLink},
@@ -102,7 +104,60 @@ func userIdentityGroups(t *testing.T, s storage.Store) {
 		if diff := cmp.Diff(step.want, groups(step.says...)); diff != "" {
 			t.Errorf("the provider says %v (-want +got):\n%s", step.says, diff)
 		}
+		given := slices.DeleteFunc(slices.Clone(step.want), func(g string) bool { return g == "local" })
+		recorded := v.Recorded(storage.AuditEvent{}, step.want, given).Detail
+		last := events(t, s)
+		if diff := cmp.Diff(recorded, last[len(last)-1].Detail); diff != "" {
+			t.Errorf("the event of %v (-want +got):\n%s", step.says, diff)
+		}
 	}
+}
+
+func userIdentityEmail(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	v := NewVerification(createProvider(t, s))
+	v.EmailVerified = true
+	want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
+	f.Session = NewSession(f.User.ID)
+	want(t, s.CreateSession(t.Context(), f.Session, Event("session.created", f.Session.ID)), nil)
+	family := f.Redeem(t, f.Approve(t, "files:read"))
+	verified := func(expected bool) {
+		t.Helper()
+		_, standing, err := s.Family(t.Context(), family.ID)
+		want(t, err, nil)
+		live, now, err := s.AccessTokenLive(t.Context(), "tok_1", family.ID, Now)
+		want(t, err, nil)
+		if !live || standing.Person != now.Person || now.Person.EmailVerified != expected {
+			t.Errorf("the family's person is %+v, the token's %+v; want verified %t", standing.Person, now.Person, expected)
+		}
+	}
+	verified(true)
+	says := func(email string, is bool) {
+		t.Helper()
+		v.Email, v.EmailVerified = email, is
+		want(t, s.VerifyUser(t.Context(), v, Event("user.verified", f.User.ID)), nil)
+	}
+	says("bea@other.example", false)
+	verified(false)
+	says("", true) // it says nothing of the address
+	verified(false)
+	u, err := s.User(t.Context(), f.User.ID)
+	want(t, err, nil)
+	u.Name = "Bea Renamed"
+	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
+	verified(false)
+	u.Email = "bea@example.net"
+	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
+	verified(true)
+
+	made := NewUser()
+	made.Email, made.PasswordHash = "cy@example.com", ""
+	v = NewVerification(createProvider(t, s))
+	want(t, s.ProvisionUser(t.Context(), made, v, Event("user.created", made.ID)), nil)
+	f.User, f.Session = made, NewSession(made.ID)
+	want(t, s.CreateSession(t.Context(), f.Session, Event("session.created", f.Session.ID)), nil)
+	family = f.Redeem(t, f.Approve(t, "files:read"))
+	verified(false)
 }
 
 func userIdentityDisabled(t *testing.T, s storage.Store) {
