@@ -52,6 +52,8 @@ var (
 		"user.password_changed":        "You changed your password.",
 		"user.created":                 "Your account was made.",
 		"user.updated":                 "An administrator changed your account.",
+		"user.verified":                "Your identity provider confirmed who you are.",
+		"user.linked":                  "Your account was joined with that at your identity provider, and its password ended.",
 		"user.sign_in_blocked":         "Sign-ins as you were slowed down after many wrong passwords.",
 		"user_code.guessing_blocked":   "Too many wrong device codes were entered.",
 		"user_link.used":               "A password was set with a link.",

@@ -34,11 +34,15 @@ type Sealer interface {
 
 // How says how a person signed in, for the audit and for the list of sessions.
 type How struct {
-	Method  string // "password"
+	Method  string // "password", or "provider"
 	Address string // where from
 	// PasswordHash, if not empty, is what the password was compared with: the sign-in
 	// fails when the user has another by now.
 	PasswordHash string
+	// Provider is the id of the Provider that they signed in with, if they did.
+	Provider string
+	// AuthenticatedAt is when they proved who they are; zero: now.
+	AuthenticatedAt time.Time
 }
 
 // SignIn returns who is signed in with this browser, and what they have approved
@@ -68,8 +72,14 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.Us
 		AuthenticatedAt: now, CreatedAt: now, LastSeenAt: now,
 		UserAgent: web.UserAgent(r), Address: how.Address, PasswordHash: how.PasswordHash,
 	}
+	if !how.AuthenticatedAt.IsZero() {
+		s.AuthenticatedAt = how.AuthenticatedAt
+	}
 	event := storage.NewAuditEvent(now, "user:"+user.ID, "user.signed_in", s.ID).
 		With("method", how.Method).With("address", how.Address)
+	if how.Provider != "" {
+		event = event.With("provider", how.Provider)
+	}
 	if err := m.Store.CreateSession(r.Context(), s, event); err != nil {
 		return nil, err
 	}
