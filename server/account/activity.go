@@ -88,11 +88,9 @@ func (h *Handler) inWords(ctx context.Context, userID string, event *storage.Aud
 
 func sentenceOf(userID string, event *storage.AuditEvent) string {
 	sentence, ok := byOthers[event.Action]
-	if mine := event.Actor == "user:"+userID; mine || !ok {
+	mine := event.Actor == "user:"+userID
+	if mine || !ok {
 		sentence, ok = sentences[event.Action]
-		if mine && event.Action == "family.ended" {
-			sentence = "You ended one sign-in of {app} to {server}."
-		}
 	}
 	switch {
 	case event.Action == "user_link.created" && event.Detail["purpose"] == string(storage.LinkInvitation):
@@ -101,6 +99,8 @@ func sentenceOf(userID string, event *storage.AuditEvent) string {
 		return "An administrator made a link to reset your password."
 	case event.Action == "user.updated" && slices.Contains(strings.Fields(event.Detail["changed"]), "password"):
 		return "An administrator set a new password for you."
+	case event.Action == "family.ended" && mine:
+		return "You ended one sign-in of {app} to {server}."
 	case event.Action == "family.ended":
 		if ending, known := endings[event.Detail["reason"]]; known {
 			return ending
