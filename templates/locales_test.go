@@ -30,7 +30,7 @@ var missing = flag.Bool("missing", false, "put the missing keys into the catalog
 // like a sentence is a key, and each Title.
 var spoken = []string{
 	"../server/account", "../server/consent", "../server/login", "../server/oauth", "../server/registration", "../server/session", "../server/web",
-	"../server/passkey", "../server/totp", "../server/factor", "../server/provider", "../server/upstream", "../server/oidc",
+	"../server/upstream",
 }
 
 // What is told to programs and logs, by the function that is called or the type that
