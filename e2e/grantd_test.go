@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 	if path, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}
-	if installedTypeScript != "" {
-		_ = os.RemoveAll(installedTypeScript)
+	for _, folder := range installed {
+		_ = os.RemoveAll(folder)
 	}
 	os.Exit(code)
 }

@@ -24,15 +24,20 @@ import (
 // oldestNode is the major version that the oldest Debian we test on has.
 const oldestNode = 18
 
-// errNoNode: what the tests of the TypeScript SDKs need is not here.
-var errNoNode = errors.New("the tests of the TypeScript SDKs do not run")
+// errNoNode: what the tests with packages of npm need is not here.
+var errNoNode = errors.New("the tests with packages of npm do not run")
 
-// installedTypeScript is the folder that TestMain removes, "" while there is none.
-var installedTypeScript string
+// installed are the folders that TestMain removes.
+var installed []string
 
-// typescript is a copy of the folder typescript with its packages installed, made
-// once, and outside the checkout.
-var typescript = sync.OnceValues(func() (string, error) {
+// typescript and provider are copies of the folders of these names with their packages
+// installed, made once, and outside the checkout.
+var (
+	typescript = sync.OnceValues(func() (string, error) { return install("typescript") })
+	provider   = sync.OnceValues(func() (string, error) { return install("provider") })
+)
+
+func install(name string) (folder string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "node", "--version").Output()
@@ -44,14 +49,15 @@ var typescript = sync.OnceValues(func() (string, error) {
 	if number, err := strconv.Atoi(major); err != nil || number < oldestNode {
 		return "", fmt.Errorf("%w: node %s is older than %d", errNoNode, version, oldestNode)
 	}
-	if installedTypeScript, err = os.MkdirTemp("", "grantd-e2e-typescript-"); err != nil {
+	if folder, err = os.MkdirTemp("", "grantd-e2e-"+name+"-"); err != nil {
 		return "", err
 	}
-	if err := os.CopyFS(installedTypeScript, os.DirFS("typescript")); err != nil {
+	installed = append(installed, folder)
+	if err := os.CopyFS(folder, os.DirFS(name)); err != nil {
 		return "", err
 	}
 	install := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=30000")
-	install.Dir = installedTypeScript
+	install.Dir = folder
 	out, err = install.CombinedOutput()
 	switch {
 	case errors.Is(err, exec.ErrNotFound), ctx.Err() != nil:
@@ -61,17 +67,23 @@ var typescript = sync.OnceValues(func() (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("npm ci: %w\n%s", err, out)
 	}
-	return installedTypeScript, nil
-})
+	return folder, nil
+}
 
 // unreachable is how npm says that the fault is not the lock file's.
 var unreachable = regexp.MustCompile(`npm (?:error|ERR!) code (?:E[45]\d\d|EAI_AGAIN|ENOTFOUND|ECONN\w+|ENET\w+|EHOST\w+|ETIMEDOUT|ERR_SOCKET_TIMEOUT|FETCH_ERROR)\b`)
 
-// needTypeScript is typescript for a test. Without node, npm or a registry the
-// test is skipped, or fails where GRANTD_TEST_REQUIRE_NODE is 1.
+// needTypeScript is typescript for a test.
 func needTypeScript(t *testing.T) (folder string) {
 	t.Helper()
-	folder, err := typescript()
+	return need(t, typescript)
+}
+
+// need returns what was installed. Without node, npm or a registry the test is
+// skipped, or fails where GRANTD_TEST_REQUIRE_NODE is 1.
+func need(t *testing.T, installed func() (string, error)) (folder string) {
+	t.Helper()
+	folder, err := installed()
 	switch {
 	case errors.Is(err, errNoNode) && os.Getenv("GRANTD_TEST_REQUIRE_NODE") != "1":
 		t.Skip(err)

@@ -149,7 +149,7 @@ func schemaOf(t *testing.T, databaseURL string) schema {
 			WHERE t.type = 'table' AND t.name <> 'schema_migrations'`
 		constraints = `SELECT t.name, i.name, c.name` + tables + `JOIN pragma_index_list(t.name) i JOIN pragma_index_info(i.name) c
 			WHERE t.type = 'table' AND i."unique" AND c.name IS NOT NULL
-			UNION ALL SELECT t.name, 'references ' || f."table" || f.id, f."from"` + tables + `JOIN pragma_foreign_key_list(t.name) f WHERE t.type = 'table'`
+			UNION ALL SELECT t.name, 'references ' || f."table" || ' by ' || f."from", f."from"` + tables + `JOIN pragma_foreign_key_list(t.name) f WHERE t.type = 'table'`
 	}
 	s := schema{columns: map[string]map[string]column{}, constraints: map[string][]string{}}
 	db := connect(t, databaseURL)

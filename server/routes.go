@@ -77,6 +77,9 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 		return byMethod{http.MethodGet: h, http.MethodHead: h, http.MethodPost: h}
 	}
 	handle("/login", getAndPost(r.login.Login()))
+	handle("/login/local", get(r.login.Local()))
+	handle("/login/upstream/{id}", byMethod{http.MethodGet: r.upstream.Start()})
+	handle("/login/upstream/{id}/callback", byMethod{http.MethodGet: r.upstream.Callback()})
 	handle("/logout", getAndPost(r.login.Logout()))
 	handle("/account", get(r.account.Account()))
 	handle("/account/activity", get(r.account.Activity()))

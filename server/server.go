@@ -31,6 +31,7 @@ import (
 	"grantd/server/registration"
 	"grantd/server/session"
 	"grantd/server/tracing"
+	"grantd/server/upstream"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/templates"
@@ -130,6 +131,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := rooms.upstream.Reseal(ctx); err != nil {
+		return nil, err
+	}
 	advertise := func(ctx context.Context) error {
 		policy, err := s.catalog.RegistrationPolicy(ctx)
 		if err != nil {
@@ -162,6 +166,7 @@ type rooms struct {
 	pages        *web.Pages
 	oauth        *oauth.OAuth
 	login        *login.Handler
+	upstream     *upstream.Upstream
 	account      *account.Handler
 	metadata     *metadata.Metadata
 	registration *registration.Registration
@@ -229,10 +234,25 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	if err != nil {
 		return nil, err
 	}
+	providers := upstream.New(upstream.Config{
+		Pages: pages, Store: s.store, Sessions: sessions, Root: c.Root, Fetcher: fetcher, Client: fetcher.Client(upstream.MaxAnswer),
+		Addresses: addresses, Now: s.now, Providers: s.catalog.Providers, ReturnTo: login.ReturnTo,
+		Demand: func(ctx context.Context, rawQuery string) (upstream.Demand, error) {
+			d, err := engine.Demand(ctx, rawQuery)
+			return upstream.Demand(d), err
+		},
+	})
 	r := &rooms{
-		pages: pages, oauth: engine, metadata: documents,
+		pages: pages, oauth: engine, metadata: documents, upstream: providers,
 		login: login.New(login.Config{
 			Pages: pages, Store: s.store, Sessions: sessions, Hasher: hasher, Addresses: addresses, Now: s.now,
+			Providers: func(ctx context.Context, rawQuery string) ([]templates.LoginProvider, string, error) {
+				all, automatic, err := providers.Buttons(ctx, rawQuery)
+				if err != nil || automatic == nil {
+					return buttons(all), "", err
+				}
+				return buttons(all), automatic.URL, nil
+			},
 			Leaving: func(ctx context.Context, rawQuery string) (login.Leaving, error) {
 				asked, err := engine.EndSession(ctx, rawQuery)
 				return login.Leaving(asked), err
@@ -265,7 +285,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		admin: admin.New(admin.Config{
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, AdminKeys: s.catalog,
 			Person: engine.Administrator, Resource: oauth.AdminResource(c.Issuer), Hosts: c.AdminHosts, CheckURL: fetcher.Check,
-			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Sealer: c.Root, Profiles: known, Now: s.now,
+			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Providers: providers, Sealer: c.Root, Profiles: known, Now: s.now,
 			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c),
 		}),
 	}
@@ -277,6 +297,14 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		Together:   &web.FailureLimit{Failures: registrationsPerHourTogether, Window: time.Hour, Now: s.now},
 	}
 	return r, nil
+}
+
+func buttons(all []upstream.Button) []templates.LoginProvider {
+	shown := make([]templates.LoginProvider, len(all))
+	for i, b := range all {
+		shown[i] = templates.LoginProvider(b)
+	}
+	return shown
 }
 
 // hashing is the hasher for a room that does not know its errors.

@@ -10,7 +10,7 @@ import (
 type AuditEvent struct {
 	ID     string // PrefixAuditEvent
 	At     time.Time
-	Actor  string            // "user:ID", "client:CLIENT_ID", "admin:KEY", "system"
+	Actor  string            // "user:ID", "client:CLIENT_ID", "admin:KEY", "provider:ID", "system"
 	Action string            // noun.verb, as "grant.approved"
 	Target string            // id of what was acted on
 	Detail map[string]string // further values, by name

@@ -41,11 +41,19 @@ type Family struct {
 	// from. Only UserFamilies reads them.
 	UserAgent string
 	Address   string
+	// VerifiedUntil is the User's; it is not the family's to write.
+	VerifiedUntil time.Time
 }
 
-// Expired reports whether the family has ended by age or by idleness.
+// Expired reports whether the family has ended by age or by idleness, or its User's
+// Provider was to vouch for them again.
 func (f *Family) Expired(now time.Time) bool {
-	return !now.Before(f.ExpiresAt) || !now.Before(f.RotatedAt.Add(FamilyIdle))
+	return !now.Before(f.ExpiresAt) || !now.Before(f.RotatedAt.Add(FamilyIdle)) || f.Unverified(now)
+}
+
+// Unverified reports whether the User must sign in with their Provider again.
+func (f *Family) Unverified(now time.Time) bool {
+	return !f.VerifiedUntil.IsZero() && !now.Before(f.VerifiedUntil)
 }
 
 // Rotation asks to move a Family on from the generation presented.
@@ -85,7 +93,7 @@ type FamilyStore interface {
 	// ErrConsumed; ErrNotFound: the family has ended.
 	RotateFamily(ctx context.Context, r Rotation) error
 	// RenewFamily is Family, and makes Presented+1 the current generation if the row
-	// stands at Presented exactly, has not ended and is as the Renewal says, and its
+	// stands at Presented exactly, has not expired and is as the Renewal says, and its
 	// Grant has all of its scopes. Otherwise it changes nothing, which is only that
 	// this is not the usual case. The family is returned as it then is.
 	// ErrNotFound as Family.

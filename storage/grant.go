@@ -36,7 +36,10 @@ type Standing struct {
 }
 
 // Person is what clients may be told of a User.
-type Person struct{ Username, Name, Email string }
+type Person struct {
+	Username, Name, Email string
+	EmailVerified         bool // false: a Provider gave the address, and has not verified it
+}
 
 // Covers reports whether every one of scopes is approved.
 func (g *Grant) Covers(scopes []string) bool {

@@ -29,6 +29,7 @@ const (
 	PrefixGroup         = "grp_"
 	PrefixPolicy        = "pol_"
 	PrefixUserLink      = "lnk_" // not that of the token
+	PrefixProvider      = "idp_"
 	// PrefixAdminKey and PrefixInitialAccessToken are not those of the secrets that
 	// the rows are about.
 	PrefixAdminKey            = "adk_"

@@ -14,13 +14,17 @@ const (
 	SessionTouch    = 5 * time.Minute
 )
 
+// AuthenticatedUnknown is long before any max_age: whoever wants to know when the
+// person proved who they are has them do it again.
+var AuthenticatedUnknown = time.Unix(0, 0).UTC()
+
 // Session is a browser sign-in. The browser holds a random token; the row only
 // its hash.
 type Session struct {
 	ID              string // PrefixSession
 	TokenHash       []byte // SHA-256 of the cookie's value
 	UserID          string
-	AuthenticatedAt time.Time // auth_time
+	AuthenticatedAt time.Time // auth_time; AuthenticatedUnknown: a Provider did not say
 	AMR             []string  // by what methods (RFC 8176), in the order in which they were proved
 	CreatedAt       time.Time
 	LastSeenAt      time.Time
@@ -56,11 +60,11 @@ type SignIn struct {
 
 // SessionStore keeps Sessions.
 type SessionStore interface {
-	// CreateSession inserts s if its User is enabled at that moment and has the
-	// password that s names, else ErrNotFound.
+	// CreateSession inserts s if its User is enabled and verified at that moment and
+	// has the password that s names, else ErrNotFound.
 	CreateSession(ctx context.Context, s *Session, event AuditEvent) error
-	// SignIn returns the live session of an enabled user by the hash of its
-	// token, as of now, in one statement; it also moves LastSeenAt forward when
+	// SignIn returns the live session of an enabled and verified user by the hash
+	// of its token, as of now, in one statement; it also moves LastSeenAt forward when
 	// SessionTouch has passed. clientID and resourceID (opaque ids) may be empty:
 	// then Grant is nil; ClientKnown needs the first alone. ErrNotFound.
 	SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*SignIn, error)

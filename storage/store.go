@@ -35,6 +35,8 @@ type Store interface {
 	SigningKeyStore
 	GroupStore
 	IdempotencyKeyStore
+	UserIdentityStore
+	ProviderStore
 	AuditEventStore
 	AuditSealStore
 	RestoreStore
@@ -45,7 +47,7 @@ type Store interface {
 	RegistrationRequestStore
 
 	// Heartbeat reads the version row and the database's clock (on SQLite the
-	// local one). Every change to a Client, Resource, SigningKey,
+	// local one). Every change to a Client, Resource, SigningKey, Provider,
 	// Policy, RegistrationPolicy or SignInPolicy, every decision on a RegistrationRequest,
 	// and deleting an AdminKey, moves the version on, in the same transaction. Creating a
 	// Client or an AdminKey does not: nobody caches that one is absent.

@@ -16,8 +16,11 @@ type User struct {
 	PasswordHash string   // Argon2id in PHC form; empty: no password sign-in
 	Groups       []string // names of the Groups the user is in, sorted
 	Disabled     bool
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	// VerifiedUntil is when somebody who signs in with a Provider must have done so
+	// again; zero: they do not. Only a UserIdentityStore and a ProviderStore write it.
+	VerifiedUntil time.Time
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
 }
 
 // UserFilter narrows a list of Users. Zero fields narrow nothing.
@@ -42,7 +45,9 @@ type UserStore interface {
 	UserByUsername(ctx context.Context, username string) (*User, error)
 	// Users lists by ID those that the filter leaves.
 	Users(ctx context.Context, filter UserFilter, page Page) ([]*User, error)
-	// UpdateUser writes every field except ID and CreatedAt, and sets u.Version.
+	// UpdateUser writes every field except ID, CreatedAt and VerifiedUntil, and sets
+	// u.Version. A Group that the user is in already stays as it came about.
+	// A password makes a user without UserIdentity a local one: VerifiedUntil goes.
 	// A user who becomes disabled loses Sessions and Grants (and with them
 	// Families and unredeemed codes); one whose PasswordHash changes loses
 	// Sessions, Families and unredeemed codes. ErrNotFound; ErrExists: the

@@ -11,9 +11,10 @@ import (
 type AccountPage struct {
 	Base
 	Account        Account
-	LogoutAction   string // relative URL that takes a POST
-	Notice         string // what has just happened, "" for none
-	Page           string // the mark of whose page it is, returned as it is
+	LogoutAction   string   // relative URL that takes a POST
+	Notice         string   // what has just happened, "" for none
+	Page           string   // the mark of whose page it is, returned as it is
+	Providers      []string // labels of the identity providers that they sign in with
 	Applications   []Application
 	RevokeAllURL   string // relative URL, "" for none
 	Sessions       []AccountSession

@@ -49,6 +49,9 @@ func accountFixtures() []fixture {
 			Notice: "The access is removed.",
 		})},
 		{"account_hostile", account(accountHostile())},
+		{"account_provider", account(templates.AccountPage{
+			Account: alice, LogoutAction: "/logout", ActivityURL: "/account/activity", Providers: []string{"Example Inc.", "<b>Another</b>\u202e"},
+		})},
 		{"revoke", revoke(templates.RevokePage{
 			Action: "/account/revoke", AccountURL: "/account", Page: "ses_1", Grant: "grt_1", Applications: accountPage().Applications[:1],
 		})},

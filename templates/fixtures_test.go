@@ -50,6 +50,10 @@ func fixtures() []fixture {
 			Problem:    "The user name or the password is not right.",
 			ClientName: "Cursor", ResourceName: "Field Notes",
 		})},
+		{"login_providers", login(templates.LoginPage{
+			Action: authorizeAs("/login"), ClientName: "Cursor", ResourceName: "Field Notes",
+			Providers: []templates.LoginProvider{{Label: "Example", URL: "/login/upstream/idp_1?a=b"}, {Label: "Another <b>", URL: "/login/upstream/idp_2"}},
+		})},
 		{"consent_verified", consent(consentVerified())},
 		{"consent_unverified", consent(consentUnverified())},
 		{"consent_identity", consent(func() templates.ConsentPage {

@@ -30,7 +30,7 @@ var missing = flag.Bool("missing", false, "put the missing keys into the catalog
 // like a sentence is a key, and each Title.
 var spoken = []string{
 	"../server/account", "../server/consent", "../server/login", "../server/oauth", "../server/registration", "../server/session", "../server/web",
-	"../server/factor", "../server/provider", "../server/upstream", "../server/oidc",
+	"../server/factor", "../server/upstream",
 }
 
 // What is told to programs and logs, by the function that is called or the type that
@@ -54,7 +54,7 @@ var sentenceLike = regexp.MustCompile(`^(\{[a-z]+\}|\p{Lu}[\p{L}’']*|A) .*[.?:
 // Sentences that no rule finds: those that are put together, and what the scopes of
 // grantd's own Resources are for.
 var alwaysSpoken = []string{
-	"{browser} on {system}", "A program on {system}",
+	"{browser} on {system}", "A program on {system}", "Sign in with a local account",
 	"Know that it is you who signs in", "See your name and user name", "See your e-mail address",
 	"See all clients, servers, users, grants and audit events",
 	"Change all of it: add and remove administrators, clients, servers and users",

@@ -25,10 +25,17 @@ type LoginPage struct {
 	ClientHost   string // the host of the client's own address, or else where the answer goes
 	RedirectHost string // where the answer goes, if not to ClientHost
 	ResourceName string
+	Providers    []LoginProvider // other ways to sign in
 }
 
-// Login writes the sign-in page. It returns ErrUnsafeURL when Action leaves
-// this server.
+// A LoginProvider is an identity provider that people sign in with.
+type LoginProvider struct {
+	Label string
+	URL   string // relative URL with its raw query
+}
+
+// Login writes the sign-in page. It returns ErrUnsafeURL when Action, or the URL of a
+// provider, leaves this server.
 func (s *Set) Login(w io.Writer, p LoginPage) error { return s.render(w, "login.html", p) }
 
 // A ConsentPage asks a person to approve a Client's request. Its form posts
@@ -168,11 +175,12 @@ type ErrorPage struct {
 	Values               map[string]string // what stands for each {name} in Message
 	ReturnURL            string            // a way back, as in ContinuePage; left out when unsafe
 	ReturnHost           string
+	Link, LinkText       string // a path of this server that leads on, both "" for none
 	Reference            string // request id, to find the event in the log
 }
 
 // Error writes the error page. An unsafe ReturnURL only loses its button: there
-// is no better page to show instead.
+// is no better page to show instead. Nor is an unsafe Link shown.
 func (s *Set) Error(w io.Writer, p ErrorPage) error { return s.render(w, "error.html", p) }
 
 // A LogoutPage asks for confirmation; its form posts no fields.

@@ -80,6 +80,7 @@ GRANTD_SOME_NAME), else from the --config file, else they have defaults.
 		newClientCommand(environ),
 		newResourceCommand(environ),
 		newUserCommand(environ),
+		newProviderCommand(environ),
 		newGroupCommand(environ),
 		newPolicyCommand(environ),
 		newGrantCommand(environ),

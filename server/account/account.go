@@ -39,13 +39,15 @@ type Store interface {
 	DeleteGrant(ctx context.Context, id string, event storage.AuditEvent) error
 	EndFamily(ctx context.Context, id string, event storage.AuditEvent) error
 	UserFamilies(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Family, error)
+	UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error)
 	UserAuditEvents(ctx context.Context, userID, before string, limit int) ([]*storage.AuditEvent, error)
 }
 
-// Catalog finds clients and resources, usually in memory.
+// Catalog finds clients, resources and providers, usually in memory.
 type Catalog interface {
 	ClientByID(ctx context.Context, id string) (*storage.Client, error)
 	Resources(ctx context.Context) ([]*storage.Resource, error)
+	Providers(ctx context.Context) ([]*storage.Provider, error)
 }
 
 // Config is what a Handler works with. Everything is required.
@@ -184,9 +186,13 @@ func (h *Handler) account(v *visit) error {
 	if err != nil {
 		return err
 	}
+	providers, err := h.providers(ctx, user.ID)
+	if err != nil {
+		return err
+	}
 	page := templates.AccountPage{
 		Base: h.Pages.Base(), LogoutAction: h.root + "/logout", Page: v.signIn.Session.ID, Notice: notices[v.r.URL.Query().Get("done")],
-		Account: templates.Account{Name: user.Name, Username: user.Username}, Applications: applications,
+		Account: templates.Account{Name: user.Name, Username: user.Username}, Providers: providers, Applications: applications,
 		SessionsAction: h.root + "/account/sessions", InstallationsAction: h.root + "/account/installations", ActivityURL: h.root + "/account/activity",
 	}
 	if user.PasswordHash != "" {

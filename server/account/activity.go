@@ -52,6 +52,8 @@ var (
 		"user.password_changed":        "You changed your password.",
 		"user.created":                 "Your account was made.",
 		"user.updated":                 "An administrator changed your account.",
+		"user.verified":                "Your identity provider confirmed who you are.",
+		"user.linked":                  "Your account was joined with that at your identity provider, and its password ended.",
 		"user.sign_in_blocked":         "Sign-ins as you were slowed down after many wrong passwords.",
 		"user_code.guessing_blocked":   "Too many wrong device codes were entered.",
 		"user_link.used":               "A password was set with a link.",
@@ -91,11 +93,9 @@ func (h *Handler) inWords(ctx context.Context, userID string, event *storage.Aud
 
 func sentenceOf(userID string, event *storage.AuditEvent) string {
 	sentence, ok := byOthers[event.Action]
-	if mine := event.Actor == "user:"+userID; mine || !ok {
+	mine := event.Actor == "user:"+userID
+	if mine || !ok {
 		sentence, ok = sentences[event.Action]
-		if mine && event.Action == "family.ended" {
-			sentence = "You ended one sign-in of {app} to {server}."
-		}
 	}
 	switch {
 	case event.Action == "user_link.created" && event.Detail["purpose"] == string(storage.LinkInvitation):
@@ -104,6 +104,8 @@ func sentenceOf(userID string, event *storage.AuditEvent) string {
 		return "An administrator made a link to reset your password."
 	case event.Action == "user.updated" && slices.Contains(strings.Fields(event.Detail["changed"]), "password"):
 		return "An administrator set a new password for you."
+	case event.Action == "family.ended" && mine:
+		return "You ended one sign-in of {app} to {server}."
 	case event.Action == "family.ended":
 		if ending, known := endings[event.Detail["reason"]]; known {
 			return ending

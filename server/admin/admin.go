@@ -11,6 +11,7 @@ import (
 	"grantd/api"
 	"grantd/server/leaked"
 	"grantd/server/profiles"
+	"grantd/server/upstream"
 	"grantd/server/web"
 	"grantd/storage"
 )
@@ -31,6 +32,8 @@ type Store interface {
 	storage.PolicyStore
 	storage.SignInPolicyStore
 	ResetFactors(ctx context.Context, userID string, event storage.AuditEvent) error
+	storage.ProviderStore
+	UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error)
 	RegistrationRequest(ctx context.Context, id string) (*storage.RegistrationRequest, error)
 	RegistrationRequests(ctx context.Context, state storage.RegistrationRequestState, page storage.Page) ([]*storage.RegistrationRequest, error)
 	DecideRegistration(ctx context.Context, id string, d storage.RegistrationDecision, event storage.AuditEvent) error
@@ -66,6 +69,17 @@ type Tokens interface {
 	// RevokeValue ends the installation of the value, or the value itself where there
 	// is none. It completes the event.
 	RevokeValue(ctx context.Context, value string, event storage.AuditEvent) (*leaked.Value, error)
+}
+
+// Providers knows what is to know of signing in with a provider.
+type Providers interface {
+	// Seal returns a client secret as storage.Provider keeps it.
+	Seal(providerID, secret string) []byte
+	// RedirectURI is what the provider must know as grantd's.
+	RedirectURI(providerID string) string
+	// Test looks whether a provider is set up well, and whom the ID token, unless it
+	// is empty, would sign in.
+	Test(ctx context.Context, p *storage.Provider, idToken string) upstream.Report
 }
 
 // Sealer seals text so that only this server's root keys open it.
@@ -104,6 +118,7 @@ type Config struct {
 	Trust       Trust
 	Chain       Chain
 	Tokens      Tokens
+	Providers   Providers
 	// Sealer keeps what a request with an Idempotency-Key was from whoever reads
 	// the database.
 	Sealer Sealer
@@ -121,7 +136,7 @@ type Config struct {
 func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, issuer: cfg.Issuer, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, signingKeys: cfg.SigningKeys,
-		tokens: cfg.Tokens, trust: cfg.Trust, chain: cfg.Chain, sealer: cfg.Sealer, profiles: cfg.Profiles,
+		tokens: cfg.Tokens, trust: cfg.Trust, chain: cfg.Chain, providers: cfg.Providers, sealer: cfg.Sealer, profiles: cfg.Profiles,
 		linkURL: cfg.LinkURL, mail: cfg.Mail, clock: cfg.Now, resourceOfAdmin: cfg.Resource,
 	}
 	if h.checkURL == nil {
@@ -156,6 +171,7 @@ type handlers struct {
 	trust        Trust
 	chain        Chain
 	tokens       Tokens
+	providers    Providers
 	sealer       Sealer
 	profiles     profiles.Set
 	linkURL      func(token string) string

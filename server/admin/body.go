@@ -46,6 +46,9 @@ var bodies = map[string]reflect.Type{
 
 	"POST /admin/v1/clients/{id}/secrets":                reflect.TypeFor[api.ClientSecretFields](),
 	"POST /admin/v1/admin-keys":                          reflect.TypeFor[api.AdminKeyFields](),
+	"POST /admin/v1/providers":                           reflect.TypeFor[api.ProviderFields](),
+	"PATCH /admin/v1/providers/{id}":                     reflect.TypeFor[api.ProviderPatch](),
+	"POST /admin/v1/providers/{id}/test":                 reflect.TypeFor[api.ProviderTest](),
 	"POST /admin/v1/registration-tokens":                 reflect.TypeFor[api.RegistrationTokenFields](),
 	"PATCH /admin/v1/registration-policy":                reflect.TypeFor[api.RegistrationPolicyPatch](),
 	"PATCH /admin/v1/sign-in-policy":                     reflect.TypeFor[api.SignInPolicyPatch](),

@@ -139,8 +139,12 @@ func (s *server) fill(path string, parameters openapi3.Parameters) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	provider := storagetest.NewProvider()
+	if err := s.store.CreateProvider(s.t.Context(), provider, storagetest.Event("provider.created", provider.ID)); err != nil {
+		s.t.Fatal(err)
+	}
 	ids := map[string]string{
-		"groups": group.ID, "name": group.Name,
+		"providers": provider.ID, "groups": group.ID, "name": group.Name,
 		"admin-keys": adminKey.ID, "registration-tokens": token.ID, "registration-requests": asked.ID,
 		"policies": rule.ID, "clients": f.Client.ID, "resources": f.Resource.ID, "users": f.User.ID, "grants": f.Grant.ID,
 		"secret_id": secret.ID, "client_id": f.Client.ClientID, "user_id": f.User.ID, "resource_id": f.Resource.ID,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +28,7 @@ import (
 	"grantd/server/leaked"
 	"grantd/server/profiles"
 	"grantd/server/registration"
+	"grantd/server/upstream"
 	"grantd/storage"
 	"grantd/storage/sqlite"
 )
@@ -94,7 +96,14 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 	s.chain = &audit.Chain{Store: store, Root: root, Now: now}
 	s.handler = admin.New(admin.Config{
 		Store: inner, Issuer: issuer, SigningKeys: s.signing, Tokens: exampleTokens{}, Sealer: root, Chain: s.chain,
-		Trust: &registration.Trust{Policies: catalog.New(store, nil), Profiles: known},
+		Trust:     &registration.Trust{Policies: catalog.New(store, nil), Profiles: known},
+		Providers: fakeProviders{},
+		CheckURL: func(url string) error {
+			if strings.HasPrefix(url, "https://") && strings.HasSuffix(url, "/.well-known/openid-configuration") {
+				return nil
+			}
+			return errors.New("not fetched")
+		},
 		HashPassword: func(_ context.Context, password string) (string, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -115,6 +124,24 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 		Now: now,
 	})
 	return s
+}
+
+// fakeProviders stand in for the room that talks with providers.
+type fakeProviders struct{}
+
+func (fakeProviders) Seal(id, secret string) []byte {
+	return []byte("sealed for " + id + ":" + strings.Repeat("x", len(secret)))
+}
+
+func (fakeProviders) RedirectURI(id string) string {
+	return "https://auth.example/login/upstream/" + id + "/callback"
+}
+
+func (fakeProviders) Test(context.Context, *storage.Provider, string) upstream.Report {
+	return upstream.Report{
+		Checks: []upstream.Check{{Name: "metadata", OK: true, Detail: "is there"}},
+		Person: &upstream.Person{Issuer: "https://idp.example", Subject: "1", Name: "Bea"},
+	}
 }
 
 // makeKeys makes the signing keys, as a server does when it starts.

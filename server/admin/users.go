@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/mail"
 	"slices"
+	"time"
 
 	"grantd/api"
 	"grantd/storage"
@@ -101,7 +102,15 @@ func (h *handlers) GetUser(ctx context.Context, request api.GetUserRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return api.GetUser200JSONResponse{Body: showUser(u), Headers: api.GetUser200ResponseHeaders{ETag: etag(u.Version)}}, nil
+	identities, err := h.store.UserIdentities(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	shown := showUser(u)
+	for _, i := range identities {
+		shown.Identities = append(shown.Identities, api.UserIdentity{Issuer: i.Issuer, Subject: i.Subject, ProviderID: i.ProviderID, VerifiedAt: i.VerifiedAt.UTC()})
+	}
+	return api.GetUser200JSONResponse{Body: shown, Headers: api.GetUser200ResponseHeaders{ETag: etag(u.Version)}}, nil
 }
 
 func (h *handlers) UpdateUser(ctx context.Context, request api.UpdateUserRequestObject) (api.UpdateUserResponseObject, error) {
@@ -144,6 +153,9 @@ func (h *handlers) updateUser(ctx context.Context, u *storage.User, sent patch, 
 	}
 	after := userFields(u)
 	if merged.Password != nil {
+		if err := h.mayHavePassword(ctx, u); err != nil {
+			return err
+		}
 		if *hash == "" {
 			if *hash, err = h.hashPassword(ctx, *merged.Password); err != nil {
 				return err
@@ -159,6 +171,23 @@ func (h *handlers) updateUser(ctx context.Context, u *storage.User, sent patch, 
 	}
 	u.UpdatedAt = event.At
 	return h.store.UpdateUser(ctx, u, event)
+}
+
+// mayHavePassword refuses a password for somebody whom a provider vouches for: they
+// would stay when they have left there. Who has no provider any more becomes local.
+func (h *handlers) mayHavePassword(ctx context.Context, u *storage.User) error {
+	if u.VerifiedUntil.IsZero() {
+		return nil
+	}
+	identities, err := h.store.UserIdentities(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	if len(identities) > 0 {
+		return faults{{Pointer: "/password", Detail: "cannot be set: the user signs in with an identity provider"}}.err()
+	}
+	u.VerifiedUntil = time.Time{}
+	return nil
 }
 
 func (h *handlers) DeleteUser(ctx context.Context, request api.DeleteUserRequestObject) (api.DeleteUserResponseObject, error) {
@@ -229,14 +258,15 @@ func userChanges(e storage.AuditEvent, before, after api.UserFields) (storage.Au
 
 func showUser(u *storage.User) api.User {
 	return api.User{
-		ID:          u.ID,
-		Username:    u.Username,
-		Email:       u.Email,
-		Name:        u.Name,
-		Groups:      list(u.Groups),
-		HasPassword: u.PasswordHash != "",
-		Disabled:    u.Disabled,
-		CreatedAt:   u.CreatedAt.UTC(),
-		UpdatedAt:   u.UpdatedAt.UTC(),
+		ID:            u.ID,
+		Username:      u.Username,
+		Email:         u.Email,
+		Name:          u.Name,
+		Groups:        list(u.Groups),
+		HasPassword:   u.PasswordHash != "",
+		Disabled:      u.Disabled,
+		VerifiedUntil: optionalTime(u.VerifiedUntil),
+		CreatedAt:     u.CreatedAt.UTC(),
+		UpdatedAt:     u.UpdatedAt.UTC(),
 	}
 }

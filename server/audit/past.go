@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,6 +25,7 @@ type past struct {
 type pastUser struct {
 	name   string
 	groups []string
+	given  map[string]string // of those groups, the provider that each came from
 }
 
 func newPast() *past {
@@ -51,6 +53,8 @@ func (p *past) apply(e *storage.AuditEvent) {
 		p.applyResource(e)
 	case "policy":
 		p.applyPolicy(e)
+	case "provider":
+		p.applyProvider(e)
 	}
 }
 
@@ -92,13 +96,46 @@ func (p *past) approve(e *storage.AuditEvent) {
 
 func (p *past) applyUser(e *storage.AuditEvent) {
 	switch e.Action {
-	case "user.created", "user.updated":
+	case "user.created", "user.updated", "user.linked", "user.verified":
 		u := p.user(e.Target)
 		setText(&u.name, e, "username")
-		p.set(&u.groups, e, "groups")
+		if p.set(&u.groups, e, "groups") {
+			p.give(u, e)
+		}
 		p.endIfDisabled(e)
 	case "user.deleted":
 		p.endAllOf(e.Target)
+	}
+}
+
+// give notes which of the groups that the user is in now came from a provider.
+func (p *past) give(u *pastUser, e *storage.AuditEvent) {
+	maps.DeleteFunc(u.given, func(group, _ string) bool { return !slices.Contains(u.groups, group) })
+	provider, ok := strings.CutPrefix(e.Actor, "provider:")
+	if !ok {
+		return
+	}
+	var names []string
+	p.set(&names, e, "provider_groups")
+	for _, name := range names {
+		if u.given == nil {
+			u.given = map[string]string{}
+		}
+		u.given[name] = provider
+	}
+}
+
+// applyProvider takes the groups that came from a provider with it.
+func (p *past) applyProvider(e *storage.AuditEvent) {
+	if e.Action != "provider.deleted" {
+		return
+	}
+	for _, u := range p.users {
+		for group, provider := range u.given {
+			if provider == e.Target {
+				leave(u, group)
+			}
+		}
 	}
 }
 
@@ -123,6 +160,7 @@ func (p *past) applyGroup(e *storage.AuditEvent) {
 
 func leave(u *pastUser, group string) {
 	u.groups = slices.DeleteFunc(u.groups, func(g string) bool { return g == group })
+	delete(u.given, group)
 }
 
 func (p *past) applyClient(e *storage.AuditEvent) {
@@ -265,13 +303,13 @@ func setText(to *string, e *storage.AuditEvent, detail string) {
 	}
 }
 
-// set sets a list from its JSON, if the event has it.
+// set sets a list from its JSON, if the event has it. One that was emptied is "".
 func (p *past) set(to any, e *storage.AuditEvent, detail string) bool {
 	text, said := e.Detail[detail]
 	if !said {
 		return false
 	}
-	if json.Unmarshal([]byte(text), to) != nil {
+	if json.Unmarshal([]byte(cmp.Or(text, "null")), to) != nil {
 		p.unclear = true
 		return false
 	}

@@ -1,5 +1,5 @@
 // Package catalog remembers what nearly every request reads and hardly anything
-// writes: Clients, Resources, Policies, AdminKeys, and the RegistrationPolicy with the decisions on
+// writes: Clients, Resources, Policies, Providers, AdminKeys, and the RegistrationPolicy with the decisions on
 // single clients. It follows the database's one version row, so
 // that a change made on any replica is seen here within the interval of the
 // heartbeat; without a good read of that row for staleAfter it remembers nothing
@@ -43,6 +43,7 @@ type Store interface {
 	RegistrationPolicy(ctx context.Context) (*storage.RegistrationPolicy, error)
 	SignInPolicy(ctx context.Context) (*storage.SignInPolicy, error)
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)
+	Providers(ctx context.Context, page storage.Page) ([]*storage.Provider, error)
 	AdminKeyByHash(ctx context.Context, hash []byte) (*storage.AdminKey, error)
 	Heartbeat(ctx context.Context) (version int64, databaseTime time.Time, err error)
 }
@@ -65,6 +66,7 @@ type Catalog struct {
 	trusted  list[*storage.Client] // registered by an admin
 	all      list[*storage.Resource]
 	rules    list[*storage.Policy]
+	idps     list[*storage.Provider]
 	policy   *storage.RegistrationPolicy
 	signIn   *storage.SignInPolicy
 	requests map[string]*storage.RegistrationRequest // by client_id; nil: there is none
@@ -157,7 +159,7 @@ func (c *Catalog) forget() {
 	c.byID = make(map[string]*storage.Client)
 	c.byName = make(map[string]*storage.Client)
 	c.trusted = list[*storage.Client]{}
-	c.all, c.rules = list[*storage.Resource]{}, list[*storage.Policy]{}
+	c.all, c.rules, c.idps = list[*storage.Resource]{}, list[*storage.Policy]{}, list[*storage.Provider]{}
 	c.policy = nil
 	c.signIn = nil
 	c.admins = make(map[string]*storage.AdminKey)

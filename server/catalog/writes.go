@@ -116,6 +116,22 @@ func (w *writes) UpdateSignInPolicy(ctx context.Context, p *storage.SignInPolicy
 	return w.then(w.Store.UpdateSignInPolicy(ctx, p, event))
 }
 
+func (w *writes) CreateProvider(ctx context.Context, p *storage.Provider, event storage.AuditEvent) error {
+	return w.then(w.Store.CreateProvider(ctx, p, event))
+}
+
+func (w *writes) UpdateProvider(ctx context.Context, p *storage.Provider, event storage.AuditEvent) error {
+	return w.then(w.Store.UpdateProvider(ctx, p, event))
+}
+
+func (w *writes) ResealProvider(ctx context.Context, id string, sealed, resealed []byte, event storage.AuditEvent) error {
+	return w.then(w.Store.ResealProvider(ctx, id, sealed, resealed, event))
+}
+
+func (w *writes) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	return w.then(w.Store.DeleteProvider(ctx, id, version, event))
+}
+
 func (w *writes) DeleteAdminKey(ctx context.Context, id string, event storage.AuditEvent) error {
 	return w.then(w.Store.DeleteAdminKey(ctx, id, event))
 }

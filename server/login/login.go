@@ -18,8 +18,8 @@ import (
 	"grantd/templates"
 )
 
-// Config is what a Handler works with. Everything but Purpose, Leaving, Factors, Rule
-// and StepUp is required.
+// Config is what a Handler works with. Everything but Purpose, Leaving, Factors, Rule,
+// StepUp and Providers is required.
 type Config struct {
 	Pages     *web.Pages
 	Store     Store
@@ -30,6 +30,9 @@ type Config struct {
 	// Purpose says in words what the /authorize request with this raw query is
 	// for, for the line "to continue to"; what it does not know is empty.
 	Purpose func(ctx context.Context, rawQuery string) Purpose
+	// Providers returns the other ways to sign in before this query, and the one that
+	// the page leads to by itself, "" for none. Nil: there are none.
+	Providers func(ctx context.Context, rawQuery string) (buttons []templates.LoginProvider, automatic string, err error)
 	// Leaving says what the /logout request with this raw query asks for; what is not
 	// right is empty.
 	Leaving func(ctx context.Context, rawQuery string) (Leaving, error)
@@ -87,21 +90,42 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		return h.ask(w, r)
+		return h.ask(w, r, true)
 	case http.MethodPost:
 		return h.signIn(w, r)
 	}
 	return methodNotAllowed(w)
 }
 
-// ask shows the form. Whoever comes with a query is asked even when signed in:
-// /authorize has its reasons to send them here (prompt=login, another account).
-func (h *Handler) ask(w http.ResponseWriter, r *http.Request) error {
-	if r.URL.RawQuery == "" {
+// Local answers /login/local with the form, where /login would lead to a provider.
+func (h *Handler) Local() http.Handler {
+	return h.Pages.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		if strings.Contains(r.URL.RawQuery, "#") || carriesPassword(r.URL.RawQuery) {
+			return malformed(nil)
+		}
+		return h.ask(w, r, false)
+	})
+}
+
+// ask shows the form, or with automatic leads to the one provider there is if nobody
+// is signed in. Whoever comes with a query is asked even when signed in: /authorize
+// has its reasons to send them here (prompt=login, another account).
+func (h *Handler) ask(w http.ResponseWriter, r *http.Request, automatic bool) error {
+	to := ""
+	if automatic && h.Providers != nil {
+		var err error
+		if _, to, err = h.Providers(r.Context(), r.URL.RawQuery); err != nil {
+			return err
+		}
+	}
+	if r.URL.RawQuery == "" || to != "" {
 		switch _, err := h.Sessions.SignIn(r, "", ""); {
-		case err == nil:
+		case err == nil && r.URL.RawQuery == "":
 			return h.seeOther(w, "/account")
-		case !errors.Is(err, storage.ErrNotFound):
+		case errors.Is(err, storage.ErrNotFound) && to != "":
+			web.SeeOther(w, to)
+			return nil
+		case err != nil && !errors.Is(err, storage.ErrNotFound):
 			return err
 		}
 	}
@@ -163,16 +187,16 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 		}
 		return h.form(w, r, refused.status, username, refused.problem)
 	}
-	return h.seeOther(w, returnTo(r.URL.RawQuery))
+	return h.seeOther(w, ReturnTo(r.URL.RawQuery))
 }
 
 // securityQuery is that of a sign-in which leads to the security page of the account.
 const securityQuery = "account=security"
 
-// returnTo is where a sign-in with this query leads: /device for a user code alone
+// ReturnTo is where a sign-in with this query leads: /device for a user code alone
 // (RFC 8628 §3.3), which no authorization request is, the account without any, else
 // /authorize.
-func returnTo(rawQuery string) string {
+func ReturnTo(rawQuery string) string {
 	switch rawQuery {
 	case "":
 		return "/account"
@@ -200,6 +224,12 @@ func (h *Handler) form(w http.ResponseWriter, r *http.Request, status int, usern
 			p := h.Purpose(r.Context(), query)
 			page.Verified, page.ClientName, page.ClientHost = p.Verified, p.ClientName, p.ClientHost
 			page.RedirectHost, page.ResourceName = p.RedirectHost, p.ResourceName
+		}
+	}
+	if h.Providers != nil {
+		var err error
+		if page.Providers, _, err = h.Providers(r.Context(), r.URL.RawQuery); err != nil {
+			return err
 		}
 	}
 	return h.Pages.Write(w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Login(out, page) })

@@ -222,7 +222,7 @@ func (h *Handler) takeCode(w http.ResponseWriter, r *http.Request, user *storage
 	} else if err != nil {
 		return err
 	}
-	return h.seeOther(w, returnTo(r.URL.RawQuery))
+	return h.seeOther(w, ReturnTo(r.URL.RawQuery))
 }
 
 // proveTOTP checks and accepts a code of an authenticator app within the limits.
@@ -318,7 +318,7 @@ func (h *Handler) enrol(w http.ResponseWriter, r *http.Request, user *storage.Us
 	if err := h.raise(w, r, user, s, "password and TOTP"); err != nil {
 		return err
 	}
-	page := templates.RecoveryCodesPage{Base: h.Pages.Base(), Codes: codes, ContinueURL: h.issuer.Root() + returnTo(r.URL.RawQuery)}
+	page := templates.RecoveryCodesPage{Base: h.Pages.Base(), Codes: codes, ContinueURL: h.issuer.Root() + ReturnTo(r.URL.RawQuery)}
 	return h.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.RecoveryCodes(out, page) })
 }
 

@@ -162,17 +162,19 @@ func (o *OAuth) question(request *authorizationRequest, signIn *storage.SignIn) 
 // person has (OpenID Connect Core §3.1.2.1). Signing in after the request first
 // arrived always satisfies it.
 func (o *OAuth) mustSignInAgain(request *authorizationRequest, signIn *storage.SignIn) bool {
-	since := signIn.Session.AuthenticatedAt
-	if !request.arrivedAt.IsZero() && !since.Before(request.arrivedAt.Truncate(time.Microsecond)) {
+	since, session := request.arrivedAt.Truncate(time.Microsecond), signIn.Session
+	meanwhile := func(at time.Time) bool { return !request.arrivedAt.IsZero() && !at.Before(since) }
+	if meanwhile(session.AuthenticatedAt) {
 		return false
 	}
-	if request.prompt("login") || request.prompt("select_account") {
+	// Somebody whom a provider knew already has chosen an account all the same.
+	if request.prompt("login") || request.prompt("select_account") && !meanwhile(session.CreatedAt) {
 		return true
 	}
 	if request.another(signIn) {
 		return true
 	}
-	return request.maxAge >= 0 && o.Now().Sub(since) > request.maxAge
+	return request.maxAge >= 0 && o.Now().Sub(session.AuthenticatedAt) > request.maxAge
 }
 
 // remembered reports whether an earlier approval answers this request: only for a

@@ -57,10 +57,11 @@ type authorizationRequest struct {
 	codeChallenge string
 	prompts       []string
 	maxAge        time.Duration // below zero: not asked
-	twoFactors    bool          // acr_values asks for them
-	arrivedAt     time.Time     // from the step; zero: first arrival
-	nonce         string        // of OpenID Connect
-	hintedUser    string        // whom the client means; empty: whoever signs in
+	acrValues     []string
+	twoFactors    bool      // acr_values asks for them
+	arrivedAt     time.Time // from the step; zero: first arrival
+	nonce         string    // of OpenID Connect
+	hintedUser    string    // whom the client means; empty: whoever signs in
 }
 
 func (a *authorizationRequest) prompt(name string) bool { return slices.Contains(a.prompts, name) }
@@ -170,6 +171,7 @@ func (o *OAuth) identify(ctx context.Context, request *authorizationRequest, par
 func (o *OAuth) fill(ctx context.Context, request *authorizationRequest, parameters web.Parameters) error {
 	// Where an error goes depends on the prompts, whatever is wrong.
 	request.prompts = strings.Fields(strings.Join(parameters.Values["prompt"], " "))
+	request.acrValues = strings.Fields(parameters.Get("acr_values"))
 	// The state goes back with errors too, unless it is not clear which.
 	if !slices.Contains(parameters.Repeated, "state") {
 		request.state = parameters.Get("state")
@@ -321,6 +323,29 @@ func (o *OAuth) Purpose(ctx context.Context, rawQuery string) (client *storage.C
 		}
 	}
 	return request.client, consent.RedirectHost(request.redirectURI), resourceName
+}
+
+// Demand is what an authorization request asks of the sign-in behind it.
+type Demand struct {
+	Login, SelectAccount bool
+	MaxAge               time.Duration // below zero: not asked
+	ACRValues            []string
+}
+
+// Demand returns what the request with this raw query asks. A request that cannot be
+// read asks nothing: it leads nowhere. Nor does one of a client that is not known
+// before somebody has signed in; it is read again then. storage.ErrUnavailable.
+func (o *OAuth) Demand(ctx context.Context, rawQuery string) (Demand, error) {
+	request, err := o.parseAuthorizationRequest(ctx, rawQuery, false)
+	if err != nil && web.Unavailable(err) {
+		return Demand{}, err
+	}
+	if request == nil {
+		return Demand{MaxAge: -1}, nil
+	}
+	return Demand{
+		Login: request.prompt("login"), SelectAccount: request.prompt("select_account"), MaxAge: request.maxAge, ACRValues: request.acrValues,
+	}, nil
 }
 
 // respond sends the browser back to the client.

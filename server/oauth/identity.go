@@ -94,14 +94,14 @@ type personClaims struct {
 }
 
 // tell returns what the scopes tell of a person. People cannot change their e-mail
-// address, administrators give it, so it counts as verified.
+// address: administrators give it, and then it counts as verified, or a Provider.
 func tell(scopes []string, p storage.Person) personClaims {
 	var c personClaims
 	if slices.Contains(scopes, storage.ScopeProfile) {
 		c.Name, c.PreferredUsername = p.Name, p.Username
 	}
 	if slices.Contains(scopes, storage.ScopeEmail) {
-		c.Email, c.EmailVerified = p.Email, p.Email != ""
+		c.Email, c.EmailVerified = p.Email, p.Email != "" && p.EmailVerified
 	}
 	return c
 }

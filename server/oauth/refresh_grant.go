@@ -72,6 +72,9 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 		}
 		return invalidGrant("The refresh token was issued to another client.")
 	}
+	if family.Unverified(session.now) {
+		return invalidGrant("The person must sign in with their organisation's identity provider again.")
+	}
 	if family.Expired(session.now) {
 		return invalidGrant("The refresh token has expired.")
 	}

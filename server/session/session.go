@@ -34,12 +34,16 @@ type Sealer interface {
 
 // How says how a person signed in, for the audit and for the list of sessions.
 type How struct {
-	Method  string   // "password", or all of them: "password and TOTP"
+	Method  string   // "password", "provider", or all of them: "password and TOTP"
 	AMR     []string // the same for programs (RFC 8176); none: unknown
 	Address string   // where from
 	// PasswordHash, if not empty, is what the password was compared with: the sign-in
 	// fails when the user has another by now.
 	PasswordHash string
+	// Provider is the id of the Provider that they signed in with, if they did.
+	Provider string
+	// AuthenticatedAt is when they proved who they are; zero: now.
+	AuthenticatedAt time.Time
 }
 
 // SignIn returns who is signed in with this browser, and what they have approved
@@ -69,8 +73,14 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.Us
 		AuthenticatedAt: now, AMR: how.AMR, CreatedAt: now, LastSeenAt: now,
 		UserAgent: web.UserAgent(r), Address: how.Address, PasswordHash: how.PasswordHash,
 	}
+	if !how.AuthenticatedAt.IsZero() {
+		s.AuthenticatedAt = how.AuthenticatedAt
+	}
 	event := storage.NewAuditEvent(now, "user:"+user.ID, "user.signed_in", s.ID).
 		With("method", how.Method).With("address", how.Address)
+	if how.Provider != "" {
+		event = event.With("provider", how.Provider)
+	}
 	if err := m.Store.CreateSession(r.Context(), s, event); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,9 @@ type Error struct {
 	Values  map[string]string // what stands for each {name} in Message; nil: it has none
 	Help    string            // what to do about it, for pages; may be empty
 	Err     error             // for the log; may be nil
+	// Link is a path of grantd's that leads on, and LinkText what it is called; for
+	// pages; may be empty.
+	Link, LinkText string
 	// RetryAfter is sent as Retry-After, in seconds, when above zero.
 	RetryAfter int
 }

@@ -101,7 +101,7 @@ func (p *Pages) Handle(h Handler) http.Handler {
 // Error answers with err as a page.
 func (p *Pages) Error(w http.ResponseWriter, r *http.Request, err error) {
 	e := faceOf(err)
-	page := templates.ErrorPage{Base: p.Base(), Status: e.Status, Title: e.Title, Message: e.Message, Values: e.Values, Help: e.Help, Reference: RequestID(r.Context())}
+	page := templates.ErrorPage{Base: p.Base(), Status: e.Status, Title: e.Title, Message: e.Message, Values: e.Values, Help: e.Help, Link: e.Link, LinkText: e.LinkText, Reference: RequestID(r.Context())}
 	if page.Title == "" {
 		page.Title = http.StatusText(e.Status)
 	}

@@ -38,11 +38,11 @@ func (s *Store) AdminTokenLive(ctx context.Context, jti, familyID string, now ti
 // tokenLive is the beginning of both, up to what the family must be.
 const tokenLive = `
 SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1)
-	AND ($2::text = '' OR held.scopes IS NOT NULL), held.scopes, held.groups, coalesce(held.username, ''), coalesce(held.name, ''), coalesce(held.email, '')
+	AND ($2::text = '' OR held.scopes IS NOT NULL), held.scopes, held.groups, coalesce(held.username, ''), coalesce(held.name, ''), coalesce(held.email, ''), coalesce(held.email_verified, false)
 FROM (VALUES (1)) AS one (n)
 LEFT JOIN (
 	SELECT g.scopes, ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups,
-		u.username, u.name, u.email
+		u.username, u.name, u.email, u.email_verified
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = f.user_id
@@ -50,6 +50,6 @@ LEFT JOIN (
 
 func (s *Store) tokenLive(ctx context.Context, sql, jti, familyID string, now time.Time) (live bool, standing storage.Standing, err error) {
 	err = s.row(ctx, "look up an access token", sql, []any{jti, familyID, now, now.Add(-storage.FamilyIdle)},
-		&live, &standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
+		&live, &standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified)
 	return live, standing, err
 }

@@ -42,7 +42,7 @@ func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode
 	const sql = `
 SELECT c.id, c.grant_id, c.user_id, c.client_id, c.resource_id, c.scopes, c.redirect_uri, c.code_challenge,
 	c.created_at, c.expires_at, c.redeemed_at, c.failed_proofs, c.nonce, c.session_id, c.amr, c.authenticated_at, g.scopes,
-	ARRAY(SELECT group_name FROM user_groups WHERE user_id = c.user_id ORDER BY group_name), u.username, u.name, u.email
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = c.user_id ORDER BY group_name), u.username, u.name, u.email, u.email_verified
 FROM authorization_codes c
 JOIN users u ON u.id = c.user_id
 LEFT JOIN grants g ON g.id = c.grant_id AND NOT u.disabled
@@ -55,7 +55,7 @@ WHERE c.id = $1`
 		&c.ID, (*zeronull.Text)(&c.GrantID), &c.UserID, &c.ClientID, &c.ResourceID, &c.Scopes, &c.RedirectURI,
 		&c.CodeChallenge, &c.CreatedAt, &c.ExpiresAt, (*zeronull.Timestamptz)(&c.RedeemedAt), &c.FailedProofs,
 		&c.Nonce, &c.SessionID, &c.AMR, (*zeronull.Timestamptz)(&c.AuthenticatedAt),
-		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
+		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}

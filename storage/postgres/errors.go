@@ -56,9 +56,11 @@ func mapError(doing string, err error) error {
 }
 
 // singleUse reports whether a constraint guards an id that is used once: a code's,
-// that of the family a code becomes, or a client assertion's.
+// that of the family a code becomes, a client assertion's, or who a person is at a
+// provider.
 func singleUse(constraint string) bool {
-	return constraint == "authorization_codes_pkey" || constraint == "families_pkey" || constraint == "used_client_assertions_pkey"
+	return constraint == "authorization_codes_pkey" || constraint == "families_pkey" || constraint == "used_client_assertions_pkey" ||
+		constraint == "user_identities_pkey"
 }
 
 // quiet is a PgError without its message where that repeats a value.

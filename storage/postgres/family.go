@@ -15,8 +15,8 @@ import (
 func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage.Standing, error) {
 	const sql = `
 SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.amr, f.authenticated_at, g.scopes,
-	ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name), u.username, u.name, u.email
+	f.rotated_at, f.created_at, f.expires_at, u.verified_until, f.session_id, f.amr, f.authenticated_at, g.scopes,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name), u.username, u.name, u.email, u.email_verified
 FROM families f
 JOIN grants g ON g.id = f.grant_id
 JOIN users u ON u.id = f.user_id
@@ -27,8 +27,8 @@ WHERE f.id = $1 AND NOT u.disabled`
 	)
 	err := s.row(ctx, "read a family", sql, []any{id},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &f.SessionID, &f.AMR, (*zeronull.Timestamptz)(&f.AuthenticatedAt),
-		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &f.SessionID, &f.AMR, (*zeronull.Timestamptz)(&f.AuthenticatedAt),
+		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}
@@ -94,7 +94,7 @@ func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Fa
 	const sql = `
 WITH seen AS (
 	SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-		f.rotated_at, f.created_at, f.expires_at, f.session_id, f.amr, f.authenticated_at, u.username, u.name, u.email, g.scopes AS grant_scopes,
+		f.rotated_at, f.created_at, f.expires_at, u.verified_until, f.session_id, f.amr, f.authenticated_at, u.username, u.name, u.email, u.email_verified, g.scopes AS grant_scopes,
 		ARRAY(SELECT group_name FROM user_groups WHERE user_id = f.user_id ORDER BY group_name) AS groups
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
@@ -105,13 +105,14 @@ WITH seen AS (
 	FROM seen
 	WHERE f.id = $1 AND f.generation = $2 AND f.expires_at > $4 AND f.rotated_at > $5
 		AND f.client_id = $6 AND f.resource_id = $7 AND f.scopes @> $8 AND seen.grant_scopes @> f.scopes
+		AND (seen.verified_until IS NULL OR seen.verified_until > $4)
 		AND (f.scopes && $9 OR EXISTS (
 			SELECT 1 FROM unnest($10::text[], $11::text[]) AS allowed (group_name, scope)
 			WHERE group_name = ANY (seen.groups) AND scope = ANY (f.scopes)))
 	RETURNING f.scopes
 )
 SELECT id, grant_id, user_id, client_id, resource_id, coalesce(renewed.scopes, seen.scopes), generation, rotation_request,
-	rotated_at, created_at, expires_at, session_id, amr, authenticated_at, grant_scopes, groups, username, name, email,
+	rotated_at, created_at, expires_at, verified_until, session_id, amr, authenticated_at, grant_scopes, groups, username, name, email, email_verified,
 	renewed.scopes IS NOT NULL
 FROM seen LEFT JOIN renewed ON true`
 	var (
@@ -129,8 +130,8 @@ FROM seen LEFT JOIN renewed ON true`
 			r.ClientID, r.ResourceID, list(r.Asked), list(r.Allowed), groups, scopes,
 		},
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
-		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, &f.SessionID, &f.AMR, (*zeronull.Timestamptz)(&f.AuthenticatedAt),
-		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &renewed)
+		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &f.SessionID, &f.AMR, (*zeronull.Timestamptz)(&f.AuthenticatedAt),
+		&standing.Scopes, &standing.Groups, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified, &renewed)
 	if err != nil {
 		return nil, storage.Standing{}, false, err
 	}

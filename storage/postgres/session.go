@@ -14,7 +14,8 @@ import (
 func (s *Store) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {
 	const sql = `
 WITH live AS (
-	SELECT id FROM users WHERE id = $9 AND NOT disabled AND ($15 = '' OR password_hash = $15) FOR SHARE
+	SELECT id FROM users WHERE id = $9 AND NOT disabled AND (verified_until IS NULL OR verified_until > $11)
+		AND ($15 = '' OR password_hash = $15) FOR SHARE
 ), created AS (
 	INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at, user_agent, address, amr)
 	SELECT $7::text, $8::bytea, id, $10::timestamptz, $11::timestamptz, $12::timestamptz, $13::text, $14::text, $16::text[] FROM live
@@ -33,11 +34,12 @@ func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resource
 WITH live AS (
 	SELECT s.id AS session_id, s.token_hash, s.authenticated_at, s.created_at AS session_created_at, s.last_seen_at,
 		s.user_agent, s.address, s.amr,
-		u.id AS user_id, u.username, u.version, u.email, u.name, u.created_at, u.updated_at,
+		u.id AS user_id, u.username, u.version, u.email, u.name, u.verified_until, u.created_at, u.updated_at,
 		ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name) AS groups
 	FROM sessions s
 	JOIN users u ON u.id = s.user_id
 	WHERE s.token_hash = $1 AND s.last_seen_at > $5 AND s.created_at > $6 AND NOT u.disabled
+		AND (u.verified_until IS NULL OR u.verified_until > $4)
 ), seen AS (
 	UPDATE sessions SET last_seen_at = $4
 	FROM live
@@ -45,7 +47,7 @@ WITH live AS (
 )
 SELECT session_id, token_hash, authenticated_at, session_created_at,
 	CASE WHEN last_seen_at <= $7 THEN $4::timestamptz ELSE last_seen_at END, user_agent, address, amr,
-	live.user_id, username, version, email, name, live.created_at, live.updated_at, groups,
+	live.user_id, username, version, email, name, verified_until, live.created_at, live.updated_at, groups,
 	g.id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, false), g.created_at, g.updated_at,
 	EXISTS (SELECT 1 FROM grants WHERE client_id = $2)
 FROM live
@@ -61,7 +63,8 @@ LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resour
 		},
 		&in.Session.ID, &in.Session.TokenHash, &in.Session.AuthenticatedAt, &in.Session.CreatedAt,
 		&in.Session.LastSeenAt, &in.Session.UserAgent, &in.Session.Address, &in.Session.AMR,
-		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.CreatedAt, &in.User.UpdatedAt, &in.User.Groups,
+		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name,
+		(*zeronull.Timestamptz)(&in.User.VerifiedUntil), &in.User.CreatedAt, &in.User.UpdatedAt, &in.User.Groups,
 		(*zeronull.Text)(&grant.ID), &grant.Scopes, (*zeronull.Text)(&grant.RedirectURI), (*zeronull.Text)(&grant.ClientName), &grant.InAdvance,
 		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt), &in.ClientKnown)
 	if err != nil {

@@ -12,8 +12,8 @@
 //   - A statement that creates a child locks the parents it checked, and an end
 //     (disable, delete) locks the parent first and then removes children with
 //     fresh snapshots. So one of the two always sees the other.
-//   - Locks are taken in one order: users, user_links, clients, resources, scopes, sessions,
-//     grants, authorization_codes, device_authorizations, families,
+//   - Locks are taken in one order: providers, users, user_identities, user_links, clients,
+//     resources, scopes, sessions, grants, authorization_codes, device_authorizations, families,
 //     registration_policy and _requests, policies, catalog_version. A pending device
 //     authorization has no Grant, so it is locked before the one that it gets.
 //     Where rows of one

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
 
 	"grantd/storage"
 )
@@ -13,7 +14,7 @@ import (
 const selectUser = `
 SELECT u.id, u.username, u.version, u.email, u.name, u.password_hash,
 	ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name),
-	u.disabled, u.created_at, u.updated_at
+	u.disabled, u.verified_until, u.created_at, u.updated_at
 FROM users u `
 
 // User implements storage.UserStore.
@@ -92,7 +93,8 @@ func (s *Store) UpdateUser(ctx context.Context, u *storage.User, event storage.A
 		lock   = `SELECT version, password_hash FROM users WHERE id = $1 FOR NO KEY UPDATE`
 		update = `
 UPDATE users SET version = $2, username = $3, username_key = $4, email = $5, name = $6, password_hash = $7,
-	disabled = $8, updated_at = $9
+	email_verified = email_verified OR email <> $5, disabled = $8, updated_at = $9, verified_until = CASE
+		WHEN $7 <> '' AND NOT EXISTS (SELECT 1 FROM user_identities WHERE user_id = $1) THEN NULL ELSE verified_until END
 WHERE id = $1`
 		leaveGroups = `DELETE FROM user_groups WHERE user_id = $1 AND group_name <> ALL ($2)`
 	)
@@ -156,16 +158,26 @@ func (s *Store) DeleteUser(ctx context.Context, id string, version int64, event 
 // there. They are sorted so that two who make the same ones do not wait for each
 // other. One that is deleted in between is made again; ErrConflict if that goes on.
 func joinGroups(ctx context.Context, tx pgx.Tx, u *storage.User) error {
-	const (
-		create = `
-INSERT INTO groups (id, name, version) SELECT id, name, 1 FROM unnest($1::text[], $2::text[]) AS g (id, name) ON CONFLICT (name) DO NOTHING`
-		lock = `SELECT name FROM groups WHERE name = ANY ($1) ORDER BY name FOR KEY SHARE`
-		join = `INSERT INTO user_groups (user_id, group_name) SELECT $1::text, unnest($2::text[]) ON CONFLICT DO NOTHING`
-	)
+	const join = `INSERT INTO user_groups (user_id, group_name) SELECT $1::text, unnest($2::text[]) ON CONFLICT DO NOTHING`
 	if len(u.Groups) == 0 {
 		return nil
 	}
 	groups := slices.Compact(slices.Sorted(slices.Values(u.Groups)))
+	if err := makeGroups(ctx, tx, groups); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, join, u.ID, groups)
+	return err
+}
+
+// makeGroups makes the groups with these names, sorted and each once, that are not
+// there yet, and keeps them all until the transaction ends.
+func makeGroups(ctx context.Context, tx pgx.Tx, groups []string) error {
+	const (
+		create = `
+INSERT INTO groups (id, name, version) SELECT id, name, 1 FROM unnest($1::text[], $2::text[]) AS g (id, name) ON CONFLICT (name) DO NOTHING`
+		lock = `SELECT name FROM groups WHERE name = ANY ($1) ORDER BY name FOR KEY SHARE`
+	)
 	ids := make([]string, len(groups))
 	for i := range ids {
 		ids[i] = storage.NewID(storage.PrefixGroup)
@@ -179,8 +191,7 @@ INSERT INTO groups (id, name, version) SELECT id, name, 1 FROM unnest($1::text[]
 			return err
 		}
 		if int(locked.RowsAffected()) == len(groups) {
-			_, err := tx.Exec(ctx, join, u.ID, groups)
-			return err
+			return nil
 		}
 	}
 	return storage.ErrConflict
@@ -192,6 +203,6 @@ func usernameKey(username string) string { return strings.ToLower(username) }
 func scanUser(row pgx.CollectableRow) (*storage.User, error) {
 	var u storage.User
 	err := row.Scan(&u.ID, &u.Username, &u.Version, &u.Email, &u.Name, &u.PasswordHash, &u.Groups, &u.Disabled,
-		&u.CreatedAt, &u.UpdatedAt)
+		(*zeronull.Timestamptz)(&u.VerifiedUntil), &u.CreatedAt, &u.UpdatedAt)
 	return &u, err
 }

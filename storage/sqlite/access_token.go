@@ -33,11 +33,12 @@ const selectAdminTokenLive = tokenLive + ` AND g.resource_id = '` + storage.Admi
 // tokenLive is the beginning of both, up to what the family must be.
 const tokenLive = `SELECT
 	NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = @jti)
-	AND (@family = '' OR held.scopes IS NOT NULL), held.scopes, held.groups, coalesce(held.username, ''), coalesce(held.name, ''), coalesce(held.email, '')
+	AND (@family = '' OR held.scopes IS NOT NULL), held.scopes, held.groups, coalesce(held.username, ''), coalesce(held.name, ''), coalesce(held.email, ''),
+	coalesce(held.email_verified, 0)
 	FROM (VALUES (1))
 	LEFT JOIN (
 		SELECT g.scopes, (SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id) AS groups,
-			u.username, u.name, u.email
+			u.username, u.name, u.email, u.email_verified
 		FROM families f
 		JOIN grants g ON g.id = f.grant_id
 		JOIN users u ON u.id = g.user_id

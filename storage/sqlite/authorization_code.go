@@ -42,7 +42,7 @@ const selectCode = `SELECT
 	a.id, a.grant_id, a.user_id, a.client_id, a.resource_id, a.scopes, a.redirect_uri, a.code_challenge,
 	a.created_at, a.expires_at, a.redeemed_at, a.failed_proofs, a.nonce, a.session_id, a.amr, a.authenticated_at,
 	CASE WHEN NOT u.disabled THEN g.scopes END,
-	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = a.user_id), u.username, u.name, u.email
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = a.user_id), u.username, u.name, u.email, u.email_verified
 	FROM authorization_codes a
 	JOIN users u ON u.id = a.user_id
 	LEFT JOIN grants g ON g.id = a.grant_id
@@ -58,7 +58,7 @@ func (s *Store) Code(ctx context.Context, id string) (*storage.AuthorizationCode
 		&c.ID, intoText{&c.GrantID}, &c.UserID, &c.ClientID, &c.ResourceID, intoList{&c.Scopes}, &c.RedirectURI, &c.CodeChallenge,
 		intoTime{&c.CreatedAt}, intoTime{&c.ExpiresAt}, intoTime{&c.RedeemedAt}, &c.FailedProofs,
 		&c.Nonce, &c.SessionID, intoList{&c.AMR}, intoTime{&c.AuthenticatedAt},
-		intoList{&standing.Scopes}, intoList{&standing.Groups}, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email)
+		intoList{&standing.Scopes}, intoList{&standing.Groups}, &standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}

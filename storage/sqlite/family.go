@@ -12,8 +12,8 @@ import (
 
 const selectFamily = `SELECT
 	f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
-	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.amr, f.authenticated_at, g.scopes,
-	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id), u.username, u.name, u.email
+	f.rotated_at, f.created_at, f.expires_at, f.session_id, f.amr, f.authenticated_at, u.verified_until, g.scopes,
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = f.user_id), u.username, u.name, u.email, u.email_verified
 	FROM families f
 	JOIN grants g ON g.id = f.grant_id
 	JOIN users u ON u.id = g.user_id AND NOT u.disabled
@@ -25,7 +25,7 @@ func (s *Store) Family(ctx context.Context, id string) (*storage.Family, storage
 		f        storage.Family
 		standing storage.Standing
 	)
-	if err := s.readRow(ctx, selectFamily, []any{id}, append(intoFamily(&f), intoStanding(&standing)...)...); err != nil {
+	if err := s.readRow(ctx, selectFamily, []any{id}, append(append(intoFamily(&f), intoTime{&f.VerifiedUntil}), intoStanding(&standing)...)...); err != nil {
 		return nil, storage.Standing{}, err
 	}
 	return &f, standing, nil
@@ -81,7 +81,7 @@ func (s *Store) RotateFamily(ctx context.Context, r storage.Rotation) error {
 			f        storage.Family
 			standing storage.Standing
 		)
-		if err := tx.row(selectFamily, []any{r.FamilyID}, append(intoFamily(&f), intoStanding(&standing)...)...); err != nil {
+		if err := tx.row(selectFamily, []any{r.FamilyID}, append(append(intoFamily(&f), intoTime{&f.VerifiedUntil}), intoStanding(&standing)...)...); err != nil {
 			return err
 		}
 		switch {
@@ -156,7 +156,7 @@ func (s *Store) EndFamily(ctx context.Context, id string, event storage.AuditEve
 	})
 }
 
-// intoFamily returns where the columns of selectFamily go, those of the Standing aside.
+// intoFamily returns where the columns of selectFamily go, those of the User and of the Standing aside.
 func intoFamily(f *storage.Family) []any {
 	return []any{
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID,
@@ -174,5 +174,5 @@ func intoFamily(f *storage.Family) []any {
 
 // intoStanding returns where the last columns of selectFamily go.
 func intoStanding(s *storage.Standing) []any {
-	return []any{intoList{&s.Scopes}, intoList{&s.Groups}, &s.Person.Username, &s.Person.Name, &s.Person.Email}
+	return []any{intoList{&s.Scopes}, intoList{&s.Groups}, &s.Person.Username, &s.Person.Name, &s.Person.Email, &s.Person.EmailVerified}
 }

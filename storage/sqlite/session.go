@@ -9,7 +9,8 @@ import (
 )
 
 const insertSession = `INSERT INTO sessions (id, token_hash, user_id, authenticated_at, created_at, last_seen_at, user_agent, address, amr)
-	SELECT ?, ?, id, ?, ?, ?, ?, ?, ? FROM users WHERE id = ? AND NOT disabled AND (? = '' OR password_hash = ?)`
+	SELECT ?, ?, id, ?, ?4, ?, ?, ?, ? FROM users WHERE id = ? AND NOT disabled AND (verified_until IS NULL OR verified_until > ?4)
+		AND (? = '' OR password_hash = ?)`
 
 // CreateSession implements storage.SessionStore.
 func (s *Store) CreateSession(ctx context.Context, session *storage.Session, event storage.AuditEvent) error {
@@ -29,14 +30,14 @@ const liveSession = `s.created_at > @now - @session_lifetime AND s.last_seen_at 
 
 const selectSignIn = `SELECT
 	s.id, s.token_hash, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address, s.amr,
-	u.id, u.username, u.version, u.email, u.name, u.disabled, u.created_at, u.updated_at,
+	u.id, u.username, u.version, u.email, u.name, u.disabled, u.verified_until, u.created_at, u.updated_at,
 	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = u.id),
 	g.id, g.user_id, g.client_id, g.resource_id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, 0), g.created_at, g.updated_at,
 	EXISTS (SELECT 1 FROM grants WHERE client_id = @client)
 	FROM sessions s
 	JOIN users u ON u.id = s.user_id
 	LEFT JOIN grants g ON g.user_id = s.user_id AND g.client_id = @client AND g.resource_id = @resource
-	WHERE s.token_hash = @token_hash AND NOT u.disabled AND ` + liveSession
+	WHERE s.token_hash = @token_hash AND NOT u.disabled AND (u.verified_until IS NULL OR u.verified_until > @now) AND ` + liveSession
 
 const touchSession = `UPDATE sessions SET last_seen_at = @now WHERE id = @id AND last_seen_at <= @now - @touch`
 
@@ -115,7 +116,7 @@ func scanSignIn(row scanner) (*storage.SignIn, error) {
 		intoTime{&in.Session.AuthenticatedAt}, intoTime{&in.Session.CreatedAt}, intoTime{&in.Session.LastSeenAt},
 		&in.Session.UserAgent, &in.Session.Address, intoList{&in.Session.AMR},
 		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name, &in.User.Disabled,
-		intoTime{&in.User.CreatedAt}, intoTime{&in.User.UpdatedAt}, intoList{&in.User.Groups},
+		intoTime{&in.User.VerifiedUntil}, intoTime{&in.User.CreatedAt}, intoTime{&in.User.UpdatedAt}, intoList{&in.User.Groups},
 		intoText{&g.ID}, intoText{&g.UserID}, intoText{&g.ClientID}, intoText{&g.ResourceID}, intoList{&g.Scopes},
 		intoText{&g.RedirectURI}, intoText{&g.ClientName}, &g.InAdvance, intoTime{&g.CreatedAt}, intoTime{&g.UpdatedAt}, &in.ClientKnown,
 	)

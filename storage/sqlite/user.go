@@ -38,7 +38,7 @@ func (t *tx) insertUser(u *storage.User) error {
 	return t.writeGroups(u)
 }
 
-const selectUser = `SELECT id, username, version, email, name, password_hash, disabled, created_at, updated_at,
+const selectUser = `SELECT id, username, version, email, name, password_hash, disabled, verified_until, created_at, updated_at,
 	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = users.id)
 	FROM users `
 
@@ -69,7 +69,8 @@ func (s *Store) Users(ctx context.Context, filter storage.UserFilter, page stora
 }
 
 const updateUser = `UPDATE users SET version = version + 1,
-	username = ?, username_key = ?, email = ?, name = ?, password_hash = ?, disabled = ?, updated_at = ?
+	username = ?, username_key = ?, email = ?3, email_verified = email_verified OR email <> ?3, name = ?, password_hash = ?5, disabled = ?, updated_at = ?,
+	verified_until = iif(?5 <> '' AND NOT EXISTS (SELECT 1 FROM user_identities WHERE user_id = users.id), NULL, verified_until)
 	WHERE id = ? AND version = ? RETURNING version`
 
 const deleteOtherUserGroups = `DELETE FROM user_groups WHERE user_id = ?
@@ -122,14 +123,20 @@ func (t *tx) writeGroups(u *storage.User) error {
 	if len(u.Groups) == 0 {
 		return nil
 	}
-	made := make([]map[string]string, len(u.Groups))
-	for i, name := range u.Groups {
-		made[i] = map[string]string{"id": storage.NewID(storage.PrefixGroup), "name": name}
-	}
-	if _, err := t.exec(insertGroups, asJSON(made)); err != nil {
+	if err := t.makeGroups(u.Groups); err != nil {
 		return err
 	}
 	_, err := t.exec(insertUserGroups, u.ID, list(u.Groups))
+	return err
+}
+
+// makeGroups makes the groups with these names that are not there yet.
+func (t *tx) makeGroups(names []string) error {
+	made := make([]map[string]string, len(names))
+	for i, name := range names {
+		made[i] = map[string]string{"id": storage.NewID(storage.PrefixGroup), "name": name}
+	}
+	_, err := t.exec(insertGroups, asJSON(made))
 	return err
 }
 
@@ -140,6 +147,6 @@ func usernameKey(username string) string { return strings.ToLower(username) }
 func scanUser(row scanner) (*storage.User, error) {
 	var u storage.User
 	err := row.Scan(&u.ID, &u.Username, &u.Version, &u.Email, &u.Name, &u.PasswordHash, &u.Disabled,
-		intoTime{&u.CreatedAt}, intoTime{&u.UpdatedAt}, intoList{&u.Groups})
+		intoTime{&u.VerifiedUntil}, intoTime{&u.CreatedAt}, intoTime{&u.UpdatedAt}, intoList{&u.Groups})
 	return &u, err
 }

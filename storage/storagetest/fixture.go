@@ -303,3 +303,38 @@ var counter atomic.Int64
 
 // next returns a number that no other call returns in this process.
 func next() int64 { return counter.Add(1) }
+
+// NewProvider returns an enabled provider that is not stored.
+func NewProvider() *storage.Provider {
+	n := next()
+	return &storage.Provider{
+		ID:                 storage.NewID(storage.PrefixProvider),
+		Version:            1,
+		Name:               fmt.Sprintf("Provider %d", n),
+		Issuer:             fmt.Sprintf("https://idp%d.example", n),
+		Preset:             storage.PresetKeycloak,
+		ClientID:           "grantd",
+		SealedClientSecret: []byte{0x00, 0xff, byte(n)},
+		Scopes:             []string{"profile", "email"},
+		Label:              "Example",
+		LinkByEmail:        true,
+		Claims:             storage.ProviderClaims{Name: "name", Email: "email", Groups: "groups"},
+		AllowedTenants:     []string{},
+		AllowedDomains:     []string{"example.com"},
+		AllowedGroups:      []string{"staff", "admins"},
+		ACRValues:          []string{"mfa"},
+		ReverifyAfter:      storage.DefaultReverifyAfter,
+		Enabled:            true,
+		CreatedAt:          Now,
+		UpdatedAt:          Now,
+	}
+}
+
+// NewVerification returns what the provider says of a new person at Now.
+func NewVerification(p *storage.Provider) storage.Verification {
+	return storage.Verification{
+		Issuer: p.Issuer, Subject: fmt.Sprintf("subject %d", next()), ProviderID: p.ID,
+		Name: "Bea Example", Email: "bea@example.com", Groups: []string{"staff", "writers"},
+		At: Now, Until: Now.Add(p.ReverifyAfter),
+	}
+}

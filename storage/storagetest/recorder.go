@@ -614,3 +614,63 @@ func (r *recorder) Pool() storage.Pool {
 	r.seen.call("Pool")
 	return r.Store.Pool()
 }
+
+func (r *recorder) CreateProvider(ctx context.Context, p *storage.Provider, event storage.AuditEvent) error {
+	r.seen.call("CreateProvider")
+	return r.Store.CreateProvider(ctx, p, event)
+}
+
+func (r *recorder) Provider(ctx context.Context, id string) (*storage.Provider, error) {
+	r.seen.call("Provider")
+	return r.Store.Provider(ctx, id)
+}
+
+func (r *recorder) Providers(ctx context.Context, page storage.Page) ([]*storage.Provider, error) {
+	r.seen.call("Providers")
+	return r.Store.Providers(ctx, page)
+}
+
+func (r *recorder) UpdateProvider(ctx context.Context, p *storage.Provider, event storage.AuditEvent) error {
+	r.seen.call("UpdateProvider")
+	return r.Store.UpdateProvider(ctx, p, event)
+}
+
+func (r *recorder) ResealProvider(ctx context.Context, id string, sealed, resealed []byte, event storage.AuditEvent) error {
+	r.seen.call("ResealProvider")
+	return r.Store.ResealProvider(ctx, id, sealed, resealed, event)
+}
+
+func (r *recorder) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
+	r.seen.call("DeleteProvider")
+	return r.Store.DeleteProvider(ctx, id, version, event)
+}
+
+func (r *recorder) UserByIdentity(ctx context.Context, issuer, subject string) (*storage.User, error) {
+	r.seen.call("UserByIdentity")
+	return r.Store.UserByIdentity(ctx, issuer, subject)
+}
+
+func (r *recorder) UserToLink(ctx context.Context, email string) (*storage.User, error) {
+	r.seen.call("UserToLink")
+	return r.Store.UserToLink(ctx, email)
+}
+
+func (r *recorder) ProvisionUser(ctx context.Context, u *storage.User, v storage.Verification, event storage.AuditEvent) error {
+	r.seen.call("ProvisionUser")
+	return r.Store.ProvisionUser(ctx, u, v, event)
+}
+
+func (r *recorder) LinkUser(ctx context.Context, userID string, version int64, v storage.Verification, event storage.AuditEvent) error {
+	r.seen.call("LinkUser")
+	return r.Store.LinkUser(ctx, userID, version, v, event)
+}
+
+func (r *recorder) VerifyUser(ctx context.Context, v storage.Verification, event storage.AuditEvent) error {
+	r.seen.call("VerifyUser")
+	return r.Store.VerifyUser(ctx, v, event)
+}
+
+func (r *recorder) UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error) {
+	r.seen.call("UserIdentities")
+	return r.Store.UserIdentities(ctx, userID)
+}

@@ -55,6 +55,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SigningKey", signingKeyContracts},
 		{"Group", groupContracts},
 		{"IdempotencyKey", idempotencyKeyContracts},
+		{"Provider", providerContracts},
+		{"UserIdentity", userIdentityContracts},
 		{"AuditEvent", auditEventContracts},
 		{"AuditSeal", auditSealContracts},
 		{"Restore", restoreContracts},

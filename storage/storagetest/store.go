@@ -27,7 +27,7 @@ const unused = 24 * time.Hour
 
 func heartbeatMoves(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
-	ctx, secret, resource := t.Context(), NewClientSecret(), NewResource()
+	ctx, secret, resource, provider := t.Context(), NewClientSecret(), NewResource(), NewProvider()
 	first, second, third := NewSigningKey(), NewNextKey(), NewNextKey()
 	adminKey := NewAdminKey()
 	createAdminKey(t, s, adminKey)
@@ -77,6 +77,12 @@ func heartbeatMoves(t *testing.T, s storage.Store) {
 		{"AskRegistration, for another client of that name", func(e storage.AuditEvent) error {
 			return s.AskRegistration(ctx, &moved, f.User.ID, RequestLimits, e)
 		}},
+		{"CreateProvider", func(e storage.AuditEvent) error { return s.CreateProvider(ctx, provider, e) }},
+		{"UpdateProvider", func(e storage.AuditEvent) error { return s.UpdateProvider(ctx, provider, e) }},
+		{"ResealProvider", func(e storage.AuditEvent) error {
+			return s.ResealProvider(ctx, provider.ID, provider.SealedClientSecret, []byte("anew"), e)
+		}},
+		{"DeleteProvider", func(e storage.AuditEvent) error { return s.DeleteProvider(ctx, provider.ID, storage.AnyVersion, e) }},
 		{"DeleteRegistrationRequest", func(e storage.AuditEvent) error { return s.DeleteRegistrationRequest(ctx, asked.ID, e) }},
 		{"UpdateSignInPolicy", func(e storage.AuditEvent) error { return s.UpdateSignInPolicy(ctx, signInPolicy, e) }},
 		{"CreatePolicy", func(e storage.AuditEvent) error { return s.CreatePolicy(ctx, rule, e) }},

@@ -67,6 +67,15 @@ func deletables(t *testing.T, s storage.Store) map[string]deletable {
 				return s.DeletePolicy(ctx, id, version, Event("policy.deleted", id))
 			},
 		},
+		"provider": {
+			func(t *testing.T) (string, func() error) {
+				p := createProvider(t, s)
+				return p.ID, func() error { return s.UpdateProvider(ctx, p, Event("provider.updated", p.ID)) }
+			},
+			func(id string, version int64) error {
+				return s.DeleteProvider(ctx, id, version, Event("provider.deleted", id))
+			},
+		},
 	}
 }
 
