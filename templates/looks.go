@@ -220,10 +220,8 @@ func (s *Set) tryOut() error {
 		for _, yes := range []bool{true, false} {
 			page := reflect.New(reflect.TypeOf(least)).Elem()
 			sample(page, yes)
-			for _, language := range Languages {
-				if err := s.render(Writer{Writer: new(bytes.Buffer), Language: language}, name, page.Interface()); err != nil {
-					return err
-				}
+			if err := s.render(new(bytes.Buffer), name, page.Interface()); err != nil {
+				return err
 			}
 		}
 	}

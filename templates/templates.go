@@ -20,7 +20,9 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -31,9 +33,13 @@ var ErrUnsafeURL = errors.New("templates: the page must not link to this URL")
 
 // A Set holds every page, parsed and checked. It is safe for concurrent use.
 type Set struct {
-	pages  map[string]map[string]*template.Template // by language, then by file
-	assets assetFS
+	// languages are made when somebody first reads them: each takes two megabytes.
+	languages map[string]func() (pages, error)
+	assets    assetFS
 }
+
+// pages are templates by file, in one language.
+type pages map[string]*template.Template
 
 // New parses all pages. It fails when a file has no page type or a page type no
 // file, and when a template cannot be escaped or executed.
@@ -72,62 +78,66 @@ var (
 func newSet(files fs.FS) (*Set, error) { return newSetWith(files, hashedFiles, "") }
 
 func newSetWith(files fs.FS, assets assetFS, brand string) (*Set, error) {
-	english, err := loadCatalogue(English)
+	texts, err := read(files)
 	if err != nil {
 		return nil, err
 	}
-	shared := template.New("").Funcs(functions).Funcs(english.functions()).Funcs(brandFunctions(assets, brand))
-	for _, name := range sharedFiles {
-		if err := parseInto(shared, files, name); err != nil {
-			return nil, err
-		}
+	set := &Set{assets: assets, languages: make(map[string]func() (pages, error), len(Languages))}
+	for _, language := range Languages {
+		set.languages[language] = sync.OnceValues(func() (pages, error) {
+			return pagesIn(language, texts, brandFunctions(assets, brand))
+		})
 	}
+	_, err = set.languages[English]()
+	return set, err
+}
+
+// read is every file under html/, by name, so that pages made later are of the same
+// texts.
+func read(files fs.FS) (map[string]string, error) {
 	if err := everyFileClaimed(files); err != nil {
 		return nil, err
 	}
-	set := &Set{assets: assets, pages: make(map[string]map[string]*template.Template, len(Languages))}
-	for _, name := range Languages {
-		words, err := loadCatalogue(name)
+	texts := make(map[string]string, len(sharedFiles)+len(claimed))
+	for _, name := range slices.Concat(sharedFiles, slices.Collect(maps.Keys(claimed))) {
+		text, err := fs.ReadFile(files, path.Join("html", name))
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("templates: %s is declared and missing: %w", name, err)
 		}
-		if set.pages[name], err = pagesIn(words, shared, files); err != nil {
-			return nil, err
-		}
+		texts[name] = string(text)
 	}
-	return set, nil
+	return texts, nil
 }
 
-// pagesIn are the pages in one language.
-func pagesIn(words *catalogue, shared *template.Template, files fs.FS) (map[string]*template.Template, error) {
-	pages := make(map[string]*template.Template, len(claimed))
+// pagesIn makes the pages in one language.
+func pagesIn(language string, texts map[string]string, brand template.FuncMap) (pages, error) {
+	words, err := loadCatalogue(language)
+	if err != nil {
+		return nil, err
+	}
+	shared := template.New("").Funcs(functions).Funcs(words.functions()).Funcs(brand)
+	for _, name := range sharedFiles {
+		if _, err := shared.New(name).Parse(texts[name]); err != nil {
+			return nil, fmt.Errorf("templates: %w", err)
+		}
+	}
+	made := make(pages, len(claimed))
 	for name, least := range claimed {
 		page, err := shared.Clone()
 		if err != nil {
 			return nil, fmt.Errorf("templates: %s: %w", name, err)
 		}
-		if err := parseInto(page.Funcs(words.functions()), files, name); err != nil {
-			return nil, err
+		if _, err := page.New(name).Parse(texts[name]); err != nil {
+			return nil, fmt.Errorf("templates: %w", err)
 		}
 		// html/template escapes at the first execution. Doing that now turns
 		// a mistake in a template into a failed start, not a failed sign-in.
 		if err := page.ExecuteTemplate(io.Discard, "layout", least); err != nil {
 			return nil, fmt.Errorf("templates: %s: %w", name, err)
 		}
-		pages[name] = page
+		made[name] = page
 	}
-	return pages, nil
-}
-
-func parseInto(t *template.Template, files fs.FS, name string) error {
-	text, err := fs.ReadFile(files, path.Join("html", name))
-	if err != nil {
-		return fmt.Errorf("templates: %s is declared and missing: %w", name, err)
-	}
-	if _, err := t.New(name).Parse(string(text)); err != nil {
-		return fmt.Errorf("templates: %w", err)
-	}
-	return nil
+	return made, nil
 }
 
 func everyFileClaimed(files fs.FS) error {
@@ -146,12 +156,16 @@ func everyFileClaimed(files fs.FS) error {
 
 // render writes nothing unless the whole page could be made.
 func (s *Set) render(w io.Writer, name string, page any) error {
-	pages := s.pages[English]
-	if in, ok := w.(Writer); ok && s.pages[in.Language] != nil {
-		pages = s.pages[in.Language]
+	in, ok := w.(Writer)
+	if !ok || s.languages[in.Language] == nil {
+		in.Language = English
+	}
+	made, err := s.languages[in.Language]()
+	if err != nil {
+		return err
 	}
 	var b bytes.Buffer
-	if err := pages[name].ExecuteTemplate(&b, "layout", page); err != nil {
+	if err := made[name].ExecuteTemplate(&b, "layout", page); err != nil {
 		return fmt.Errorf("templates: %s: %w", name, err)
 	}
 	if _, err := b.WriteTo(w); err != nil {

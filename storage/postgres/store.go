@@ -44,6 +44,9 @@ const (
 	defaultMaxConns = 16
 	// defaultConnectTimeout holds unless the URL has connect_timeout.
 	defaultConnectTimeout = 5 * time.Second
+	// statementCache is how many prepared statements a connection keeps: there is no
+	// more SQL than that in this package, and little of it is asked often.
+	statementCache = 256
 	// callTimeout bounds every call, so that a database which accepts statements
 	// and never answers is an outage and not a standstill.
 	callTimeout = 10 * time.Second
@@ -80,6 +83,14 @@ func Open(ctx context.Context, databaseURL string, options ...Option) (*Store, e
 	}
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = defaultConnectTimeout
+	}
+	// pgx makes room for 512 statements per connection, and once more for a way of
+	// asking that is off unless the URL asks for it.
+	if !names(databaseURL, "statement_cache_capacity") {
+		config.ConnConfig.StatementCacheCapacity = statementCache
+	}
+	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		config.ConnConfig.DescriptionCacheCapacity = 0
 	}
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		conn.TypeMap().RegisterType(&pgtype.Type{
