@@ -15,43 +15,64 @@ import (
 
 // budgets measures what is not a matter of one scenario: size, memory, start,
 // latency at half load, and what becomes of a database that grows.
-func (p *place) budgets(ctx context.Context, o options, found results, grantd *target, binary string, size int64) (findings []finding, err error) {
+func (p *place) budgets(ctx context.Context, o options, found results, floor, grantd *target, binary string, size int64) (findings []finding, err error) {
 	add := func(what, measured, allowed string, met bool) {
 		findings = append(findings, finding{what, measured, allowed, met})
 	}
 	add("binary", mebibytes(size), "40 MiB", size <= 40<<20)
 
 	for _, s := range o.selected() {
-		if capacity := medianOf(found[s.name]["grantd"], (*run).rate); slices.Contains([]string{"client_credentials", "refresh", "introspect", "code flow"}, s.name) && capacity > 0 {
-			progress("%s at half of its capacity", s.name)
-			runs, err := repeat(ctx, o, func() (*run, error) {
-				return measure(ctx, grantd, s, load{connections: 2 * o.connections, rate: capacity / 2, duration: o.duration})
-			})
-			if err != nil {
-				return findings, err
-			}
-			p50, p99 := medianOf(runs, func(r *run) float64 { return r.latency(50) }), medianOf(runs, func(r *run) float64 { return r.latency(99) })
-			add(fmt.Sprintf("%s at %.0f/s, half of capacity: p99 in p50", s.name, capacity/2), fmt.Sprintf("%.1f x (%s ms in %s ms)", p99/p50, ms(p99), ms(p50)), "5 x", p99 <= 5*p50)
+		if !slices.Contains([]string{"client_credentials", "refresh", "introspect", "code flow"}, s.name) {
+			continue
+		}
+		if err := halfLoad(ctx, o, s, found, floor, grantd, add); err != nil {
+			return findings, err
 		}
 	}
 	if err := p.memory(ctx, o, grantd, add); err != nil {
 		return findings, err
 	}
+	if o.families == 0 {
+		return findings, nil
+	}
 	return findings, p.growth(ctx, o, grantd, binary, add)
 }
 
-type adder func(what, measured, allowed string, met bool)
-
-func repeat(ctx context.Context, o options, once func() (*run, error)) (runs []*run, err error) {
+// halfLoad measures latency at half of what each of the two servers can do, in turns. The
+// floor's own shows how much of it is the machine: what waits there waits for a core.
+func halfLoad(ctx context.Context, o options, s scenario, found results, floor, grantd *target, add adder) error {
+	progress("%s at half of capacity", s.name)
+	runs := make(map[*target][]*run)
 	for range o.rounds {
-		one, err := once()
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return nil, err
+		for _, t := range []*target{floor, grantd} {
+			if !s.does(t) {
+				continue
+			}
+			rate := medianOf(found[s.name][t.Name], (*run).rate) / 2
+			one, err := measure(ctx, t, s, load{connections: 2 * o.connections, rate: rate, duration: o.duration})
+			if err = errors.Join(err, ctx.Err()); err != nil {
+				return err
+			}
+			runs[t] = append(runs[t], one)
 		}
-		runs = append(runs, one)
 	}
-	return runs, nil
+	for _, t := range []*target{floor, grantd} {
+		if len(runs[t]) == 0 {
+			continue
+		}
+		p50, p99 := medianOf(runs[t], func(r *run) float64 { return r.latency(50) }), medianOf(runs[t], func(r *run) float64 { return r.latency(99) })
+		what := fmt.Sprintf("%s at %.0f/s, half of capacity: p99 in p50", s.name, medianOf(runs[t], (*run).rate))
+		measured := fmt.Sprintf("%.1f x (%s ms in %s ms)", p99/p50, ms(p99), ms(p50))
+		if t == floor {
+			add(what+", the floor", measured, "", true)
+			continue
+		}
+		add(what, measured, "5 x", p99 <= 5*p50)
+	}
+	return nil
 }
+
+type adder func(what, measured, allowed string, met bool)
 
 // memory starts grantd anew on the database it has, several times, and loads the
 // last one.

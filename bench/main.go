@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -44,7 +45,7 @@ func main() {
 	flag.StringVar(&o.servers, "servers", "", "profile files of other servers to measure as well, separated by commas")
 	flag.StringVar(&o.profiles, "profile", "", "measure nothing: write CPU and allocation profiles of grantd in each scenario to this folder")
 	flag.BoolVar(&o.quick, "quick", false, "the scenarios alone: no memory, start, growth or sweep")
-	flag.IntVar(&o.families, "families", 1_000_000, "rows to compare an empty database with")
+	flag.IntVar(&o.families, "families", 1_000_000, "rows to compare an empty database with; 0: do not")
 	flag.StringVar(&o.floor, "floor", "", "be the floor, at this address (used by bench itself)")
 	flag.StringVar(&o.floorDatabase, "floor-database", "", "the floor's database")
 	flag.Parse()
@@ -64,6 +65,8 @@ func start(ctx context.Context, o options) error {
 	case o.rounds < 1 || o.duration <= 0 || o.connections < 1 || o.connections > installations:
 		return fmt.Errorf("rounds and duration must be above zero, and connections between 1 and %d", installations)
 	}
+	// The load keeps nothing alive either, and its collector takes the same cores.
+	debug.SetGCPercent(800)
 	p, err := newPlace(ctx)
 	if err != nil {
 		return err
@@ -119,7 +122,7 @@ func report(ctx context.Context, p *place, o options) error {
 	if o.quick {
 		return nil
 	}
-	findings, err := p.budgets(ctx, o, found, grantd, binary, size)
+	findings, err := p.budgets(ctx, o, found, targets[0], grantd, binary, size)
 	fmt.Println()
 	writeFindings(os.Stdout, findings)
 	return err
