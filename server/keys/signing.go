@@ -168,28 +168,29 @@ func (s *Signing) Sign(claims any) (string, error) {
 // maxTokenSize bounds what Verify looks at, in bytes.
 const maxTokenSize = 16 << 10
 
-// Verify checks the signature and the header of an access token and decodes its
-// claims into v. It does not look at the claims. ErrToken.
-func (s *Signing) Verify(token string, v any) error {
+// Verify checks the signature and the header of an access token and returns its
+// claims. It does not look at them. They are shared with who verifies the token
+// next and must not be changed. ErrToken.
+func Verify[Claims any](s *Signing, token string) (*Claims, error) {
 	if len(token) > maxTokenSize {
-		return ErrToken
+		return nil, ErrToken
 	}
 	set := s.set.Load()
-	payload, known := set.verified.get(token)
-	if known {
+	if claims, ok := set.verified.get(token).(*Claims); ok {
 		s.hits.Add(1)
-	} else {
-		s.misses.Add(1)
-		var err error
-		if payload, err = set.check(token, tokenType); err != nil {
-			return err
-		}
-		set.verified.add(token, payload)
+		return claims, nil
 	}
-	if err := json.Unmarshal(payload, v); err != nil {
-		return ErrToken
+	s.misses.Add(1)
+	payload, err := set.check(token, tokenType)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	claims := new(Claims)
+	if err := json.Unmarshal(payload, claims); err != nil {
+		return nil, ErrToken
+	}
+	set.verified.add(token, claims)
+	return claims, nil
 }
 
 // check verifies a token of this typ that was not seen before and returns its payload.

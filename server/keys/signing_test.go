@@ -57,8 +57,8 @@ func sign(t *testing.T, s *keys.Signing) string {
 }
 
 func verifies(s *keys.Signing, token string) bool {
-	var got claims
-	return s.Verify(token, &got) == nil && got.Subject == "alice"
+	got, err := keys.Verify[claims](s, token)
+	return err == nil && got.Subject == "alice"
 }
 
 func TestEveryAlgorithmSignsAndVerifies(t *testing.T) {
@@ -187,8 +187,7 @@ func TestMD05ForgedTokens(t *testing.T) {
 		{"MD-11 encrypted, with costly key derivation", encode(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483647,"p2s":"AAAA","zip":"DEF"}`) + ".AAAA.AAAA.AAAA.AAAA"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var got claims
-			if err := signing.Verify(c.token, &got); !errors.Is(err, keys.ErrToken) {
+			if got, err := keys.Verify[claims](signing, c.token); !errors.Is(err, keys.ErrToken) {
 				t.Errorf("error %v, claims %v", err, got)
 			}
 		})
@@ -210,7 +209,7 @@ func TestVerifiedTokensAreRemembered(t *testing.T) {
 			}
 		})
 	}
-	if n := verify(); n > 10 {
+	if n := verify(); n > 1 {
 		t.Errorf("a token that was verified before is verified again: %.0f allocations", n)
 	}
 	for i := range len(token) {
@@ -366,8 +365,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(header + "." + encode(`{}`) + "." + rest)
 	f.Add(encode(`{"alg":"none","typ":"at+jwt"}`) + ".e30.")
 	f.Fuzz(func(t *testing.T, token string) {
-		var got claims
-		if err := signing.Verify(token, &got); !errors.Is(err, keys.ErrToken) {
+		if _, err := keys.Verify[claims](signing, token); !errors.Is(err, keys.ErrToken) {
 			t.Errorf("%q: %v", token, err)
 		}
 	})

@@ -74,14 +74,14 @@ func (noRow) GetAccessTokenSession(context.Context, string, fosite.Session) (fos
 }
 
 // readAccessToken verifies a token of this issuer and returns its claims,
-// expired or not. keys.ErrToken.
+// expired or not; they must not be changed. keys.ErrToken.
 func (o *OAuth) readAccessToken(token string) (*claims, error) {
-	var c claims
-	if err := o.Signing.Verify(token, &c); err != nil {
+	c, err := keys.Verify[claims](o.Signing, token)
+	if err != nil {
 		return nil, err
 	}
 	if c.Issuer != o.Issuer.String() || c.TokenID == "" || c.Expiry <= 0 {
 		return nil, keys.ErrToken
 	}
-	return &c, nil
+	return c, nil
 }

@@ -89,8 +89,12 @@ func (s *Store) retry(ctx context.Context, doing string, act func(context.Contex
 // insist runs act, within callTimeout, until it succeeds, fails for good, or has
 // been tried often enough, and maps its error. act must be atomic.
 func insist(ctx context.Context, doing string, act func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+	// A request ends no later, and needs no second timer.
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > callTimeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+	}
 	for attempt := 1; ; attempt++ {
 		err := act(ctx)
 		if err == nil {
