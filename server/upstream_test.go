@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"grantd/server/servertest"
+	"grantd/storage"
 )
 
 // idp is a provider that says what a test has it say.
@@ -92,8 +93,13 @@ func (p *idp) sign(t *testing.T, claims map[string]any) string {
 // upstreamHouse is a house whose people sign in with the provider.
 func upstreamHouse(t *testing.T, settings servertest.Object) (*house, *idp, string) {
 	t.Helper()
+	return upstreamHouseOn(t, servertest.SQLite(t), settings)
+}
+
+func upstreamHouseOn(t *testing.T, store storage.Store, settings servertest.Object) (*house, *idp, string) {
+	t.Helper()
 	p := newIDP(t)
-	h := newHouse(t, servertest.WithOutboundAllow(strings.TrimPrefix(p.URL, "http://")))
+	h := newHouse(t, servertest.WithStore(store), servertest.WithOutboundAllow(strings.TrimPrefix(p.URL, "http://")))
 	p.now = h.Clock.Now
 	body := servertest.Object{"name": "Example", "issuer": p.URL, "client_id": "grantd", "client_secret": "top"}
 	maps.Copy(body, settings)

@@ -26,7 +26,7 @@ func (h *Handler) password(v *visit) error {
 	if user.PasswordHash == "" {
 		return &web.Error{
 			Status: http.StatusNotFound, Code: "no-password", Title: "You have no password here",
-			Message: "You sign in to this account another way. An administrator can send you a link to set a password.",
+			Message: "You sign in to this account with your identity provider.",
 		}
 	}
 	if v.r.Method != http.MethodPost {
