@@ -153,8 +153,9 @@ func TestLG09LG10UpstreamState(t *testing.T) {
 	refused := func(name string, b *servertest.Browser, answer string) {
 		t.Helper()
 		before := p.asked
-		if page := b.Get(callback + answer); page.Status != http.StatusForbidden || p.asked != before {
-			t.Errorf("%s: %d, exchanged %d", name, page.Status, p.asked-before)
+		page := b.Get(callback + answer)
+		if page.Status != http.StatusForbidden || p.asked != before || strings.Contains(strings.Join(page.Header.Values("Set-Cookie"), " "), "session") {
+			t.Errorf("%s: %d, exchanged %d, cookies %v", name, page.Status, p.asked-before, page.Header.Values("Set-Cookie"))
 		}
 	}
 	refused("another browser", h.Browser(), p.answer(state))
@@ -201,6 +202,9 @@ func TestLG12UpstreamIDToken(t *testing.T) {
 			if users := h.Must(http.MethodGet, "/users", nil)["items"].([]any); len(users) != 1 {
 				t.Errorf("%d users", len(users))
 			}
+			if n := h.audited(t, "provider.sign_in_refused"); n != 1 || !b.Get(h.URL+"/account").IsLogin() {
+				t.Errorf("%d audit events, or somebody is signed in", n)
+			}
 		})
 	}
 }
@@ -208,13 +212,24 @@ func TestLG12UpstreamIDToken(t *testing.T) {
 // LG-13: a local account is taken over by its verified address only, and only where
 // the admin allows it.
 func TestLG13UpstreamLinking(t *testing.T) {
-	for name, test := range map[string]struct{ allowed, verified, linked bool }{
-		"not allowed": {false, true, false}, "not verified": {true, false, false}, "allowed and verified": {true, true, true},
+	for name, test := range map[string]struct {
+		allowed  bool
+		verified any // nil: not told
+		email    string
+		linked   bool
+	}{
+		"not allowed": {false, true, "alice@example.com", false}, "not verified": {true, false, "alice@example.com", false},
+		"not told": {true, nil, "alice@example.com", false}, "verified as a number": {true, 1, "alice@example.com", false},
+		"allowed and verified": {true, true, "alice@example.com", true}, "in capitals": {true, true, "ALICE@example.COM", true},
+		"a letter that lowers to k": {true, true, "alice@example.com\u212a", false}, "an address beside it": {true, true, "alice+x@example.com", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, p, id := upstreamHouse(t, servertest.Object{"link_by_email": test.allowed})
 			p.change = func(c map[string]any) {
-				c["email"], c["email_verified"], c["preferred_username"] = "alice@example.com", test.verified, "alice"
+				c["email"], c["email_verified"], c["preferred_username"] = test.email, test.verified, "alice"
+				if test.verified == nil {
+					delete(c, "email_verified")
+				}
 			}
 			b := h.Browser()
 			callback, state := p.begin(t, h, b, id, "")
