@@ -291,6 +291,7 @@ func (h *Handler) raise(w http.ResponseWriter, r *http.Request, user *storage.Us
 	}
 	_, err := h.Sessions.Start(w, r, user, session.How{
 		Method: method, AMR: amr, Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash, AuthenticatedAt: s.Since,
+		Still: h.Factors.Still(user.ID),
 	})
 	return err
 }
