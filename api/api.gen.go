@@ -1095,6 +1095,9 @@ type SigningKeyList struct {
 
 // TokenInspection defines model for TokenInspection.
 type TokenInspection struct {
+	// AdminKeyID The admin key's `id`, as in paths.
+	AdminKeyID string `json:"admin_key_id,omitempty"`
+
 	// ClientID The client's `id`, as in paths; its `client_id` when it is gone.
 	ClientID string `json:"client_id,omitempty"`
 
@@ -1111,7 +1114,7 @@ type TokenInspection struct {
 	// Kind `token_id` is the `jti` of an access token.
 	Kind string `json:"kind"`
 
-	// LastUsedAt When the installation last refreshed, or the client of a secret last got a token.
+	// LastUsedAt When the installation last refreshed, the client of a secret last got a token, or an admin key was used.
 	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
 
 	// Live Whoever has it can use it. A `token_id` counts as live until the longest life of an access token is over.
@@ -1119,8 +1122,9 @@ type TokenInspection struct {
 
 	// Reason Why it is not live. `spent` (a refresh token with a successor), `redeemed` (a code) and `expired` say nothing of
 	// the installation, see `family_live`. `ended`: the installation was ended, or its grant or user is gone or
-	// disabled; of a `token_id` also that there may never have been one. `not_accepted`: a secret of a client that
-	// proves itself in another way.
+	// disabled; of a `token_id` also that there may never have been one. `not_allowed`: for now a policy, the client's
+	// limits, or having left the administrators stops it. `not_accepted`: a secret of a client that proves itself in
+	// another way.
 	Reason string `json:"reason,omitempty"`
 
 	// Resource The URI of the resource.

@@ -868,8 +868,8 @@ type ClientInterface interface {
 
 	// InspectTokenWithBody Find out whose a leaked value is
 	//
-	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
-	// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, an admin key that
+	// was made here, or the `jti` of an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
 	// checked, it only names its installation. Values are never logged.
 	//
 	// Takes any type of body and a specified content type.
@@ -879,8 +879,8 @@ type ClientInterface interface {
 
 	// InspectToken Find out whose a leaked value is
 	//
-	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
-	// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, an admin key that
+	// was made here, or the `jti` of an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
 	// checked, it only names its installation. Values are never logged.
 	//
 	// Takes a body of the `application/json` content type.
@@ -892,8 +892,8 @@ type ClientInterface interface {
 	//
 	// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
 	// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
-	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
-	// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, an admin key, a
+	// client's secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
 	// token until it expires. Repeating it is no error.
 	//
 	// Takes any type of body and a specified content type.
@@ -905,8 +905,8 @@ type ClientInterface interface {
 	//
 	// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
 	// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
-	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
-	// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, an admin key, a
+	// client's secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
 	// token until it expires. Repeating it is no error.
 	//
 	// Takes a body of the `application/json` content type.
@@ -2689,8 +2689,8 @@ func (c *Caller) UpdateSignInPolicyWithApplicationMergePatchPlusJSONBody(ctx con
 
 // InspectTokenWithBody Find out whose a leaked value is
 //
-// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
-// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, an admin key that
+// was made here, or the `jti` of an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
 // checked, it only names its installation. Values are never logged.
 //
 // Takes any type of body and a specified content type.
@@ -2710,8 +2710,8 @@ func (c *Caller) InspectTokenWithBody(ctx context.Context, contentType string, b
 
 // InspectToken Find out whose a leaked value is
 //
-// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
-// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, an admin key that
+// was made here, or the `jti` of an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
 // checked, it only names its installation. Values are never logged.
 //
 // Takes a body of the `application/json` content type.
@@ -2733,8 +2733,8 @@ func (c *Caller) InspectToken(ctx context.Context, body InspectTokenJSONRequestB
 //
 // Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
 // introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
-// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
-// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+// value without an installation ends by itself: a machine's access token, a code that was not redeemed, an admin key, a
+// client's secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
 // token until it expires. Repeating it is no error.
 //
 // Takes any type of body and a specified content type.
@@ -2756,8 +2756,8 @@ func (c *Caller) RevokeTokenWithBody(ctx context.Context, contentType string, bo
 //
 // Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
 // introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
-// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
-// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+// value without an installation ends by itself: a machine's access token, a code that was not redeemed, an admin key, a
+// client's secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
 // token until it expires. Repeating it is no error.
 //
 // Takes a body of the `application/json` content type.
@@ -7907,8 +7907,8 @@ type ClientWithResponsesInterface interface {
 
 	// InspectTokenWithBodyWithResponse Find out whose a leaked value is
 	//
-	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
-	// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, an admin key that
+	// was made here, or the `jti` of an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
 	// checked, it only names its installation. Values are never logged.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -7918,8 +7918,8 @@ type ClientWithResponsesInterface interface {
 
 	// InspectTokenWithResponse Find out whose a leaked value is
 	//
-	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
-	// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+	// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, an admin key that
+	// was made here, or the `jti` of an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
 	// checked, it only names its installation. Values are never logged.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -7931,8 +7931,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
 	// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
-	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
-	// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, an admin key, a
+	// client's secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
 	// token until it expires. Repeating it is no error.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -7944,8 +7944,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
 	// introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
-	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
-	// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+	// value without an installation ends by itself: a machine's access token, a code that was not redeemed, an admin key, a
+	// client's secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
 	// token until it expires. Repeating it is no error.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -14763,8 +14763,8 @@ func (c *ClientWithResponses) UpdateSignInPolicyWithApplicationMergePatchPlusJSO
 
 // InspectTokenWithBodyWithResponse Find out whose a leaked value is
 //
-// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
-// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, an admin key that
+// was made here, or the `jti` of an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
 // checked, it only names its installation. Values are never logged.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -14780,8 +14780,8 @@ func (c *ClientWithResponses) InspectTokenWithBodyWithResponse(ctx context.Conte
 
 // InspectTokenWithResponse Find out whose a leaked value is
 //
-// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, or the `jti` of
-// an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
+// Takes an access token, a refresh token (a spent one too), an authorization code, a client secret, an admin key that
+// was made here, or the `jti` of an access token. Signatures and MACs are checked, so a forged value is not found; of a `jti` alone nothing can be
 // checked, it only names its installation. Values are never logged.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -14799,8 +14799,8 @@ func (c *ClientWithResponses) InspectTokenWithResponse(ctx context.Context, body
 //
 // Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
 // introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
-// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
-// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+// value without an installation ends by itself: a machine's access token, a code that was not redeemed, an admin key, a
+// client's secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
 // token until it expires. Repeating it is no error.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -14818,8 +14818,8 @@ func (c *ClientWithResponses) RevokeTokenWithBodyWithResponse(ctx context.Contex
 //
 // Takes what `inspect` takes, and ends the one installation it belongs to: its refresh token stops at once, and
 // introspection reports its access tokens as inactive. The person's grant stays, and so do other installations. A
-// value without an installation ends by itself: a machine's access token, a code that was not redeemed, a client's
-// secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
+// value without an installation ends by itself: a machine's access token, a code that was not redeemed, an admin key, a
+// client's secret (deleting the last one locks the client out). A server that checks tokens by itself believes an access
 // token until it expires. Repeating it is no error.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"grantd/server/servertest"
+	"grantd/storage"
 )
 
 // idp is a provider that says what a test has it say.
@@ -92,8 +93,13 @@ func (p *idp) sign(t *testing.T, claims map[string]any) string {
 // upstreamHouse is a house whose people sign in with the provider.
 func upstreamHouse(t *testing.T, settings servertest.Object) (*house, *idp, string) {
 	t.Helper()
+	return upstreamHouseOn(t, servertest.SQLite(t), settings)
+}
+
+func upstreamHouseOn(t *testing.T, store storage.Store, settings servertest.Object) (*house, *idp, string) {
+	t.Helper()
 	p := newIDP(t)
-	h := newHouse(t, servertest.WithOutboundAllow(strings.TrimPrefix(p.URL, "http://")))
+	h := newHouse(t, servertest.WithStore(store), servertest.WithOutboundAllow(strings.TrimPrefix(p.URL, "http://")))
 	p.now = h.Clock.Now
 	body := servertest.Object{"name": "Example", "issuer": p.URL, "client_id": "grantd", "client_secret": "top"}
 	maps.Copy(body, settings)
@@ -147,8 +153,9 @@ func TestLG09LG10UpstreamState(t *testing.T) {
 	refused := func(name string, b *servertest.Browser, answer string) {
 		t.Helper()
 		before := p.asked
-		if page := b.Get(callback + answer); page.Status != http.StatusForbidden || p.asked != before {
-			t.Errorf("%s: %d, exchanged %d", name, page.Status, p.asked-before)
+		page := b.Get(callback + answer)
+		if page.Status != http.StatusForbidden || p.asked != before || strings.Contains(strings.Join(page.Header.Values("Set-Cookie"), " "), "session") {
+			t.Errorf("%s: %d, exchanged %d, cookies %v", name, page.Status, p.asked-before, page.Header.Values("Set-Cookie"))
 		}
 	}
 	refused("another browser", h.Browser(), p.answer(state))
@@ -195,6 +202,9 @@ func TestLG12UpstreamIDToken(t *testing.T) {
 			if users := h.Must(http.MethodGet, "/users", nil)["items"].([]any); len(users) != 1 {
 				t.Errorf("%d users", len(users))
 			}
+			if n := h.audited(t, "provider.sign_in_refused"); n != 1 || !b.Get(h.URL+"/account").IsLogin() {
+				t.Errorf("%d audit events, or somebody is signed in", n)
+			}
 		})
 	}
 }
@@ -202,13 +212,24 @@ func TestLG12UpstreamIDToken(t *testing.T) {
 // LG-13: a local account is taken over by its verified address only, and only where
 // the admin allows it.
 func TestLG13UpstreamLinking(t *testing.T) {
-	for name, test := range map[string]struct{ allowed, verified, linked bool }{
-		"not allowed": {false, true, false}, "not verified": {true, false, false}, "allowed and verified": {true, true, true},
+	for name, test := range map[string]struct {
+		allowed  bool
+		verified any // nil: not told
+		email    string
+		linked   bool
+	}{
+		"not allowed": {false, true, "alice@example.com", false}, "not verified": {true, false, "alice@example.com", false},
+		"not told": {true, nil, "alice@example.com", false}, "verified as a number": {true, 1, "alice@example.com", false},
+		"allowed and verified": {true, true, "alice@example.com", true}, "in capitals": {true, true, "ALICE@example.COM", true},
+		"a letter that lowers to k": {true, true, "alice@example.com\u212a", false}, "an address beside it": {true, true, "alice+x@example.com", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, p, id := upstreamHouse(t, servertest.Object{"link_by_email": test.allowed})
 			p.change = func(c map[string]any) {
-				c["email"], c["email_verified"], c["preferred_username"] = "alice@example.com", test.verified, "alice"
+				c["email"], c["email_verified"], c["preferred_username"] = test.email, test.verified, "alice"
+				if test.verified == nil {
+					delete(c, "email_verified")
+				}
 			}
 			b := h.Browser()
 			callback, state := p.begin(t, h, b, id, "")

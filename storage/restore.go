@@ -7,18 +7,18 @@ import (
 
 // Ended says how much a restore has ended, in rows.
 type Ended struct {
-	Codes, PushedRequests, DeviceAuthorizations int
+	Codes, PushedRequests, DeviceAuthorizations, UserLinks int
 	// The rest only when all is ended.
-	Sessions, Families, SigningKeys, AdminKeys int
-	Approvals                                  int // remembered ones, which will be asked again
+	Sessions, Families, SigningKeys, AdminKeys, RecoveryCodes int
+	Approvals                                                 int // remembered ones, which will be asked again
 }
 
 // RestoreStore is for a database that was put back to a backup: what was used up or
 // ended since is there again, and nobody knows which.
 type RestoreStore interface {
-	// EndAfterRestore ends codes, pushed requests and device authorizations, which
-	// may have been redeemed since the backup. With all it ends Sessions, Families,
-	// SigningKeys and AdminKeys too, and forgets every remembered approval: the Grants stay,
+	// EndAfterRestore ends codes, pushed requests, device authorizations and UserLinks,
+	// which may have been used since the backup. With all it ends Sessions, Families,
+	// SigningKeys, AdminKeys and recovery codes too, and forgets every remembered approval: the Grants stay,
 	// but no code comes of one before its person has approved again. The event gets
 	// the counts as details.
 	EndAfterRestore(ctx context.Context, all bool, event AuditEvent) (Ended, error)
@@ -36,10 +36,12 @@ func (e Ended) Record(event AuditEvent) AuditEvent {
 		{"codes", e.Codes},
 		{"pushed_requests", e.PushedRequests},
 		{"device_authorizations", e.DeviceAuthorizations},
+		{"user_links", e.UserLinks},
 		{"sessions", e.Sessions},
 		{"families", e.Families},
 		{"signing_keys", e.SigningKeys},
 		{"admin_keys", e.AdminKeys},
+		{"recovery_codes", e.RecoveryCodes},
 		{"approvals", e.Approvals},
 	} {
 		if count.n > 0 {

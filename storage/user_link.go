@@ -39,13 +39,14 @@ type UserLinkUse struct {
 type UserLinkStore interface {
 	// CreateUserLink inserts l in place of the link that its User has; of those for
 	// the first administrator there is one, too. ErrNotFound: the User is gone or
-	// disabled, or the first administrator is there already, as any User is.
+	// disabled, or the first administrator is there already, as any User is;
+	// ErrConflict: the User has a UserIdentity, and so no password.
 	CreateUserLink(ctx context.Context, l *UserLink, event AuditEvent) error
 	// UserLink returns the link that can still be used at now, with its User or nil
 	// for the first administrator. ErrNotFound.
 	UserLink(ctx context.Context, tokenHash []byte, now time.Time) (*UserLink, *User, error)
 	// UseUserLink spends the link and sets the User's password, which ends the same
-	// as when UpdateUser does. ErrConsumed: the link cannot be used (any more).
+	// as when UpdateUser does; no Provider has to vouch for the User any more. ErrConsumed: the link cannot be used (any more).
 	UseUserLink(ctx context.Context, use UserLinkUse, event AuditEvent) error
 	// UseFirstAdminLink spends the link and creates u, the first User, as of
 	// u.CreatedAt. ErrConsumed: the link cannot be used, or there is a User.

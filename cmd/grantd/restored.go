@@ -109,6 +109,6 @@ func sayRestored(database Database, r *restore.Report, events string) string {
 }
 
 func countEnded(e storage.Ended) string {
-	return fmt.Sprintf("%d sessions, %d refresh tokens, %d codes, %d pushed requests, %d device authorizations, %d signing keys, %d admin keys; %d approvals will be asked anew",
-		e.Sessions, e.Families, e.Codes, e.PushedRequests, e.DeviceAuthorizations, e.SigningKeys, e.AdminKeys, e.Approvals)
+	return fmt.Sprintf("%d sessions, %d refresh tokens, %d codes, %d pushed requests, %d device authorizations, %d links to set a password, %d signing keys, %d admin keys, %d recovery codes; %d approvals will be asked anew",
+		e.Sessions, e.Families, e.Codes, e.PushedRequests, e.DeviceAuthorizations, e.UserLinks, e.SigningKeys, e.AdminKeys, e.RecoveryCodes, e.Approvals)
 }

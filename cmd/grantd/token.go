@@ -16,9 +16,9 @@ import (
 )
 
 const tokenValues = `VALUE is an access token, a refresh token (also one that was used already), an
-authorization code, a client secret, or the jti of an access token as logs have it. Write -
-to give it on standard input: shells keep what is typed as an argument, and other users
-can see it.
+authorization code, a client secret, an admin key that was made with admin-key add, or the
+jti of an access token as logs have it. Write - to give it on standard input: shells keep
+what is typed as an argument, and other users can see it.
 
 `
 
@@ -55,8 +55,8 @@ names its installation.
 		Short: "End the installation that a leaked token or code belongs to",
 		Long: `End the one installation that a leaked token or code belongs to: its refresh token stops
 at once, and introspection reports its access tokens as inactive. The person's grant and
-other installations stay. A machine's access token, a code that nobody has redeemed and
-a client secret end by themselves. A server that checks tokens by itself believes an
+other installations stay. A machine's access token, a code that nobody has redeemed, a
+client secret and an admin key end by themselves. A server that checks tokens by itself believes an
 access token until it expires, 15 minutes at most.
 
 ` + tokenValues + exitCodes,
@@ -99,6 +99,8 @@ func endQuestion(found *api.TokenInspection) string {
 		return "End this installation? Its person must sign in there again."
 	case found.SecretID != "":
 		return "Delete this secret? Whoever uses it is locked out."
+	case found.AdminKeyID != "":
+		return "Delete this admin key? Whoever uses it is locked out."
 	}
 	return "End this?"
 }
@@ -143,6 +145,11 @@ func (a *admin) writeInspection(ctx context.Context, w io.Writer, v api.TokenIns
 	if v.ClientID != "" {
 		nameOf(ctx, a, clients, v.ClientID, names)
 	}
+	if v.AdminKeyID != "" {
+		if got, err := a.api.GetAdminKeyWithResponse(ctx, v.AdminKeyID); err == nil && got.JSON200 != nil {
+			names[v.AdminKeyID] = got.JSON200.Name
+		}
+	}
 	live := "yes"
 	if !v.Live {
 		live = "no: " + strings.ReplaceAll(v.Reason, "_", " ")
@@ -161,6 +168,7 @@ func (a *admin) writeInspection(ctx context.Context, w io.Writer, v api.TokenIns
 		{"installation", installation},
 		{"jti", v.TokenID},
 		{"secret", v.SecretID},
+		{"admin_key", named(names, v.AdminKeyID)},
 		{"issued_at", second(v.IssuedAt)},
 		{"expires_at", second(v.ExpiresAt)},
 		{"last_used_at", second(v.LastUsedAt)},
@@ -169,7 +177,7 @@ func (a *admin) writeInspection(ctx context.Context, w io.Writer, v api.TokenIns
 
 // named is a name with its id.
 func named(names map[string]string, id string) string {
-	if names[id] == id || id == "" {
+	if names[id] == id || names[id] == "" {
 		return id
 	}
 	return names[id] + " (" + id + ")"

@@ -26,7 +26,7 @@ func (h *Handler) password(v *visit) error {
 	if user.PasswordHash == "" {
 		return &web.Error{
 			Status: http.StatusNotFound, Code: "no-password", Title: "You have no password here",
-			Message: "You sign in to this account another way. An administrator can send you a link to set a password.",
+			Message: "You sign in to this account with your identity provider.",
 		}
 	}
 	if v.r.Method != http.MethodPost {
@@ -36,12 +36,13 @@ func (h *Handler) password(v *visit) error {
 	if err != nil {
 		return err
 	}
-	if wait := h.guesses.Blocked(user.ID); wait > 0 {
-		v.w.Header().Set("Retry-After", strconv.Itoa(wait))
-		return h.askPassword(v, http.StatusTooManyRequests, "The current password was wrong too often. Try again in some minutes.")
-	}
 	if problem := newPasswordProblem(form); problem != "" {
 		return h.askPassword(v, http.StatusBadRequest, problem)
+	}
+	// A guess counts before it is made, so that many at once are no more than others.
+	if wait := h.guesses.Take(user.ID); wait > 0 {
+		v.w.Header().Set("Retry-After", strconv.Itoa(wait))
+		return h.askPassword(v, http.StatusTooManyRequests, "The current password was wrong too often. Try again in some minutes.")
 	}
 	return h.changePassword(v, form)
 }
@@ -72,9 +73,15 @@ func newPasswordProblem(form web.Parameters) string {
 const changeRetries = 3
 
 // changePassword sets the password if the current one is right. All sessions end
-// with the old one; this browser gets a new one.
+// with the old one; this browser gets a new one. It gives back the guess that was taken
+// unless it was wrong.
 func (h *Handler) changePassword(v *visit, form web.Parameters) error {
-	ctx := v.r.Context()
+	ctx, wrong := v.r.Context(), false
+	defer func() {
+		if !wrong {
+			h.guesses.Give(v.user().ID)
+		}
+	}()
 	hash, err := h.hash(ctx, form.Get("password"))
 	if err != nil {
 		return err
@@ -89,7 +96,7 @@ func (h *Handler) changePassword(v *visit, form web.Parameters) error {
 			return err
 		}
 		if !right {
-			h.guesses.Fail(user.ID)
+			wrong = true
 			return h.askPassword(v, http.StatusUnauthorized, "The current password is not right. Nothing was changed.")
 		}
 		h.guesses.Forgive(user.ID)
@@ -102,6 +109,9 @@ func (h *Handler) changePassword(v *visit, form web.Parameters) error {
 			return err
 		}
 		how := session.How{Method: "password", AMR: v.signIn.Session.AMR, Address: h.Addresses.Of(v.r).String(), PasswordHash: hash}
+		if v.signIn.Session.ACR() == storage.ACRMultiFactor { // the second factor was not proved anew
+			how.AuthenticatedAt = v.signIn.Session.AuthenticatedAt
+		}
 		if _, err := h.Sessions.Start(v.w, v.r, user, how); err != nil {
 			return err
 		}

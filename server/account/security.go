@@ -137,8 +137,9 @@ func (h *Handler) finishTOTP(v *visit, factors *storage.Factors) error {
 		return err
 	}
 	how := session.How{
-		Method: "TOTP set up", Address: h.Addresses.Of(v.r).String(),
-		AMR: append(v.signIn.Session.AMR, storage.AMROneTimeCode, storage.AMRMultiFactor),
+		Method: "TOTP set up", Address: h.Addresses.Of(v.r).String(), AuthenticatedAt: v.signIn.Session.AuthenticatedAt,
+		Still: h.Factors.Still(user.ID),
+		AMR:   append(v.signIn.Session.AMR, storage.AMROneTimeCode, storage.AMRMultiFactor),
 	}
 	if _, err := h.Sessions.Start(v.w, v.r, user, how); err != nil {
 		return err

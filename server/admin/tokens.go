@@ -53,7 +53,7 @@ func notOurs(err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return &web.Error{
 			Status: http.StatusNotFound, Code: "not-ours", Err: err,
-			Message: "This is not a token, code, client secret or jti of this server, or it was signed by a key that has been revoked.",
+			Message: "This is not a token, code, client secret, admin key or jti of this server, or it was signed by a key that has been revoked.",
 		}
 	}
 	return err
@@ -62,7 +62,7 @@ func notOurs(err error) error {
 func showValue(v *leaked.Value) api.TokenInspection {
 	shown := api.TokenInspection{
 		Kind: string(v.Kind), Live: v.Live(), Reason: string(v.Reason), TokenID: v.TokenID, UserID: v.UserID, ClientID: v.ClientID,
-		Resource: v.Resource, Scopes: v.Scopes, FamilyID: v.FamilyID, LastUsedAt: optionalTime(v.LastUsedAt), SecretID: v.SecretID,
+		Resource: v.Resource, Scopes: v.Scopes, FamilyID: v.FamilyID, LastUsedAt: optionalTime(v.LastUsedAt), SecretID: v.SecretID, AdminKeyID: v.AdminKeyID,
 		IssuedAt: optionalTime(v.IssuedAt), ExpiresAt: optionalTime(v.ExpiresAt),
 	}
 	if v.FamilyID != "" {

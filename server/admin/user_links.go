@@ -46,7 +46,12 @@ func (h *handlers) CreateUserLink(ctx context.Context, request api.CreateUserLin
 	}
 	event := h.event(ctx, "user_link.created", u.ID).With("purpose", fields.Purpose).With("link_id", link.ID).
 		With("expires_at", link.ExpiresAt.Format(time.RFC3339))
-	if err := h.store.CreateUserLink(ctx, link, event); err != nil {
+	if err := h.store.CreateUserLink(ctx, link, event); errors.Is(err, storage.ErrConflict) {
+		return nil, &web.Error{
+			Status: http.StatusConflict, Code: "provider-user", Err: err,
+			Message: "The user signs in with an identity provider and has no password here.",
+		}
+	} else if err != nil {
 		return nil, err
 	}
 	shown := api.UserLink{ID: link.ID, UserID: u.ID, Purpose: fields.Purpose, CreatedAt: link.CreatedAt.UTC(), ExpiresAt: link.ExpiresAt.UTC()}

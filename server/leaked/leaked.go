@@ -16,6 +16,7 @@ const (
 	RefreshToken      Kind = "refresh_token"
 	AuthorizationCode Kind = "authorization_code"
 	ClientSecret      Kind = "client_secret"
+	AdminKey          Kind = "admin_key"
 )
 
 // Reason is why a value is worth nothing any more.
@@ -23,7 +24,8 @@ type Reason string
 
 // Spent is a refresh token with a successor, Redeemed a code that was exchanged:
 // the installation may live on. Ended is an installation that was revoked, or
-// whose Grant or User is gone or disabled; Revoked the value alone.
+// whose Grant or User is gone or disabled; Revoked the value alone. NotAllowed is what a
+// policy, the client's limits, or having left the administrators stops for now.
 const (
 	Expired        Reason = "expired"
 	Revoked        Reason = "revoked"
@@ -33,6 +35,7 @@ const (
 	ClientGone     Reason = "client_gone"
 	ClientDisabled Reason = "client_disabled"
 	ResourceGone   Reason = "resource_gone"
+	NotAllowed     Reason = "not_allowed"
 	NotAccepted    Reason = "not_accepted" // a secret of a client that proves itself in another way
 )
 
@@ -51,10 +54,11 @@ type Value struct {
 	// FamilyID is the installation, FamilyLive whether it can still get tokens.
 	FamilyID   string
 	FamilyLive bool
-	// LastUsedAt is when the installation last refreshed, or the client of a secret
-	// last got a token.
+	// LastUsedAt is when the installation last refreshed, the client of a secret last
+	// got a token, or an admin key was used.
 	LastUsedAt time.Time
 	SecretID   string
+	AdminKeyID string
 	IssuedAt   time.Time
 	ExpiresAt  time.Time // of a TokenID: at the latest
 }

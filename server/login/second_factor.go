@@ -43,6 +43,8 @@ type step struct {
 	At     time.Time `json:"t"`
 	// SessionID is the session that a factor is added to; empty: a password was typed.
 	SessionID string `json:"s,omitempty"`
+	// Since is when that session's sign-in was: a code alone is no newer one.
+	Since time.Time `json:"a,omitzero"`
 }
 
 // How many wrong codes of an authenticator app are allowed to strangers together, by
@@ -91,7 +93,7 @@ func (h *Handler) stepUp(w http.ResponseWriter, r *http.Request) (asked bool, er
 		return false, err
 	}
 	s := h.newStep(user, signIn.Session.AMR)
-	s.SessionID = signIn.Session.ID
+	s.SessionID, s.Since = signIn.Session.ID, signIn.Session.AuthenticatedAt
 	return true, h.showCode(w, r, http.StatusOK, user, s, "")
 }
 
@@ -287,7 +289,10 @@ func (h *Handler) raise(w http.ResponseWriter, r *http.Request, user *storage.Us
 			amr = append(amr, proved)
 		}
 	}
-	_, err := h.Sessions.Start(w, r, user, session.How{Method: method, AMR: amr, Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash})
+	_, err := h.Sessions.Start(w, r, user, session.How{
+		Method: method, AMR: amr, Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash, AuthenticatedAt: s.Since,
+		Still: h.Factors.Still(user.ID),
+	})
 	return err
 }
 

@@ -25,6 +25,8 @@ func (o *OAuth) InspectValue(ctx context.Context, value string) (*leaked.Value, 
 		read = o.inspectCode
 	case strings.HasPrefix(value, storage.SecretPrefixClient):
 		read = o.inspectSecret
+	case strings.HasPrefix(value, storage.SecretPrefixAdmin):
+		read = o.inspectAdminKey
 	case strings.HasPrefix(value, storage.PrefixToken):
 		read = o.inspectTokenID
 	}
@@ -36,7 +38,7 @@ func (o *OAuth) InspectValue(ctx context.Context, value string) (*leaked.Value, 
 }
 
 // RevokeValue ends the installation that a value belongs to, or the value itself where
-// there is none: a machine's access token, a code nobody has redeemed, a secret.
+// there is none: a machine's access token, a code nobody has redeemed, a secret, a key.
 // It completes the event, and returns the value as it is then. What has ended
 // already is no error. storage.ErrNotFound as InspectValue.
 func (o *OAuth) RevokeValue(ctx context.Context, value string, event storage.AuditEvent) (*leaked.Value, error) {
@@ -45,11 +47,14 @@ func (o *OAuth) RevokeValue(ctx context.Context, value string, event storage.Aud
 		return nil, err
 	}
 	event = event.With("kind", string(v.Kind))
-	ends := v.Live()
+	ends := v.Live() || v.Reason == leaked.NotAllowed
 	switch {
 	case v.Kind == leaked.ClientSecret:
 		event.Action, event.Target = "client.secret_deleted", v.ClientID
 		ends, err = true, o.Store.DeleteClientSecret(ctx, v.ClientID, v.SecretID, event.With("secret_id", v.SecretID))
+	case v.Kind == leaked.AdminKey:
+		event.Action, event.Target = "admin_key.deleted", v.AdminKeyID
+		ends, err = true, o.deleteAdminKey(ctx, value, event)
 	case v.Kind == leaked.AuthorizationCode && v.FamilyID == "":
 		err = o.revokeCode(ctx, value, event)
 	case v.FamilyID != "":
@@ -175,7 +180,7 @@ func (o *OAuth) inspectCode(ctx context.Context, value string) (*leaked.Value, e
 		return nil, err
 	}
 	v := &leaked.Value{Kind: leaked.AuthorizationCode}
-	code, _, err := o.Store.Code(ctx, id)
+	code, held, err := o.Store.Code(ctx, id)
 	switch {
 	case err != nil && !errors.Is(err, storage.ErrNotFound):
 		return nil, err
@@ -200,6 +205,10 @@ func (o *OAuth) inspectCode(ctx context.Context, value string) (*leaked.Value, e
 	if code.GrantID == "" || code.FailedProofs >= storage.MaxFailedProofs {
 		because(v, leaked.Revoked)
 	}
+	if err != nil || v.Reason != "" {
+		return v, err
+	}
+	v.Reason, err = o.permission(ctx, code.ClientID, code.ResourceID, code.Scopes, held)
 	return v, err
 }
 
@@ -226,10 +235,38 @@ func (o *OAuth) inspectSecret(ctx context.Context, value string) (*leaked.Value,
 	return v, nil
 }
 
+func (o *OAuth) inspectAdminKey(ctx context.Context, value string) (*leaked.Value, error) {
+	k, err := o.Store.AdminKeyByHash(ctx, storage.HashSecret(value))
+	if err != nil {
+		return nil, err
+	}
+	v := &leaked.Value{
+		Kind: leaked.AdminKey, AdminKeyID: k.ID, Resource: o.admin.URI, Scopes: []string{storage.ScopeAdminRead},
+		LastUsedAt: k.LastUsedAt, IssuedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
+	}
+	if k.Scope == storage.AdminScopeWrite {
+		v.Scopes = append(v.Scopes, storage.ScopeAdminWrite)
+	}
+	if !o.Now().Before(k.ExpiresAt) {
+		v.Reason = leaked.Expired
+	}
+	return v, nil
+}
+
+// deleteAdminKey deletes a key by its value. The event says its name, which another
+// may have later.
+func (o *OAuth) deleteAdminKey(ctx context.Context, value string, event storage.AuditEvent) error {
+	k, err := o.Store.AdminKeyByHash(ctx, storage.HashSecret(value))
+	if err != nil {
+		return err
+	}
+	return o.Store.DeleteAdminKey(ctx, k.ID, event.With("name", k.Name))
+}
+
 // inspectFamily adds what is known of the value's installation and returns its row,
 // nil when it has ended.
 func (o *OAuth) inspectFamily(ctx context.Context, v *leaked.Value) (*storage.Family, error) {
-	family, _, err := o.Store.Family(ctx, v.FamilyID)
+	family, held, err := o.Store.Family(ctx, v.FamilyID)
 	if errors.Is(err, storage.ErrNotFound) {
 		because(v, leaked.Ended)
 		return nil, nil
@@ -247,9 +284,37 @@ func (o *OAuth) inspectFamily(ctx context.Context, v *leaked.Value) (*storage.Fa
 	if standing == "" && family.Expired(o.Now()) {
 		standing = leaked.Expired
 	}
+	if standing == "" && err == nil {
+		standing, err = o.permission(ctx, family.ClientID, family.ResourceID, family.Scopes, held)
+	}
 	v.FamilyLive = standing == ""
+	if standing == "" && err == nil { // the token may have less than its installation
+		standing, err = o.permission(ctx, family.ClientID, family.ResourceID, v.Scopes, held)
+	}
 	because(v, standing)
 	return family, err
+}
+
+// permission is what keeps the client from using any of the scopes, of those that a
+// person approved, at this moment; empty: nothing.
+func (o *OAuth) permission(ctx context.Context, clientID, resourceID string, scopes []string, held storage.Standing) (leaked.Reason, error) {
+	client, err := o.Catalog.ClientByID(ctx, clientID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return leaked.ClientGone, nil
+	} else if err != nil {
+		return "", err
+	}
+	resource, err := o.resourceByID(ctx, resourceID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return leaked.ResourceGone, nil
+	} else if err != nil {
+		return "", err
+	}
+	allowed, err := o.allowedNow(ctx, client, resource, scopes, held)
+	if err == nil && (len(allowed) == 0 || !client.MayReach(resource)) {
+		return leaked.NotAllowed, nil
+	}
+	return "", err
 }
 
 // standing is what keeps the client of a value from using anything for its
@@ -268,6 +333,9 @@ func (o *OAuth) standing(ctx context.Context, v *leaked.Value) (leaked.Reason, e
 		return leaked.ClientDisabled, nil
 	case v.Kind == leaked.TokenID && v.FamilyID == "":
 		return "", nil // for which resource, only the token says
+	}
+	if v.Resource == o.identity.URI {
+		return "", nil
 	}
 	if _, err := o.resourceByURI(ctx, v.Resource); errors.Is(err, storage.ErrNotFound) {
 		return leaked.ResourceGone, nil

@@ -24,6 +24,8 @@ type Store interface {
 	Approve(ctx context.Context, a *storage.Approval, event storage.AuditEvent) error
 	ClientBySecret(ctx context.Context, hash []byte) (*storage.Client, error)
 	DeleteClientSecret(ctx context.Context, id, secretID string, event storage.AuditEvent) error
+	AdminKeyByHash(ctx context.Context, hash []byte) (*storage.AdminKey, error)
+	DeleteAdminKey(ctx context.Context, id string, event storage.AuditEvent) error
 	RecordAuditEvent(ctx context.Context, event storage.AuditEvent) error
 	AskRegistration(ctx context.Context, r *storage.RegistrationRequest, userID string, limits storage.RequestLimits, event storage.AuditEvent) error
 	RegistrationRequestOf(ctx context.Context, clientID, userID string) (*storage.RegistrationRequest, bool, error)

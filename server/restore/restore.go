@@ -124,8 +124,12 @@ func (r *replay) again(ctx context.Context, e *storage.AuditEvent) (done bool, e
 	event := storage.NewAuditEvent(r.now, actor, e.Action, e.Target).With("replays", e.ID)
 	s := r.store
 	switch e.Action {
-	case "user.updated", "user.password_changed":
+	case "user.updated", "user.password_changed", "user.linked", "user.verified", "user_link.used":
 		return r.user(ctx, e, event)
+	case "user.factors_reset":
+		return r.factors(ctx, e, event)
+	case "recovery_code.used", "recovery_codes.created":
+		return r.recoveryCodes(ctx, e, event)
 	case "client.updated":
 		return r.client(ctx, e, event)
 	case "resource.updated":
@@ -172,7 +176,7 @@ func (r *replay) again(ctx context.Context, e *storage.AuditEvent) (done bool, e
 func takesAway(e *storage.AuditEvent) bool {
 	noun, verb, _ := strings.Cut(e.Action, ".")
 	switch {
-	case noun == "authorization_code": // all of them end
+	case noun == "authorization_code", noun == "user_link": // all of them end
 		return false
 	case e.Action == "client.document_changed", e.Action == "client.secret_rotated", e.Action == "user.erased":
 		return true
@@ -198,12 +202,13 @@ func (r *replay) user(ctx context.Context, e *storage.AuditEvent, event storage.
 		u.Disabled = true
 		now, event = append(now, "disabled"), event.With("disabled", "true")
 	}
-	if (slices.Contains(changed, "password") || e.Action == "user.password_changed") && u.PasswordHash != "" {
+	replaced := []string{"user.password_changed", "user.linked", "user_link.used"}
+	if (slices.Contains(changed, "password") || slices.Contains(replaced, e.Action)) && u.PasswordHash != "" {
 		u.PasswordHash = ""
 		now = append(now, "password")
 		r.report.ByHand = append(r.report.ByHand, "user.updated "+u.ID+" (needs a new password)")
 	}
-	if slices.Contains(changed, "groups") {
+	if _, said := e.Detail["groups"]; said || slices.Contains(changed, "groups") {
 		var groups []string
 		if text := e.Detail["groups"]; text != "" && json.Unmarshal([]byte(text), &groups) != nil {
 			r.byHand(e) // the list was too long for the event
@@ -217,6 +222,26 @@ func (r *replay) user(ctx context.Context, e *storage.AuditEvent, event storage.
 	}
 	u.UpdatedAt = r.now
 	return true, r.store.UpdateUser(ctx, u, event.With("changed", strings.Join(now, " ")))
+}
+
+// factors takes the second factor that an administrator took, and ends the sessions.
+func (r *replay) factors(ctx context.Context, e *storage.AuditEvent, event storage.AuditEvent) (bool, error) {
+	err := r.store.ResetFactors(ctx, e.Target, event)
+	if err == nil {
+		r.report.ByHand = append(r.report.ByHand, e.Action+" "+e.Target+" (has no second factor)")
+	}
+	return err == nil, err
+}
+
+// recoveryCodes takes all that a user has where one was spent, or all were replaced:
+// which one it was, the event does not say.
+func (r *replay) recoveryCodes(ctx context.Context, e *storage.AuditEvent, event storage.AuditEvent) (bool, error) {
+	factors, err := r.store.Factors(ctx, e.Target)
+	if err != nil || factors.RecoveryCodes == 0 {
+		return false, err
+	}
+	r.report.ByHand = append(r.report.ByHand, "recovery_codes.created "+e.Target+" (needs new recovery codes)")
+	return true, r.store.ReplaceRecoveryCodes(ctx, e.Target, nil, event)
 }
 
 // client disables and takes away the admin access; other changes are for the administrator to make again.

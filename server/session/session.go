@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -44,6 +45,9 @@ type How struct {
 	Provider string
 	// AuthenticatedAt is when they proved who they are; zero: now.
 	AuthenticatedAt time.Time
+	// Still, if not nil, is asked once the session is there whether what it rests on
+	// still is: what takes that away either waits for the session, or is seen now.
+	Still func(ctx context.Context) (bool, error)
 }
 
 // SignIn returns who is signed in with this browser, and what they have approved
@@ -60,7 +64,8 @@ func (m *Manager) SignIn(r *http.Request, clientID, resourceID string) (*storage
 // Start signs the user in with this browser: a new Session with a new token, and
 // a new mark of the device. The Session that the browser had before ends, whoever
 // it belonged to. It writes cookies only when it succeeds. storage.ErrNotFound
-// when the user is disabled or gone or has another password; storage.ErrUnavailable.
+// when the user is disabled or gone or has another password, or what the sign-in rests
+// on has gone; storage.ErrUnavailable.
 func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.User, how How) (*storage.Session, error) {
 	previous, err := m.SignIn(r, "", "")
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -84,6 +89,9 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.Us
 	if err := m.Store.CreateSession(r.Context(), s, event); err != nil {
 		return nil, err
 	}
+	if err := m.stillStands(r, s, how.Still); err != nil {
+		return nil, err
+	}
 	if previous != nil {
 		event := storage.NewAuditEvent(now, "user:"+user.ID, "session.replaced", previous.Session.ID).With("by", s.ID)
 		if err := m.delete(r, previous, event); err != nil {
@@ -93,6 +101,22 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.Us
 	m.Issuer.SetCookie(w, Cookie, token, 0)
 	m.markDevice(w, user.ID, now)
 	return s, nil
+}
+
+// stillStands ends a session again, which nobody has the token of yet, if what it rests
+// on has gone. storage.ErrNotFound; storage.ErrUnavailable.
+func (m *Manager) stillStands(r *http.Request, s *storage.Session, still func(context.Context) (bool, error)) error {
+	if still == nil {
+		return nil
+	}
+	stands, err := still(r.Context())
+	if err == nil && stands {
+		return nil
+	} else if err == nil {
+		err = storage.ErrNotFound
+	}
+	event := storage.NewAuditEvent(m.Now(), "system", "session.ended", s.ID).With(storage.DetailUser, s.UserID)
+	return errors.Join(err, m.delete(r, &storage.SignIn{Session: *s}, event))
 }
 
 // End signs the browser out and takes its session cookie; the mark of the device

@@ -49,7 +49,8 @@ SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1), g.scopes
 FROM families f
 JOIN grants g ON g.id = f.grant_id
 JOIN users u ON u.id = f.user_id
-WHERE f.id = $2 AND f.expires_at > $3 AND f.rotated_at > $4 AND NOT u.disabled`
+WHERE f.id = $2 AND f.expires_at > $3 AND f.rotated_at > $4 AND NOT u.disabled
+	AND (u.verified_until IS NULL OR u.verified_until > $3)`
 )
 
 func (s *Store) tokenLive(ctx context.Context, sql, jti, familyID string, now time.Time) (live bool, standing storage.Standing, err error) {

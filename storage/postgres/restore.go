@@ -21,6 +21,7 @@ func (s *Store) EndAfterRestore(ctx context.Context, all bool, event storage.Aud
 		{&ended.Codes, `UPDATE authorization_codes SET grant_id = NULL WHERE grant_id IS NOT NULL AND redeemed_at IS NULL`},
 		{&ended.DeviceAuthorizations, `DELETE FROM device_authorizations WHERE state <> 'redeemed'`},
 		{&ended.PushedRequests, `DELETE FROM pushed_requests`},
+		{&ended.UserLinks, `DELETE FROM user_links`},
 	}
 	if all {
 		ends = append([]end{
@@ -30,7 +31,8 @@ func (s *Store) EndAfterRestore(ctx context.Context, all bool, event storage.Aud
 		ends = append(ends,
 			end{&ended.Families, `DELETE FROM families`},
 			end{&ended.SigningKeys, `DELETE FROM signing_keys`},
-			end{&ended.AdminKeys, `DELETE FROM admin_keys`})
+			end{&ended.AdminKeys, `DELETE FROM admin_keys`},
+			end{&ended.RecoveryCodes, `DELETE FROM recovery_codes`})
 	}
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		for _, end := range ends {

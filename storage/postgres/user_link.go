@@ -20,6 +20,7 @@ const lockFirstAdmin = `SELECT pg_advisory_xact_lock(7321640985518230466)`
 func (s *Store) CreateUserLink(ctx context.Context, l *storage.UserLink, event storage.AuditEvent) error {
 	const (
 		lockUser = `SELECT id FROM users WHERE id = $1 AND NOT disabled FOR NO KEY UPDATE`
+		vouched  = `SELECT EXISTS (SELECT 1 FROM user_identities WHERE user_id = $1)`
 		replace  = `DELETE FROM user_links WHERE user_id IS NOT DISTINCT FROM $1`
 		insert   = `
 INSERT INTO user_links (id, token_hash, purpose, user_id, created_at, expires_at)
@@ -33,6 +34,12 @@ VALUES ($1, $2, $3, $4, $5, $6)`
 			}
 		} else if err := tx.QueryRow(ctx, lockUser, l.UserID).Scan(new(string)); err != nil {
 			return err
+		}
+		var provider bool
+		if err := tx.QueryRow(ctx, vouched, l.UserID).Scan(&provider); err != nil {
+			return err
+		} else if provider {
+			return storage.ErrConflict
 		}
 		if _, err := tx.Exec(ctx, replace, userID); err != nil {
 			return err
@@ -85,7 +92,7 @@ const spendLink = `DELETE FROM user_links WHERE token_hash = $1 AND expires_at >
 func (s *Store) UseUserLink(ctx context.Context, use storage.UserLinkUse, event storage.AuditEvent) error {
 	const (
 		lock = `SELECT id FROM users WHERE id = $1 AND NOT disabled FOR NO KEY UPDATE`
-		set  = `UPDATE users SET version = version + 1, password_hash = $2, updated_at = $3 WHERE id = $1`
+		set  = `UPDATE users SET version = version + 1, password_hash = $2, verified_until = NULL, updated_at = $3 WHERE id = $1`
 	)
 	return s.tx(ctx, "use a user link", func(ctx context.Context, tx pgx.Tx) error {
 		if err := mustSpend(tx.Exec(ctx, lock, use.UserID)); err != nil {

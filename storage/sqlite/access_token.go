@@ -42,7 +42,7 @@ const tokenLive = `SELECT
 		FROM families f
 		JOIN grants g ON g.id = f.grant_id
 		JOIN users u ON u.id = g.user_id
-		WHERE f.id = @family AND NOT u.disabled`
+		WHERE f.id = @family AND NOT u.disabled AND (u.verified_until IS NULL OR u.verified_until > @now)`
 
 // AccessTokenLive implements storage.AccessTokenStore.
 func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing storage.Standing, err error) {

@@ -11,6 +11,8 @@ const (
 	endCodes             = `UPDATE authorization_codes SET grant_id = NULL WHERE grant_id IS NOT NULL AND redeemed_at IS NULL`
 	endDevices           = `DELETE FROM device_authorizations WHERE state <> 'redeemed'`
 	endPushedRequests    = `DELETE FROM pushed_requests`
+	endUserLinks         = `DELETE FROM user_links`
+	endRecoveryCodes     = `DELETE FROM recovery_codes`
 	endSessions          = `DELETE FROM sessions`
 	forgetApprovals      = `UPDATE grants SET redirect_uri = '' WHERE redirect_uri <> ''`
 	endFamilies          = `DELETE FROM families`
@@ -29,6 +31,7 @@ func (s *Store) EndAfterRestore(ctx context.Context, all bool, event storage.Aud
 		{&ended.Codes, endCodes},
 		{&ended.DeviceAuthorizations, endDevices},
 		{&ended.PushedRequests, endPushedRequests},
+		{&ended.UserLinks, endUserLinks},
 	}
 	if all {
 		ends = append(ends,
@@ -36,7 +39,8 @@ func (s *Store) EndAfterRestore(ctx context.Context, all bool, event storage.Aud
 			end{&ended.Approvals, forgetApprovals},
 			end{&ended.Families, endFamilies},
 			end{&ended.SigningKeys, deleteAllSigningKeys},
-			end{&ended.AdminKeys, deleteAllAdminKeys})
+			end{&ended.AdminKeys, deleteAllAdminKeys},
+			end{&ended.RecoveryCodes, endRecoveryCodes})
 	}
 	err := s.write(ctx, func(tx *tx) error {
 		for _, end := range ends {

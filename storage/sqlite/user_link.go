@@ -10,6 +10,7 @@ import (
 )
 
 const (
+	isVouched       = `SELECT EXISTS (SELECT 1 FROM user_identities WHERE user_id = ?)`
 	replaceUserLink = `DELETE FROM user_links WHERE user_id IS @user`
 
 	// No row when the user is gone or disabled, or there is a user and none was named.
@@ -23,6 +24,12 @@ const (
 func (s *Store) CreateUserLink(ctx context.Context, l *storage.UserLink, event storage.AuditEvent) error {
 	user := sql.Named("user", textOrNull(l.UserID))
 	return s.write(ctx, func(tx *tx) error {
+		var provider bool
+		if err := tx.row(isVouched, []any{l.UserID}, &provider); err != nil {
+			return err
+		} else if provider {
+			return storage.ErrConflict
+		}
 		if _, err := tx.exec(replaceUserLink, user); err != nil {
 			return err
 		}
@@ -57,7 +64,7 @@ const (
 	AND CASE WHEN @user IS NULL THEN NOT EXISTS (SELECT 1 FROM users)
 		ELSE EXISTS (SELECT 1 FROM users WHERE id = @user AND NOT disabled) END`
 
-	setPassword = `UPDATE users SET version = version + 1, password_hash = ?, updated_at = ? WHERE id = ?`
+	setPassword = `UPDATE users SET version = version + 1, password_hash = ?, verified_until = NULL, updated_at = ? WHERE id = ?`
 )
 
 // UseUserLink implements storage.UserLinkStore. The trigger user_password_changed

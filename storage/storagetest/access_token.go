@@ -73,6 +73,16 @@ func accessTokenFamily(t *testing.T, s storage.Store) {
 		wantLive(t, s, "tok_a", family.ID, Now.Add(storage.FamilyIdle-step), true)
 		wantLive(t, s, "tok_a", family.ID, Now.Add(storage.FamilyIdle), false)
 	})
+	t.Run("a provider no longer vouches for the user", func(t *testing.T) {
+		f := NewFixture(t, s)
+		v := NewVerification(createProvider(t, s))
+		want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
+		f.Session = NewSession(f.User.ID)
+		want(t, s.CreateSession(t.Context(), f.Session, Event("user.signed_in", f.Session.ID)), nil)
+		family := f.Redeem(t, f.Approve(t, "files:read"))
+		wantLive(t, s, "tok_a", family.ID, v.Until.Add(-step), true)
+		wantLive(t, s, "tok_a", family.ID, v.Until, false)
+	})
 	wantLive(t, s, "tok_a", "fam_none", Now, false)
 }
 

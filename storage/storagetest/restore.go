@@ -18,12 +18,15 @@ func restoreEndsPending(t *testing.T, s storage.Store) {
 	waiting := f.Approve(t, "files:read")
 	want(t, s.CreatePushedRequest(t.Context(), f.NewPushedRequest(), 10), nil)
 	device := f.Device(t, "files:read")
+	link := createLink(t, s, f.User.ID)
+	want(t, s.ReplaceRecoveryCodes(t.Context(), f.User.ID, [][]byte{Digest()}, Event("recovery_codes.created", f.User.ID)), nil)
 	ended, err := s.EndAfterRestore(t.Context(), false, Event("database.restored", ""))
 	want(t, err, nil)
-	if expected := (storage.Ended{Codes: 1, PushedRequests: 1, DeviceAuthorizations: 1}); ended != expected {
+	if expected := (storage.Ended{Codes: 1, PushedRequests: 1, DeviceAuthorizations: 1, UserLinks: 1}); ended != expected {
 		t.Errorf("ended %+v, want %+v", ended, expected)
 	}
 	codeDead(t, s, waiting)
+	wantSpent(t, s, link)
 	_, _, err = s.DeviceAuthorization(t.Context(), device.ID)
 	want(t, err, storage.ErrNotFound)
 	wantFamily(t, s, family)
@@ -43,10 +46,11 @@ func restoreEndsAll(t *testing.T, s storage.Store) {
 	adminKey := NewAdminKey()
 	want(t, s.CreateAdminKey(t.Context(), adminKey, Event("admin_key.created", adminKey.ID)), nil)
 	want(t, s.MoveSigningKeys(t.Context(), storage.KeyMove{Insert: NewSigningKey()}, Event("signing_key.activated", "")), nil)
+	want(t, s.ReplaceRecoveryCodes(t.Context(), f.User.ID, [][]byte{Digest(), Digest()}, Event("recovery_codes.created", f.User.ID)), nil)
 	version := catalogVersion(t, s)
 	ended, err := s.EndAfterRestore(t.Context(), true, Event("database.restored", ""))
 	want(t, err, nil)
-	if expected := (storage.Ended{Sessions: 1, Families: 1, SigningKeys: 1, AdminKeys: 1, Approvals: 1}); ended != expected {
+	if expected := (storage.Ended{Sessions: 1, Families: 1, SigningKeys: 1, AdminKeys: 1, Approvals: 1, RecoveryCodes: 2}); ended != expected {
 		t.Errorf("ended %+v, want %+v", ended, expected)
 	}
 	familyGone(t, s, family.ID)

@@ -17,6 +17,7 @@ var userLinkContracts = []contract{
 	{"a link expires", userLinkExpires},
 	{"a link dies with the permission to be here and with the password", userLinkDies},
 	{"a link ends when an administrator says so", userLinkDeleted},
+	{"no link is made for a provider's person, until the provider is gone", userLinkOfProvider},
 	{"the first administrator's link makes the first user, once", userLinkFirstAdmin},
 	{"sixteen uses of a link race", userLinkRace},
 	{"sixteen first administrators race", userLinkFirstAdminRace},
@@ -191,6 +192,22 @@ func userLinkDeleted(t *testing.T, s storage.Store) {
 	l := createLink(t, s, f.User.ID)
 	want(t, s.DeleteUserLink(t.Context(), f.User.ID, Event("user_link.deleted", f.User.ID)), nil)
 	wantSpent(t, s, l)
+}
+
+func userLinkOfProvider(t *testing.T, s storage.Store) {
+	p := createProvider(t, s)
+	u, _ := provision(t, s, p)
+	before := len(events(t, s))
+	l := NewUserLink(u.ID)
+	want(t, s.CreateUserLink(t.Context(), l, Event("user_link.created", u.ID)), storage.ErrConflict)
+	wantSpent(t, s, l)
+	if after := len(events(t, s)); after != before {
+		t.Errorf("%d events of what did not happen", after-before)
+	}
+	want(t, s.DeleteProvider(t.Context(), p.ID, storage.AnyVersion, Event("provider.deleted", p.ID)), nil)
+	want(t, s.UseUserLink(t.Context(), useOf(createLink(t, s, u.ID)), Event("user_link.used", u.ID)), nil)
+	session := NewSession(u.ID)
+	want(t, s.CreateSession(t.Context(), session, Event("user.signed_in", session.ID)), nil)
 }
 
 func userLinkFirstAdmin(t *testing.T, s storage.Store) {
