@@ -23,9 +23,10 @@ type Provider struct {
 	ClientID string
 	// SealedClientSecret is sealed by the root key; empty: a public client.
 	SealedClientSecret []byte
-	Scopes             []string // asked for, openid aside
-	Label              string   // of the button; empty: Name
-	Automatic          bool     // the sign-in page leads straight there
+	ClientSecretSetAt  time.Time // zero: there is none, or nobody knows
+	Scopes             []string  // asked for, openid aside
+	Label              string    // of the button; empty: Name
+	Automatic          bool      // the sign-in page leads straight there
 	// LinkByEmail lets a first sign-in take over the one local User with the same
 	// verified e-mail address.
 	LinkByEmail bool
@@ -40,6 +41,7 @@ type Provider struct {
 	// refreshed.
 	ReverifyAfter time.Duration
 	Enabled       bool
+	ManagedBy     string // the set that "grantd apply" keeps it in; empty: none
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }

@@ -27,6 +27,7 @@ var providers = &noun[api.Provider]{
 		{"allowed-group", "allowed_groups", listField, "a `group` that may sign in"},
 		{"acr-value", "acr_values", listField, "an authentication `context`, of which each sign-in must meet one"},
 		{"reverify-after", "reverify_after", numberField, "`seconds` after which people must have signed in there again"},
+		managedBy,
 	},
 	example: `  grantd provider add https://example.okta.com --name Okta --client-id 0oa1example --file okta.json
   where okta.json is {"preset": "okta", "client_secret": "...", "automatic": true}`,
@@ -65,7 +66,10 @@ var providers = &noun[api.Provider]{
 	title:  func(p api.Provider) string { return p.Issuer },
 	show: func(p api.Provider) []property {
 		secret := "none"
-		if p.HasClientSecret {
+		switch {
+		case p.ClientSecretSetAt != nil:
+			secret = "set at " + second(p.ClientSecretSetAt)
+		case p.HasClientSecret:
 			secret = "set"
 		}
 		return []property{
@@ -86,6 +90,7 @@ var providers = &noun[api.Provider]{
 			{"acr_values", strings.Join(p.AcrValues, ", ")},
 			{"reverify_after", (time.Duration(p.ReverifyAfter) * time.Second).String()},
 			{"enabled", yes(p.Enabled)},
+			{"managed_by", p.ManagedBy},
 			{"created_at", second(&p.CreatedAt)},
 			{"updated_at", second(&p.UpdatedAt)},
 		}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 
@@ -47,6 +48,13 @@ func (r *Report) found(name, detail string, err error) bool {
 // Seal returns a client secret as storage.Provider keeps it.
 func (u *Upstream) Seal(providerID, secret string) []byte {
 	return SealSecret(u.Root, providerID, secret)
+}
+
+// HasSecret reports whether that is the provider's client secret. One that cannot be
+// opened is none.
+func (u *Upstream) HasSecret(p *storage.Provider, secret string) bool {
+	kept, err := openSecret(u.Root, p)
+	return err == nil && kept != "" && subtle.ConstantTimeCompare([]byte(kept), []byte(secret)) == 1
 }
 
 // RedirectURI is what the provider must know as grantd's redirect URI.

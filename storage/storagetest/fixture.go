@@ -315,6 +315,7 @@ func NewProvider() *storage.Provider {
 		Preset:             storage.PresetKeycloak,
 		ClientID:           "grantd",
 		SealedClientSecret: []byte{0x00, 0xff, byte(n)},
+		ClientSecretSetAt:  Now.Add(-time.Hour),
 		Scopes:             []string{"profile", "email"},
 		Label:              "Example",
 		LinkByEmail:        true,
@@ -325,6 +326,7 @@ func NewProvider() *storage.Provider {
 		ACRValues:          []string{"mfa"},
 		ReverifyAfter:      storage.DefaultReverifyAfter,
 		Enabled:            true,
+		ManagedBy:          "organisation",
 		CreatedAt:          Now,
 		UpdatedAt:          Now,
 	}

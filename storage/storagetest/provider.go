@@ -68,6 +68,7 @@ func providerUpdate(t *testing.T, s storage.Store) {
 	p.Label, p.Automatic, p.LinkByEmail, p.Claims = "", true, false, storage.ProviderClaims{Name: "n"}
 	p.AllowedTenants, p.AllowedDomains, p.AllowedGroups, p.ACRValues = []string{"t"}, []string{}, []string{}, []string{}
 	p.ReverifyAfter, p.Enabled, p.UpdatedAt = 2*time.Hour, false, Now.Add(time.Minute)
+	p.ManagedBy, p.ClientSecretSetAt = "", time.Time{}
 	fixed := *p
 	fixed.Version = 2
 	p.Issuer, p.Preset = "https://elsewhere.example", storage.PresetOkta // what is fixed is not written

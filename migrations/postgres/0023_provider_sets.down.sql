@@ -1,0 +1,3 @@
+ALTER TABLE providers
+    DROP COLUMN client_secret_set_at,
+    DROP COLUMN managed_by;

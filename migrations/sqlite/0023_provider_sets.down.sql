@@ -1,0 +1,2 @@
+ALTER TABLE providers DROP COLUMN client_secret_set_at;
+ALTER TABLE providers DROP COLUMN managed_by;
