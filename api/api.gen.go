@@ -692,6 +692,7 @@ type Provider struct {
 	RedirectURI   string    `json:"redirect_uri"`
 	ReverifyAfter int       `json:"reverify_after"`
 	Scopes        []string  `json:"scopes"`
+	SecondFactor  string    `json:"second_factor"`
 	UpdatedAt     time.Time `json:"updated_at"`
 }
 
@@ -759,6 +760,9 @@ type ProviderFields struct {
 
 	// Scopes Asked for, besides openid. Default: those of the preset.
 	Scopes []string `json:"scopes,omitempty"`
+
+	// SecondFactor `trusted`, the default: a second factor is the provider's affair. `required`: whose sign-in has no `mfa` in its `amr` proves one to this server, or sets it up.
+	SecondFactor string `json:"second_factor,omitempty"`
 }
 
 // ProviderList defines model for ProviderList.
@@ -788,6 +792,7 @@ type ProviderPatch struct {
 	Name          *string                     `json:"name,omitempty"`
 	ReverifyAfter nullable.Nullable[int]      `json:"reverify_after,omitempty"`
 	Scopes        nullable.Nullable[[]string] `json:"scopes,omitempty"`
+	SecondFactor  nullable.Nullable[string]   `json:"second_factor,omitempty"`
 }
 
 // ProviderPerson Whom the ID token would sign in.

@@ -40,6 +40,7 @@ type Provider struct {
 	// ReverifyAfter is how long after signing in there a person's tokens are
 	// refreshed.
 	ReverifyAfter time.Duration
+	SecondFactor  ProviderSecondFactor
 	Enabled       bool
 	ManagedBy     string // the set that "grantd apply" keeps it in; empty: none
 	CreatedAt     time.Time
@@ -56,6 +57,17 @@ const (
 	PresetEntra    Preset = "entra"
 	PresetGoogle   Preset = "google"
 	PresetKeycloak Preset = "keycloak"
+)
+
+// ProviderSecondFactor is whose affair a second factor is after a sign-in.
+type ProviderSecondFactor string
+
+// What a sign-in that names no second factor in its amr counts for. ProviderTrusted: it
+// is enough, as far as what it is for needs no two. ProviderRequired: a second factor is
+// proved here.
+const (
+	ProviderTrusted  ProviderSecondFactor = "trusted"
+	ProviderRequired ProviderSecondFactor = "required"
 )
 
 // ProviderClaims are the names of the claims that a User's fields come from; an empty

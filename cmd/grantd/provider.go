@@ -27,6 +27,7 @@ var providers = &noun[api.Provider]{
 		{"allowed-group", "allowed_groups", listField, "a `group` that may sign in"},
 		{"acr-value", "acr_values", listField, "an authentication `context`, of which each sign-in must meet one"},
 		{"reverify-after", "reverify_after", numberField, "`seconds` after which people must have signed in there again"},
+		{"second-factor", "second_factor", textField, "whose `affair` a second factor is: trusted (the provider's) or required (also asked here)"},
 		managedBy,
 	},
 	example: `  grantd provider add https://example.okta.com --name Okta --client-id 0oa1example --file okta.json
@@ -89,6 +90,7 @@ var providers = &noun[api.Provider]{
 			{"allowed_groups", strings.Join(p.AllowedGroups, ", ")},
 			{"acr_values", strings.Join(p.AcrValues, ", ")},
 			{"reverify_after", (time.Duration(p.ReverifyAfter) * time.Second).String()},
+			{"second_factor", p.SecondFactor},
 			{"enabled", yes(p.Enabled)},
 			{"managed_by", p.ManagedBy},
 			{"created_at", second(&p.CreatedAt)},

@@ -281,6 +281,13 @@ func (h *handlers) setProvider(p *storage.Provider, fields api.ProviderFields) f
 			f.add("/reverify_after", "must be between 3600 and 7776000 seconds")
 		}
 	}
+	switch p.SecondFactor = storage.ProviderSecondFactor(fields.SecondFactor); p.SecondFactor {
+	case "":
+		p.SecondFactor = storage.ProviderTrusted
+	case storage.ProviderTrusted, storage.ProviderRequired:
+	default:
+		f.add("/second_factor", "must be trusted or required")
+	}
 	f.claims(p, fields)
 	if len(f) == 0 {
 		if field, problem := upstream.CheckRules(p); field != "" {
@@ -338,7 +345,7 @@ func providerFields(p *storage.Provider) api.ProviderFields {
 		Name: p.Name, Issuer: p.Issuer, Preset: string(p.Preset), ClientID: p.ClientID, Scopes: p.Scopes, Label: p.Label,
 		Automatic: p.Automatic, LinkByEmail: p.LinkByEmail, Claims: &claims,
 		AllowedTenants: p.AllowedTenants, AllowedDomains: p.AllowedDomains, AllowedGroups: p.AllowedGroups, AcrValues: p.ACRValues,
-		ReverifyAfter: &seconds, Enabled: &enabled, ManagedBy: p.ManagedBy,
+		ReverifyAfter: &seconds, SecondFactor: string(p.SecondFactor), Enabled: &enabled, ManagedBy: p.ManagedBy,
 	}
 }
 
@@ -353,7 +360,7 @@ func (h *handlers) showProvider(p *storage.Provider) api.Provider {
 		HasClientSecret: len(p.SealedClientSecret) > 0, ClientSecretSetAt: optionalTime(p.ClientSecretSetAt), ManagedBy: p.ManagedBy,
 		Scopes: list(p.Scopes), Label: p.Label, Automatic: p.Automatic, LinkByEmail: p.LinkByEmail, Claims: showClaims(p),
 		AllowedTenants: list(p.AllowedTenants), AllowedDomains: list(p.AllowedDomains), AllowedGroups: list(p.AllowedGroups), AcrValues: list(p.ACRValues),
-		ReverifyAfter: int(p.ReverifyAfter / time.Second), Enabled: p.Enabled, RedirectURI: h.providers.RedirectURI(p.ID),
+		ReverifyAfter: int(p.ReverifyAfter / time.Second), SecondFactor: string(p.SecondFactor), Enabled: p.Enabled, RedirectURI: h.providers.RedirectURI(p.ID),
 		CreatedAt: p.CreatedAt.UTC(), UpdatedAt: p.UpdatedAt.UTC(),
 	}
 }

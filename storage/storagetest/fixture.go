@@ -325,6 +325,7 @@ func NewProvider() *storage.Provider {
 		AllowedGroups:      []string{"staff", "admins"},
 		ACRValues:          []string{"mfa"},
 		ReverifyAfter:      storage.DefaultReverifyAfter,
+		SecondFactor:       storage.ProviderRequired,
 		Enabled:            true,
 		ManagedBy:          "organisation",
 		CreatedAt:          Now,
