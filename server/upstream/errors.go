@@ -138,8 +138,9 @@ func (u *Upstream) badToken(r *http.Request, p *storage.Provider, err error) err
 
 // userinfo returns what the userinfo endpoint says if the ID token lacks a claim that
 // is mapped (OpenID Connect Core §5.3). Only an answer about the same person counts.
+// Entra ID's says nothing that is not in the ID token.
 func (u *Upstream) userinfo(ctx context.Context, p *storage.Provider, m *metadata, t *idToken, tokens *oauth2.Token) (claims, error) {
-	if m.UserinfoEndpoint == "" || !t.claims.missing(p.Claims) {
+	if m.UserinfoEndpoint == "" || p.Preset == storage.PresetEntra || !t.claims.missing(p.Claims) {
 		return nil, nil
 	}
 	provider := (&oidc.ProviderConfig{IssuerURL: m.Issuer, UserInfoURL: m.UserinfoEndpoint, JWKSURL: m.JWKSURI, Algorithms: m.Algorithms}).NewProvider(ctx)
