@@ -24,7 +24,10 @@ func TestLG14UpstreamTokenEndpoint(t *testing.T) {
 		status int
 		says   string
 	}{
-		"silence":                     {func(_ http.ResponseWriter, r *http.Request) { _, _ = r.Body.Read(make([]byte, 1<<10)); <-r.Context().Done() }, http.StatusGatewayTimeout, "does not answer"},
+		"silence": {func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = r.Body.Read(make([]byte, 1<<10))
+			<-r.Context().Done()
+		}, http.StatusGatewayTimeout, "does not answer"},
 		"invalid_grant":               {send(http.StatusBadRequest, `{"error":"invalid_grant","error_description":"canary"}`), http.StatusForbidden, "no longer good"},
 		"invalid_client":              {send(http.StatusUnauthorized, `{"error":"invalid_client","error_description":"canary"}`), http.StatusBadGateway, "did not accept this server"},
 		"an error that nobody knows":  {send(http.StatusBadRequest, `{"error":"canary"}`), http.StatusBadGateway, "did not accept this server"},

@@ -14,7 +14,9 @@ import (
 // on, and what comes back must prove them.
 func TestUpstreamDemandIsPassedOnAndProved(t *testing.T) {
 	const phr = "phr"
-	ago := func(d time.Duration) func(h *house) any { return func(h *house) any { return h.Clock.Now().Add(-d).Unix() } }
+	ago := func(d time.Duration) func(h *house) any {
+		return func(h *house) any { return h.Clock.Now().Add(-d).Unix() }
+	}
 	for name, test := range map[string]struct {
 		settings servertest.Object
 		ask      []string
