@@ -118,7 +118,7 @@ func newVendor(t *testing.T, issuer string, settings servertest.Object) (*house,
 	certificate, authorities := certificateFor(t, clock.Now(), "acme.okta.com", "login.microsoftonline.com", "graph.microsoft.com", "accounts.google.com",
 		"oauth2.googleapis.com", "openidconnect.googleapis.com", "www.googleapis.com", "sso.example.com")
 	server := httptest.NewUnstartedServer(v.handler(t))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}} //nolint:gosec // G402: the default version is good
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	proxy, err := url.Parse("http://" + tunnel(t, server.Listener.Addr().String()))

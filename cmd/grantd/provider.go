@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -109,7 +110,12 @@ func listProviders(ctx context.Context, a *admin, params api.ListProvidersParams
 }
 
 func newProviderCommand(environ []string) *cobra.Command {
-	test := &cobra.Command{Use: "test", Short: "Test a provider, and show whom an ID token would sign in"}
+	test := &cobra.Command{Use: "test", Short: "Test a provider, and show whom an ID token would sign in", Long: `Test a provider, and show whom an ID token would sign in.
+
+Nothing is changed. It takes a key that may write, because the server asks the provider.
+The exit code is 1 when something is wrong.
+
+` + exitCodes}
 	test.Flags().String("id-token-file", "", "`file` with an ID token that it issued to this client")
 	providers.one(environ, test, testProvider)
 	return adminGroup("provider", "Manage identity providers that people sign in with", append(providers.commands(environ), test)...)
@@ -129,6 +135,13 @@ func testProvider(ctx context.Context, a *admin, p *api.Provider, _ string) erro
 		return err
 	}
 	report := got.JSON200
+	if err := a.showReport(report); err != nil || report.Ok {
+		return err
+	}
+	return &exitError{exitFailure, errors.New("something is wrong with the provider, or whom the ID token names may not sign in")}
+}
+
+func (a *admin) showReport(report *api.ProviderReport) error {
 	if a.json {
 		text, err := json.Marshal(report)
 		if err != nil {
@@ -146,8 +159,12 @@ func testProvider(ctx context.Context, a *admin, p *api.Provider, _ string) erro
 	}
 	shown = append(shown, property{"redirect_uri", report.RedirectURI})
 	if who := report.Person; who != nil {
+		verified := "not verified"
+		if who.EmailVerified {
+			verified = "verified"
+		}
 		shown = append(shown, property{"subject", who.Subject}, property{"name", who.Name},
-			property{"email", fmt.Sprintf("%s (verified: %s)", who.Email, yes(who.EmailVerified))}, property{"groups", strings.Join(who.Groups, ", ")})
+			property{"email", fmt.Sprintf("%s (%s)", who.Email, verified)}, property{"groups", strings.Join(who.Groups, ", ")})
 	}
 	return writeProperties(a.cmd.OutOrStdout(), shown)
 }
