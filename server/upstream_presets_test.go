@@ -18,6 +18,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,10 +107,13 @@ func certificateFor(t *testing.T, now time.Time, hosts ...string) (tls.Certifica
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
+// vendorKey is the key of all stand-ins: one is slow enough to make.
+var vendorKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 // newVendor returns a house, its provider's id, and the stand-in.
 func newVendor(t *testing.T, issuer string, settings servertest.Object) (*house, *vendor, string) {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := vendorKey()
 	if err != nil {
 		t.Fatal(err)
 	}
