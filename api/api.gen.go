@@ -670,22 +670,29 @@ type Provider struct {
 	Automatic      bool     `json:"automatic"`
 
 	// Claims Names of the claims that fields come from. A claim within another is written `outer.inner`.
-	Claims          ProviderClaims `json:"claims"`
-	ClientID        string         `json:"client_id"`
-	CreatedAt       time.Time      `json:"created_at"`
-	Enabled         bool           `json:"enabled"`
-	HasClientSecret bool           `json:"has_client_secret"`
-	ID              string         `json:"id"`
-	Issuer          string         `json:"issuer"`
-	Label           string         `json:"label"`
-	LinkByEmail     bool           `json:"link_by_email"`
-	Name            string         `json:"name"`
-	Preset          string         `json:"preset"`
+	Claims   ProviderClaims `json:"claims"`
+	ClientID string         `json:"client_id"`
+
+	// ClientSecretSetAt Since when this secret is the one; absent without one, and for one of a version before.
+	ClientSecretSetAt *time.Time `json:"client_secret_set_at,omitempty"`
+	CreatedAt         time.Time  `json:"created_at"`
+	Enabled           bool       `json:"enabled"`
+	HasClientSecret   bool       `json:"has_client_secret"`
+	ID                string     `json:"id"`
+	Issuer            string     `json:"issuer"`
+	Label             string     `json:"label"`
+	LinkByEmail       bool       `json:"link_by_email"`
+
+	// ManagedBy Absent when it belongs to no set of files.
+	ManagedBy string `json:"managed_by,omitempty"`
+	Name      string `json:"name"`
+	Preset    string `json:"preset"`
 
 	// RedirectURI What to register with the provider.
 	RedirectURI   string    `json:"redirect_uri"`
 	ReverifyAfter int       `json:"reverify_after"`
 	Scopes        []string  `json:"scopes"`
+	SecondFactor  string    `json:"second_factor"`
 	UpdatedAt     time.Time `json:"updated_at"`
 }
 
@@ -739,6 +746,9 @@ type ProviderFields struct {
 	// LinkByEmail A first sign-in takes over the local account with the same verified e-mail address, and its password goes.
 	LinkByEmail bool `json:"link_by_email,omitempty"`
 
+	// ManagedBy The set of files that keeps it, as `grantd apply --set` names it. Only stored.
+	ManagedBy string `json:"managed_by,omitempty"`
+
 	// Name For administrators; unique.
 	Name string `json:"name"`
 
@@ -750,6 +760,9 @@ type ProviderFields struct {
 
 	// Scopes Asked for, besides openid. Default: those of the preset.
 	Scopes []string `json:"scopes,omitempty"`
+
+	// SecondFactor `trusted`, the default: a second factor is the provider's affair. `required`: whose sign-in has no `mfa` in its `amr` proves one to this server, or sets it up.
+	SecondFactor string `json:"second_factor,omitempty"`
 }
 
 // ProviderList defines model for ProviderList.
@@ -760,7 +773,7 @@ type ProviderList struct {
 	NextCursor NextCursor `json:"next_cursor,omitempty"`
 }
 
-// ProviderPatch Any fields of a new provider but `issuer` and `preset`; `null` sets a field back to its default. `name` and `client_id` have none.
+// ProviderPatch Any fields of a new provider but `issuer` and `preset`; `null` sets a field back to its default. `name`, `client_id` and `claims` have none.
 type ProviderPatch struct {
 	AcrValues      nullable.Nullable[[]string] `json:"acr_values,omitempty"`
 	AllowedDomains nullable.Nullable[[]string] `json:"allowed_domains,omitempty"`
@@ -775,9 +788,11 @@ type ProviderPatch struct {
 	Enabled       nullable.Nullable[bool]     `json:"enabled,omitempty"`
 	Label         nullable.Nullable[string]   `json:"label,omitempty"`
 	LinkByEmail   nullable.Nullable[bool]     `json:"link_by_email,omitempty"`
+	ManagedBy     nullable.Nullable[string]   `json:"managed_by,omitempty"`
 	Name          *string                     `json:"name,omitempty"`
 	ReverifyAfter nullable.Nullable[int]      `json:"reverify_after,omitempty"`
 	Scopes        nullable.Nullable[[]string] `json:"scopes,omitempty"`
+	SecondFactor  nullable.Nullable[string]   `json:"second_factor,omitempty"`
 }
 
 // ProviderPerson Whom the ID token would sign in.
@@ -1568,6 +1583,9 @@ type ListProvidersParams struct {
 
 // CreateProviderParams defines parameters for CreateProvider.
 type CreateProviderParams struct {
+	// DryRun Check everything, and do nothing. Default `false`.
+	DryRun DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IdempotencyKey Makes it safe to repeat the request; see above.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -1580,6 +1598,9 @@ type DeleteProviderParams struct {
 
 // UpdateProviderParams defines parameters for UpdateProvider.
 type UpdateProviderParams struct {
+	// DryRun Check everything, and do nothing. Default `false`.
+	DryRun DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
 	// IfMatch The `ETag` the object must still have.
 	IfMatch IfMatch `json:"If-Match,omitempty"`
 }
@@ -3896,6 +3917,19 @@ func (siw *ServerInterfaceWrapper) CreateProvider(w http.ResponseWriter, r *http
 	// Parameter object where we will unmarshal all parameters from the context
 	var params CreateProviderParams
 
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dry_run"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dry_run", Err: err})
+		}
+		return
+	}
+
 	headers := r.Header
 
 	// ------------- Optional header parameter "Idempotency-Key" -------------
@@ -4021,6 +4055,19 @@ func (siw *ServerInterfaceWrapper) UpdateProvider(w http.ResponseWriter, r *http
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params UpdateProviderParams
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dry_run"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dry_run", Err: err})
+		}
+		return
+	}
 
 	headers := r.Header
 
@@ -8528,6 +8575,14 @@ func (response CreateProvider201JSONResponse) VisitCreateProviderResponse(w http
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type CreateProvider204Response struct {
+}
+
+func (response CreateProvider204Response) VisitCreateProviderResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type CreateProvider400ApplicationProblemPlusJSONResponse struct {

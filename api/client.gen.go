@@ -619,7 +619,8 @@ type ClientInterface interface {
 	// TestProviderWithBody Test an identity provider
 	//
 	// Fetches the provider's metadata and keys and says what is right with them and what is not. With an ID token
-	// that the provider issued to this client it also shows who that would sign in. Nothing is changed.
+	// that the provider issued to this client it also shows who that would sign in. Nothing is changed, but the server
+	// asks another one, so it takes a key that may `write`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -629,7 +630,8 @@ type ClientInterface interface {
 	// TestProvider Test an identity provider
 	//
 	// Fetches the provider's metadata and keys and says what is right with them and what is not. With an ID token
-	// that the provider issued to this client it also shows who that would sign in. Nothing is changed.
+	// that the provider issued to this client it also shows who that would sign in. Nothing is changed, but the server
+	// asks another one, so it takes a key that may `write`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2150,7 +2152,8 @@ func (c *Caller) UpdateProviderWithApplicationMergePatchPlusJSONBody(ctx context
 // TestProviderWithBody Test an identity provider
 //
 // Fetches the provider's metadata and keys and says what is right with them and what is not. With an ID token
-// that the provider issued to this client it also shows who that would sign in. Nothing is changed.
+// that the provider issued to this client it also shows who that would sign in. Nothing is changed, but the server
+// asks another one, so it takes a key that may `write`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2170,7 +2173,8 @@ func (c *Caller) TestProviderWithBody(ctx context.Context, id string, contentTyp
 // TestProvider Test an identity provider
 //
 // Fetches the provider's metadata and keys and says what is right with them and what is not. With an ID token
-// that the provider issued to this client it also shows who that would sign in. Nothing is changed.
+// that the provider issued to this client it also shows who that would sign in. Nothing is changed, but the server
+// asks another one, so it takes a key that may `write`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5339,6 +5343,29 @@ func NewCreateProviderRequestWithBody(server string, params *CreateProviderParam
 		return nil, err
 	}
 
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
@@ -5489,6 +5516,29 @@ func NewUpdateProviderRequestWithBody(server string, id string, params *UpdatePr
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
@@ -7634,7 +7684,8 @@ type ClientWithResponsesInterface interface {
 	// TestProviderWithBodyWithResponse Test an identity provider
 	//
 	// Fetches the provider's metadata and keys and says what is right with them and what is not. With an ID token
-	// that the provider issued to this client it also shows who that would sign in. Nothing is changed.
+	// that the provider issued to this client it also shows who that would sign in. Nothing is changed, but the server
+	// asks another one, so it takes a key that may `write`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7644,7 +7695,8 @@ type ClientWithResponsesInterface interface {
 	// TestProviderWithResponse Test an identity provider
 	//
 	// Fetches the provider's metadata and keys and says what is right with them and what is not. With an ID token
-	// that the provider issued to this client it also shows who that would sign in. Nothing is changed.
+	// that the provider issued to this client it also shows who that would sign in. Nothing is changed, but the server
+	// asks another one, so it takes a key that may `write`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14316,7 +14368,8 @@ func (c *ClientWithResponses) UpdateProviderWithApplicationMergePatchPlusJSONBod
 // TestProviderWithBodyWithResponse Test an identity provider
 //
 // Fetches the provider's metadata and keys and says what is right with them and what is not. With an ID token
-// that the provider issued to this client it also shows who that would sign in. Nothing is changed.
+// that the provider issued to this client it also shows who that would sign in. Nothing is changed, but the server
+// asks another one, so it takes a key that may `write`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14332,7 +14385,8 @@ func (c *ClientWithResponses) TestProviderWithBodyWithResponse(ctx context.Conte
 // TestProviderWithResponse Test an identity provider
 //
 // Fetches the provider's metadata and keys and says what is right with them and what is not. With an ID token
-// that the provider issued to this client it also shows who that would sign in. Nothing is changed.
+// that the provider issued to this client it also shows who that would sign in. Nothing is changed, but the server
+// asks another one, so it takes a key that may `write`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17615,6 +17669,9 @@ func ParseCreateProviderResponse(rsp *http.Response) (*CreateProviderResponse, e
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
 		var dest Invalid

@@ -234,10 +234,17 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	if err != nil {
 		return nil, err
 	}
+	var signIn *login.Handler // which leads to providers, and they back to it
 	providers := upstream.New(upstream.Config{
 		Pages: pages, Store: s.store, Sessions: sessions, Root: c.Root, Fetcher: fetcher, Client: fetcher.Client(upstream.MaxAnswer),
 		Addresses: addresses, Now: s.now, Providers: s.catalog.Providers, ReturnTo: login.ReturnTo,
+		AskSecond: func(w http.ResponseWriter, r *http.Request, rawQuery string, p *storage.Provider, userID string, amr []string, at time.Time) (bool, error) {
+			return signIn.AskSecond(w, r, rawQuery, login.SignedIn{UserID: userID, ProviderID: p.ID, AMR: amr, At: at, Required: p.SecondFactor == storage.ProviderRequired})
+		},
 		Demand: func(ctx context.Context, rawQuery string) (upstream.Demand, error) {
+			if login.MustBeFresh(rawQuery) {
+				return upstream.Demand{Login: true, MaxAge: -1}, nil
+			}
 			d, err := engine.Demand(ctx, rawQuery)
 			return upstream.Demand(d), err
 		},
@@ -289,6 +296,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c),
 		}),
 	}
+	signIn = r.login
 	r.registration = &registration.Registration{
 		Store: s.store, Issuer: c.Issuer, Addresses: addresses, Trust: trust, Now: s.now,
 		KnownScopes: s.knownScopes, CheckURL: fetcher.Check, Algorithms: clientauth.AssertionAlgorithms(),

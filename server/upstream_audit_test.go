@@ -9,12 +9,19 @@ import (
 	"time"
 
 	"grantd/server/servertest"
+	"grantd/storage"
 )
 
 // TestAuditAccessFollowsGroupsOfProviders: who had which access, as the groups came
 // and went that an identity provider tells of.
 func TestAuditAccessFollowsGroupsOfProviders(t *testing.T) {
-	h, p, id := upstreamHouse(t, nil)
+	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
+		auditAccessFollowsGroupsOfProviders(t, open(t))
+	})
+}
+
+func auditAccessFollowsGroupsOfProviders(t *testing.T, store storage.Store) {
+	h, p, id := upstreamHouse(t, nil, servertest.WithStore(store))
 	start := h.Clock.Now()
 	h.dropRule(t, everyone)
 	h.rule(servertest.Object{"name": "Staff read", "groups": []string{"staff"}, "scopes": []string{"notes:read"}})

@@ -22,7 +22,7 @@ func TestUpstreamTokensEndWithTheProvider(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
-				h, p, id := upstreamHouseOn(t, open(t), servertest.Object{"reverify_after": 3600})
+				h, p, id := upstreamHouse(t, servertest.Object{"reverify_after": 3600}, servertest.WithStore(open(t)))
 				o := &office{house: h}
 				o.staff(t)
 				terminal := h.Must(http.MethodPost, "/clients", servertest.Object{
@@ -67,7 +67,7 @@ func TestUpstreamTokensEndWithTheProvider(t *testing.T) {
 // it does, and the password counts.
 func TestUpstreamPeopleAndLinks(t *testing.T) {
 	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
-		h, p, id := upstreamHouseOn(t, open(t), nil)
+		h, p, id := upstreamHouse(t, nil, servertest.WithStore(open(t)))
 		wantAccount(t, p.comeBack(t, h, id))
 		bea := h.find(t, "/users", "email", "bea@example.com")
 		status, problem := h.Call(http.MethodPost, "/users/"+bea+"/links", servertest.Object{"purpose": "password_reset"})

@@ -17,7 +17,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"grantd/server/servertest"
-	"grantd/storage"
 )
 
 // idp is a provider that says what a test has it say.
@@ -29,6 +28,7 @@ type idp struct {
 	change func(claims map[string]any)
 	forge  func(claims map[string]any) string // nil: sign
 	asked  int                                // codes that were exchanged
+	token  http.HandlerFunc                   // answers instead, if it is not nil
 }
 
 func newIDP(t *testing.T) *idp {
@@ -52,8 +52,12 @@ func newIDP(t *testing.T) *idp {
 	handlers.HandleFunc("/jwks", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Use: "sig"}}})
 	})
-	handlers.HandleFunc("/token", func(w http.ResponseWriter, _ *http.Request) {
+	handlers.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
 		p.asked++
+		if p.token != nil {
+			p.token(w, r)
+			return
+		}
 		claims := map[string]any{
 			"iss": p.URL, "sub": "s1", "aud": "grantd", "nonce": p.nonce, "iat": p.now().Unix(), "exp": p.now().Add(time.Minute).Unix(),
 			"name": "Bea", "email": "bea@example.com", "email_verified": true, "groups": []string{"staff"},
@@ -91,15 +95,10 @@ func (p *idp) sign(t *testing.T, claims map[string]any) string {
 }
 
 // upstreamHouse is a house whose people sign in with the provider.
-func upstreamHouse(t *testing.T, settings servertest.Object) (*house, *idp, string) {
-	t.Helper()
-	return upstreamHouseOn(t, servertest.SQLite(t), settings)
-}
-
-func upstreamHouseOn(t *testing.T, store storage.Store, settings servertest.Object) (*house, *idp, string) {
+func upstreamHouse(t *testing.T, settings servertest.Object, opts ...servertest.Option) (*house, *idp, string) {
 	t.Helper()
 	p := newIDP(t)
-	h := newHouse(t, servertest.WithStore(store), servertest.WithOutboundAllow(strings.TrimPrefix(p.URL, "http://")))
+	h := newHouse(t, append(opts, servertest.WithOutboundAllow(strings.TrimPrefix(p.URL, "http://")))...)
 	p.now = h.Clock.Now
 	body := servertest.Object{"name": "Example", "issuer": p.URL, "client_id": "grantd", "client_secret": "top"}
 	maps.Copy(body, settings)

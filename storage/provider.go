@@ -23,9 +23,10 @@ type Provider struct {
 	ClientID string
 	// SealedClientSecret is sealed by the root key; empty: a public client.
 	SealedClientSecret []byte
-	Scopes             []string // asked for, openid aside
-	Label              string   // of the button; empty: Name
-	Automatic          bool     // the sign-in page leads straight there
+	ClientSecretSetAt  time.Time // zero: there is none, or nobody knows
+	Scopes             []string  // asked for, openid aside
+	Label              string    // of the button; empty: Name
+	Automatic          bool      // the sign-in page leads straight there
 	// LinkByEmail lets a first sign-in take over the one local User with the same
 	// verified e-mail address.
 	LinkByEmail bool
@@ -39,7 +40,9 @@ type Provider struct {
 	// ReverifyAfter is how long after signing in there a person's tokens are
 	// refreshed.
 	ReverifyAfter time.Duration
+	SecondFactor  ProviderSecondFactor
 	Enabled       bool
+	ManagedBy     string // the set that "grantd apply" keeps it in; empty: none
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }
@@ -54,6 +57,17 @@ const (
 	PresetEntra    Preset = "entra"
 	PresetGoogle   Preset = "google"
 	PresetKeycloak Preset = "keycloak"
+)
+
+// ProviderSecondFactor is whose affair a second factor is after a sign-in.
+type ProviderSecondFactor string
+
+// What a sign-in that names no second factor in its amr counts for. ProviderTrusted: it
+// is enough, as far as what it is for needs no two. ProviderRequired: a second factor is
+// proved here.
+const (
+	ProviderTrusted  ProviderSecondFactor = "trusted"
+	ProviderRequired ProviderSecondFactor = "required"
 )
 
 // ProviderClaims are the names of the claims that a User's fields come from; an empty

@@ -23,13 +23,13 @@ const defaultSet = "apply"
 func newApplyCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE|FOLDER...",
-		Short: "Make the server what YAML files say: clients, resources, groups and policies",
-		Long: `Make the server what YAML files say: clients, resources, groups and policies.
+		Short: "Make the server what YAML files say: clients, resources, groups, policies and providers",
+		Long: `Make the server what YAML files say: clients, resources, groups, policies and providers.
 
 Whatever is wrong with the files is said at once, with its line, and nothing is
 changed. Else what will change is shown, and done; applying the same files again
 changes nothing. What a file says of a thing is all of it: a field that is left out
-has its default. Only disabled, client_secrets and members stay as they are then.
+has its default. Only disabled, enabled, members and secrets stay as they are then.
 
 What apply makes belongs to a set (--set). --prune deletes what belongs to the set and
 is no longer in the files, and nothing else; it asks before. What was there before is

@@ -28,6 +28,8 @@ type kept struct {
 	// names are the fields whose texts name things of other kinds, by their lists. Of
 	// "scopes" the things are the scopes of the resources.
 	names map[string]string
+	// fixed are the fields that cannot be changed.
+	fixed []string
 	// leaves are the fields that stay as they are where a file does not say them.
 	leaves []string
 
@@ -60,6 +62,7 @@ const (
 	resourcesList = "resources"
 	groupsList    = "groups"
 	scopesList    = "scopes"
+	providersList = "providers"
 )
 
 // keptKinds are the kinds in an order in which things can be made: each names only
@@ -80,6 +83,11 @@ var keptKinds = []*kept{
 	keep(policies, reflect.TypeFor[api.PolicyFields](), kept{
 		Kind:  manifest.Kind{List: "policies", Key: "name"},
 		names: map[string]string{"clients": clientsList, "groups": groupsList, "resources": resourcesList, "scopes": scopesList},
+	}),
+	keep(providers, reflect.TypeFor[api.ProviderFields](), kept{
+		Kind:   manifest.Kind{List: providersList, Key: "name", Fields: map[string]reflect.Type{secretField: reflect.TypeFor[providerSecret]()}},
+		fixed:  []string{"issuer", "preset"},
+		leaves: []string{"enabled"},
 	}),
 }
 
@@ -110,9 +118,9 @@ func canonicalURI(uri string) string {
 // keep makes a noun one that is kept in files. fields are those of its creation.
 func keep[T any](n *noun[T], fields reflect.Type, k kept) *kept {
 	all := manifest.FieldsOf(fields)
+	delete(all, "managed_by") // --set says it
+	delete(all, secretField)  // is never in a file
 	maps.Copy(all, k.Fields)
-	delete(all, "managed_by")    // --set says it
-	delete(all, "client_secret") // is never in a file
 	k.Noun, k.Fields = n.name, all
 
 	k.all = func(ctx context.Context, a *admin) ([]object, error) {
@@ -238,7 +246,7 @@ func empty(v any) bool {
 func (k *kept) apiFields() []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(k.Fields)) {
-		if name != secretsField && name != membersField {
+		if name != secretsField && name != membersField && name != secretField {
 			names = append(names, name)
 		}
 	}

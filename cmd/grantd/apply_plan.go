@@ -142,7 +142,14 @@ func (p *planner) compare(ctx context.Context, k *kept, o *manifest.Object) erro
 		return err
 	}
 	c := &change{Action: actUpdate, Kind: k.Noun, Name: o.Name, kind: k, id: word(current, "id"), etag: etag, body: object{}}
+	completeClaims(k, o)
 	for _, name := range k.apiFields() {
+		if slices.Contains(k.fixed, name) {
+			if word(o.Fields, name) != word(current, name) {
+				p.fault(o, "/"+name, "is %s on the server, and cannot be changed; choose another %s", shown(current[name]), k.Key)
+			}
+			continue
+		}
 		if value, said := o.Fields[name]; said {
 			if !reflect.DeepEqual(value, current[name]) {
 				c.body[name] = value
@@ -159,6 +166,7 @@ func (p *planner) compare(ctx context.Context, k *kept, o *manifest.Object) erro
 	if c.secrets, err = p.compareSecrets(ctx, o, c.id); err != nil {
 		return err
 	}
+	p.providerSecret(k, o, c)
 	would, err := p.tryUpdate(ctx, k, o, c, faulty)
 	if err != nil {
 		return err
@@ -233,10 +241,11 @@ func (p *planner) compareNew(ctx context.Context, k *kept, o *manifest.Object) e
 	if c.secrets, err = p.compareSecrets(ctx, o, ""); err != nil {
 		return err
 	}
+	p.providerSecret(k, o, c)
 	switch method := word(c.body, "token_endpoint_auth_method"); {
 	case k.List != clientsList || len(p.problems) > before:
 	case len(c.secrets.add) > 0:
-		c.body["client_secret"] = c.secrets.add[0].text
+		c.body[secretField] = c.secrets.add[0].text
 	case method != storage.AuthMethodNone && method != storage.AuthMethodPrivateKeyJWT:
 		p.fault(o, "", "needs %s: one that the server makes would be shown to nobody", secretsField)
 	}
@@ -276,7 +285,7 @@ func (p *planner) serverFaults(k *kept, o *manifest.Object, c *change, faults []
 		case field == "token_endpoint_auth_method" && c.Action == actUpdate && len(c.secrets.add) > 0:
 		default:
 			pointer := fault.Pointer
-			if field == "client_secret" {
+			if field == secretField && k.List == clientsList {
 				pointer = "/" + secretsField + "/0"
 			}
 			p.problems = append(p.problems, o.Problem(pointer, printable(fault.Detail)))
@@ -346,7 +355,7 @@ func differences(before, after object) []fieldChange {
 	var changed []fieldChange
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		switch name {
-		case "id", "created_at", "updated_at", membersField:
+		case "id", "created_at", "updated_at", membersField, "has_client_secret", "client_secret_set_at":
 			continue
 		}
 		was, is := before[name], after[name]
@@ -355,7 +364,7 @@ func differences(before, after object) []fieldChange {
 		}
 		changed = append(changed, fieldChange{Field: name, Old: was, New: is})
 	}
-	return changed
+	return append(changed, secretDifference(before, after)...)
 }
 
 // compareMembers finds out who joins and who leaves a group. Without a list of members
@@ -509,21 +518,33 @@ func (p *planner) secret(o *manifest.Object, reference object) (chosenSecret, er
 	if fingerprint := word(reference, "fingerprint"); fingerprint != "" {
 		return chosenSecret{fingerprint: strings.ToLower(fingerprint)}, nil
 	}
-	var text string
-	if name := word(reference, "env"); name != "" {
-		if text = strings.TrimSpace(p.look(name)); text == "" {
-			return chosenSecret{}, errors.New("names an environment variable that is not set")
-		}
-	} else if path := word(reference, "file"); path != "" {
-		var fault *Fault
-		if text, fault = readSecretFile(beside(o.Folder, path)); fault != nil {
-			return chosenSecret{}, fmt.Errorf("%s; mend: %s", fault.Problem, fault.Mend)
-		}
-	} else {
-		return chosenSecret{}, errWays
+	text, err := p.secretText(o, reference)
+	if err != nil {
+		return chosenSecret{}, err
 	}
 	if !storage.IsSecret(storage.SecretPrefixClient, text) {
 		return chosenSecret{}, errors.New("is not a client secret: cs_ and 43 characters; \"grantd client secret generate\" makes one")
 	}
 	return chosenSecret{text: text, fingerprint: storage.Fingerprint(storage.HashSecret(text))}, nil
+}
+
+// secretText reads the secret in the environment variable or the file that a reference
+// names. errWays when it names neither.
+func (p *planner) secretText(o *manifest.Object, reference object) (string, error) {
+	if name := word(reference, "env"); name != "" {
+		text := strings.TrimSpace(p.look(name))
+		if text == "" {
+			return "", errors.New("names an environment variable that is not set")
+		}
+		return text, nil
+	}
+	path := word(reference, "file")
+	if path == "" {
+		return "", errWays
+	}
+	text, fault := readSecretFile(beside(o.Folder, path))
+	if fault != nil {
+		return "", fmt.Errorf("%s; mend: %s", fault.Problem, fault.Mend)
+	}
+	return text, nil
 }

@@ -16,12 +16,12 @@ import (
 func newExportCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Print the clients, resources, groups and policies as YAML that \"grantd apply\" takes",
-		Long: `Print the clients, resources, groups and policies as YAML that "grantd apply" takes.
+		Short: "Print the clients, resources, groups, policies and providers as YAML that \"grantd apply\" takes",
+		Long: `Print the clients, resources, groups, policies and providers as YAML that "grantd apply" takes.
 
 Applying it to the same server changes nothing. Secrets are not in it, for nobody can
-read them back: a client's are named by their fingerprints. To make the client
-elsewhere, name the file or the environment variable that has the secret instead.
+read them back: a client's are named by their fingerprints, a provider's is left out.
+To make either elsewhere, name the file or the environment variable that has the secret instead.
 Clients that registered themselves are left out. With --json it is the same in JSON,
 which apply takes too.
 
@@ -118,6 +118,15 @@ func (k *kept) item(ctx context.Context, a *admin, thing object) (manifest.Item,
 			names = append(names, u.Username)
 		}
 		item.Fields[membersField] = names
+	case providersList:
+		if delete(item.Fields, "enabled"); thing["enabled"] == false {
+			item.Fields["enabled"] = false
+		}
+		if thing["has_client_secret"] == true {
+			item.Comments[k.Key] = "to make it elsewhere: client_secret: {file: PATH} or {env: NAME}"
+		} else {
+			item.Fields[secretField] = object{"none": true}
+		}
 	}
 	return item, nil
 }

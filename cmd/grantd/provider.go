@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,6 +28,8 @@ var providers = &noun[api.Provider]{
 		{"allowed-group", "allowed_groups", listField, "a `group` that may sign in"},
 		{"acr-value", "acr_values", listField, "an authentication `context`, of which each sign-in must meet one"},
 		{"reverify-after", "reverify_after", numberField, "`seconds` after which people must have signed in there again"},
+		{"second-factor", "second_factor", textField, "whose `affair` a second factor is: trusted (the provider's) or required (also asked here)"},
+		managedBy,
 	},
 	example: `  grantd provider add https://example.okta.com --name Okta --client-id 0oa1example --file okta.json
   where okta.json is {"preset": "okta", "client_secret": "...", "automatic": true}`,
@@ -65,7 +68,10 @@ var providers = &noun[api.Provider]{
 	title:  func(p api.Provider) string { return p.Issuer },
 	show: func(p api.Provider) []property {
 		secret := "none"
-		if p.HasClientSecret {
+		switch {
+		case p.ClientSecretSetAt != nil:
+			secret = "set at " + second(p.ClientSecretSetAt)
+		case p.HasClientSecret:
 			secret = "set"
 		}
 		return []property{
@@ -85,7 +91,9 @@ var providers = &noun[api.Provider]{
 			{"allowed_groups", strings.Join(p.AllowedGroups, ", ")},
 			{"acr_values", strings.Join(p.AcrValues, ", ")},
 			{"reverify_after", (time.Duration(p.ReverifyAfter) * time.Second).String()},
+			{"second_factor", p.SecondFactor},
 			{"enabled", yes(p.Enabled)},
+			{"managed_by", p.ManagedBy},
 			{"created_at", second(&p.CreatedAt)},
 			{"updated_at", second(&p.UpdatedAt)},
 		}
@@ -102,7 +110,12 @@ func listProviders(ctx context.Context, a *admin, params api.ListProvidersParams
 }
 
 func newProviderCommand(environ []string) *cobra.Command {
-	test := &cobra.Command{Use: "test", Short: "Test a provider, and show whom an ID token would sign in"}
+	test := &cobra.Command{Use: "test", Short: "Test a provider, and show whom an ID token would sign in", Long: `Test a provider, and show whom an ID token would sign in.
+
+Nothing is changed. It takes a key that may write, because the server asks the provider.
+The exit code is 1 when something is wrong.
+
+` + exitCodes}
 	test.Flags().String("id-token-file", "", "`file` with an ID token that it issued to this client")
 	providers.one(environ, test, testProvider)
 	return adminGroup("provider", "Manage identity providers that people sign in with", append(providers.commands(environ), test)...)
@@ -122,6 +135,13 @@ func testProvider(ctx context.Context, a *admin, p *api.Provider, _ string) erro
 		return err
 	}
 	report := got.JSON200
+	if err := a.showReport(report); err != nil || report.Ok {
+		return err
+	}
+	return &exitError{exitFailure, errors.New("something is wrong with the provider, or whom the ID token names may not sign in")}
+}
+
+func (a *admin) showReport(report *api.ProviderReport) error {
 	if a.json {
 		text, err := json.Marshal(report)
 		if err != nil {
@@ -139,8 +159,12 @@ func testProvider(ctx context.Context, a *admin, p *api.Provider, _ string) erro
 	}
 	shown = append(shown, property{"redirect_uri", report.RedirectURI})
 	if who := report.Person; who != nil {
+		verified := "not verified"
+		if who.EmailVerified {
+			verified = "verified"
+		}
 		shown = append(shown, property{"subject", who.Subject}, property{"name", who.Name},
-			property{"email", fmt.Sprintf("%s (verified: %s)", who.Email, yes(who.EmailVerified))}, property{"groups", strings.Join(who.Groups, ", ")})
+			property{"email", fmt.Sprintf("%s (%s)", who.Email, verified)}, property{"groups", strings.Join(who.Groups, ", ")})
 	}
 	return writeProperties(a.cmd.OutOrStdout(), shown)
 }

@@ -75,6 +75,8 @@ type Tokens interface {
 type Providers interface {
 	// Seal returns a client secret as storage.Provider keeps it.
 	Seal(providerID, secret string) []byte
+	// HasSecret reports whether that is the provider's client secret.
+	HasSecret(p *storage.Provider, secret string) bool
 	// RedirectURI is what the provider must know as grantd's.
 	RedirectURI(providerID string) string
 	// Test looks whether a provider is set up well, and whom the ID token, unless it

@@ -102,9 +102,10 @@ func TestDryRun(t *testing.T) {
 	r := create[api.Resource](s, resourcesPath, `{"uri":"https://a.example/mcp","name":"A"}`)
 	g := create[api.Group](s, groupsPath, `{"name":"staff"}`)
 	p := create[api.Policy](s, policiesPath, `{"name":"rule"}`)
+	idp := create[api.Provider](s, providersPath, provider)
 	all := func() string {
 		var b strings.Builder
-		for _, path := range []string{clientsPath, resourcesPath, groupsPath, policiesPath, "/admin/v1/audit-events"} {
+		for _, path := range []string{clientsPath, resourcesPath, groupsPath, policiesPath, providersPath, "/admin/v1/audit-events"} {
 			b.Write(s.send(http.MethodGet, path+"?limit=200", "").body)
 		}
 		return b.String()
@@ -112,7 +113,7 @@ func TestDryRun(t *testing.T) {
 	before := all()
 	for path, body := range map[string]string{
 		clientsPath: `{"client_id":"new","grant_types":["client_credentials"]}`, resourcesPath: `{"uri":"https://b.example/mcp","name":"B"}`, groupsPath: `{"name":"new"}`,
-		policiesPath: `{"name":"new"}`,
+		policiesPath: `{"name":"new"}`, providersPath: `{"name":"new","issuer":"https://id.example","client_id":"c"}`,
 	} {
 		dry := s.request(http.MethodPost, path, body)
 		dry.URL.RawQuery = "dry_run=true"
@@ -122,7 +123,7 @@ func TestDryRun(t *testing.T) {
 	}
 	for path, body := range map[string]string{
 		clientsPath + "/" + c.ID: `{"client_name":"New","scope":"a"}`, resourcesPath + "/" + r.ID: `{"name":"New"}`, groupsPath + "/" + g.ID: `{"description":"New"}`,
-		policiesPath + "/" + p.ID: `{"name":"New"}`,
+		policiesPath + "/" + p.ID: `{"name":"New"}`, providersPath + "/" + idp.ID: `{"name":"New","client_secret":"other"}`,
 	} {
 		if a := s.send(http.MethodPatch, path+"?dry_run=true", body).want(http.StatusOK); !strings.Contains(string(a.body), "New") || a.header.Get("ETag") != s.send(http.MethodGet, path, "").header.Get("ETag") {
 			t.Errorf("%s: %s %v", path, a.body, a.header)

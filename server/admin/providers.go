@@ -75,6 +75,12 @@ func (h *handlers) CreateProvider(ctx context.Context, request api.CreateProvide
 	if err := h.setProvider(p, fields).err(); err != nil {
 		return nil, err
 	}
+	if request.Params.DryRun {
+		if err := h.stillFreeProvider(ctx, p.Name, ""); err != nil {
+			return nil, err
+		}
+		return api.CreateProvider204Response{}, nil
+	}
 	key := request.Params.IdempotencyKey
 	id, err := h.idFor(ctx, storage.PrefixProvider, key, "createProvider", request.Body)
 	if err != nil {
@@ -84,7 +90,7 @@ func (h *handlers) CreateProvider(ctx context.Context, request api.CreateProvide
 	made, replayed, err := once(key, func() (*storage.Provider, error) { return h.store.Provider(ctx, id) }, func() (*storage.Provider, error) {
 		p.SealedClientSecret = []byte{}
 		if fields.ClientSecret != nil {
-			p.SealedClientSecret = h.providers.Seal(p.ID, *fields.ClientSecret)
+			p.SealedClientSecret, p.ClientSecretSetAt = h.providers.Seal(p.ID, *fields.ClientSecret), now
 		}
 		after := providerFields(p)
 		after.ClientSecret = fields.ClientSecret
@@ -128,7 +134,7 @@ func (h *handlers) UpdateProvider(ctx context.Context, request api.UpdateProvide
 		if err := checkIfMatch(request.Params.IfMatch, p.Version); err != nil {
 			return err
 		}
-		return h.updateProvider(ctx, p, sent)
+		return h.updateProvider(ctx, p, sent, request.Params.DryRun)
 	})
 	if err != nil {
 		return nil, taken(err, providerTaken)
@@ -136,10 +142,10 @@ func (h *handlers) UpdateProvider(ctx context.Context, request api.UpdateProvide
 	return api.UpdateProvider200JSONResponse{Body: h.showProvider(p), Headers: api.UpdateProvider200ResponseHeaders{ETag: etag(p.Version)}}, nil
 }
 
-// updateProvider changes p by the patch and writes it. A patch that changes nothing
-// writes nothing; a secret is a change even when it is the old one.
-func (h *handlers) updateProvider(ctx context.Context, p *storage.Provider, sent patch) error {
-	before := providerFields(p)
+// updateProvider changes p by the patch and writes it, unless it is a dry run. A patch
+// that changes nothing, with the secret that there is already, writes nothing.
+func (h *handlers) updateProvider(ctx context.Context, p *storage.Provider, sent patch, dryRun bool) error {
+	name, before := p.Name, providerFields(p)
 	merged, err := applyPatch(before, sent)
 	if err != nil {
 		return err
@@ -158,17 +164,35 @@ func (h *handlers) updateProvider(ctx context.Context, p *storage.Provider, sent
 		return err
 	}
 	after := providerFields(p)
-	if merged.ClientSecret != nil {
-		p.SealedClientSecret, after.ClientSecret = h.providers.Seal(p.ID, *merged.ClientSecret), merged.ClientSecret
-	} else if _, cleared := sent["client_secret"]; cleared && len(p.SealedClientSecret) > 0 {
-		p.SealedClientSecret, after.ClientSecret = []byte{}, new(string)
+	event := h.event(ctx, "provider.updated", p.ID)
+	switch _, named := sent["client_secret"]; {
+	case merged.ClientSecret != nil && !h.providers.HasSecret(p, *merged.ClientSecret):
+		p.SealedClientSecret, p.ClientSecretSetAt = h.providers.Seal(p.ID, *merged.ClientSecret), event.At
+		after.ClientSecret = merged.ClientSecret
+	case merged.ClientSecret == nil && named && len(p.SealedClientSecret) > 0:
+		p.SealedClientSecret, p.ClientSecretSetAt = []byte{}, time.Time{}
+		after.ClientSecret = new(string)
 	}
-	event, changed, err := withChanges(h.event(ctx, "provider.updated", p.ID), before, after, "client_secret")
-	if err != nil || !changed {
+	event, changed, err := withChanges(event, before, after, "client_secret")
+	switch {
+	case err != nil || !changed:
 		return err
+	case dryRun && p.Name != name:
+		return h.stillFreeProvider(ctx, p.Name, p.ID)
+	case dryRun:
+		return nil
 	}
 	p.UpdatedAt = event.At
 	return h.store.UpdateProvider(ctx, p, event)
+}
+
+// stillFreeProvider refuses a name that is another provider's than the one with this id.
+func (h *handlers) stillFreeProvider(ctx context.Context, name, id string) error {
+	found, err := h.selectProviders(ctx, name, storage.Page{})
+	if err == nil && (len(found) == 0 || found[0].ID == id) {
+		err = storage.ErrNotFound
+	}
+	return stillFree(err, providerTaken)
 }
 
 func (h *handlers) DeleteProvider(ctx context.Context, request api.DeleteProviderRequestObject) (api.DeleteProviderResponseObject, error) {
@@ -219,6 +243,7 @@ func (h *handlers) setProvider(p *storage.Provider, fields api.ProviderFields) f
 	f.present("/name", fields.Name, maxProviderName)
 	f.present("/client_id", fields.ClientID, maxProviderValue)
 	f.text("/label", fields.Label, maxProviderName)
+	f.text("/managed_by", fields.ManagedBy, storage.MaxText)
 	f.issuer("/issuer", p.Issuer, h.checkURL)
 	if !slices.Contains(upstream.Presets, p.Preset) {
 		f.add("/preset", "must be one of: okta, entra, google, keycloak")
@@ -246,7 +271,7 @@ func (h *handlers) setProvider(p *storage.Provider, fields api.ProviderFields) f
 			f.add(at("/allowed_domains", i), "must be a domain, as example.com")
 		}
 	}
-	p.Name, p.ClientID, p.Label = fields.Name, fields.ClientID, fields.Label
+	p.Name, p.ClientID, p.Label, p.ManagedBy = fields.Name, fields.ClientID, fields.Label, fields.ManagedBy
 	p.Automatic, p.LinkByEmail, p.Enabled = fields.Automatic, fields.LinkByEmail, fields.Enabled == nil || *fields.Enabled
 	p.AllowedTenants, p.AllowedDomains = list(fields.AllowedTenants), list(fields.AllowedDomains)
 	p.AllowedGroups, p.ACRValues = list(fields.AllowedGroups), list(fields.AcrValues)
@@ -255,6 +280,13 @@ func (h *handlers) setProvider(p *storage.Provider, fields api.ProviderFields) f
 		if p.ReverifyAfter = time.Duration(min(max(*s, 0), 1<<30)) * time.Second; p.ReverifyAfter < storage.MinReverifyAfter || p.ReverifyAfter > storage.MaxReverifyAfter {
 			f.add("/reverify_after", "must be between 3600 and 7776000 seconds")
 		}
+	}
+	switch p.SecondFactor = storage.ProviderSecondFactor(fields.SecondFactor); p.SecondFactor {
+	case "":
+		p.SecondFactor = storage.ProviderTrusted
+	case storage.ProviderTrusted, storage.ProviderRequired:
+	default:
+		f.add("/second_factor", "must be trusted or required")
 	}
 	f.claims(p, fields)
 	if len(f) == 0 {
@@ -313,7 +345,7 @@ func providerFields(p *storage.Provider) api.ProviderFields {
 		Name: p.Name, Issuer: p.Issuer, Preset: string(p.Preset), ClientID: p.ClientID, Scopes: p.Scopes, Label: p.Label,
 		Automatic: p.Automatic, LinkByEmail: p.LinkByEmail, Claims: &claims,
 		AllowedTenants: p.AllowedTenants, AllowedDomains: p.AllowedDomains, AllowedGroups: p.AllowedGroups, AcrValues: p.ACRValues,
-		ReverifyAfter: &seconds, Enabled: &enabled,
+		ReverifyAfter: &seconds, SecondFactor: string(p.SecondFactor), Enabled: &enabled, ManagedBy: p.ManagedBy,
 	}
 }
 
@@ -324,10 +356,11 @@ func showClaims(p *storage.Provider) api.ProviderClaims {
 
 func (h *handlers) showProvider(p *storage.Provider) api.Provider {
 	return api.Provider{
-		ID: p.ID, Name: p.Name, Issuer: p.Issuer, Preset: string(p.Preset), ClientID: p.ClientID, HasClientSecret: len(p.SealedClientSecret) > 0,
+		ID: p.ID, Name: p.Name, Issuer: p.Issuer, Preset: string(p.Preset), ClientID: p.ClientID,
+		HasClientSecret: len(p.SealedClientSecret) > 0, ClientSecretSetAt: optionalTime(p.ClientSecretSetAt), ManagedBy: p.ManagedBy,
 		Scopes: list(p.Scopes), Label: p.Label, Automatic: p.Automatic, LinkByEmail: p.LinkByEmail, Claims: showClaims(p),
 		AllowedTenants: list(p.AllowedTenants), AllowedDomains: list(p.AllowedDomains), AllowedGroups: list(p.AllowedGroups), AcrValues: list(p.ACRValues),
-		ReverifyAfter: int(p.ReverifyAfter / time.Second), Enabled: p.Enabled, RedirectURI: h.providers.RedirectURI(p.ID),
+		ReverifyAfter: int(p.ReverifyAfter / time.Second), SecondFactor: string(p.SecondFactor), Enabled: p.Enabled, RedirectURI: h.providers.RedirectURI(p.ID),
 		CreatedAt: p.CreatedAt.UTC(), UpdatedAt: p.UpdatedAt.UTC(),
 	}
 }

@@ -133,6 +133,10 @@ func (fakeProviders) Seal(id, secret string) []byte {
 	return []byte("sealed for " + id + ":" + strings.Repeat("x", len(secret)))
 }
 
+func (f fakeProviders) HasSecret(p *storage.Provider, secret string) bool {
+	return bytes.Equal(p.SealedClientSecret, f.Seal(p.ID, secret))
+}
+
 func (fakeProviders) RedirectURI(id string) string {
 	return "https://auth.example/login/upstream/" + id + "/callback"
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,7 +44,10 @@ type step struct {
 	At     time.Time `json:"t"`
 	// SessionID is the session that a factor is added to; empty: a password was typed.
 	SessionID string `json:"s,omitempty"`
-	// Since is when that session's sign-in was: a code alone is no newer one.
+	// ProviderID is the Provider that was signed in with; empty: a password was typed.
+	ProviderID string `json:"i,omitempty"`
+	// Since is when that session's sign-in, or the Provider's, was: a code alone is no
+	// newer one.
 	Since time.Time `json:"a,omitzero"`
 }
 
@@ -114,11 +118,7 @@ func (h *Handler) askSecond(w http.ResponseWriter, r *http.Request, user *storag
 	if err != nil || !needed {
 		return false, err
 	}
-	begun, err := h.Factors.BeginTOTP(user)
-	if err != nil {
-		return false, err
-	}
-	return true, h.showEnrolment(w, r, http.StatusOK, user, s, begun, "")
+	return true, h.beginEnrolment(w, r, user, s)
 }
 
 // needed reports whether everybody needs a second factor, or who comes from there.
@@ -127,11 +127,7 @@ func (h *Handler) needed(ctx context.Context, rawQuery string, groups []string) 
 	if err != nil || rule != storage.SecondFactorNone {
 		return err == nil, err
 	}
-	if h.StepUp == nil || rawQuery == "" {
-		return false, nil
-	}
-	needed, _, err := h.StepUp(ctx, rawQuery, groups, nil)
-	return needed, err
+	return h.neededFor(ctx, rawQuery, groups)
 }
 
 func (h *Handler) newStep(user *storage.User, amr []string) step {
@@ -289,9 +285,12 @@ func (h *Handler) raise(w http.ResponseWriter, r *http.Request, user *storage.Us
 			amr = append(amr, proved)
 		}
 	}
+	if s.ProviderID != "" {
+		method = strings.Replace(method, "password", "provider", 1)
+	}
 	_, err := h.Sessions.Start(w, r, user, session.How{
-		Method: method, AMR: amr, Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash, AuthenticatedAt: s.Since,
-		Still: h.Factors.Still(user.ID),
+		Method: method, AMR: amr, Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash, Provider: s.ProviderID,
+		AuthenticatedAt: s.Since, Still: h.Factors.Still(user.ID),
 	})
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -62,6 +63,7 @@ type options struct {
 	dynamic  storage.RegistrationMode // empty: as the database has it
 	document storage.RegistrationMode
 	roots    *x509.CertPool // of the hosts of documents
+	egress   *url.URL
 	clock    *Clock
 	rotation time.Duration
 	// retention is that of audit events.
@@ -108,6 +110,12 @@ func WithMetadataDocuments(authorities *x509.CertPool) Option {
 // WithOutboundAllow lets it fetch documents from an internal address, as host:port.
 func WithOutboundAllow(address string) Option {
 	return func(o *options) { o.allow = append(o.allow, address) }
+}
+
+// WithOutboundProxy has it reach every https host through this proxy, with certificates
+// that come from these authorities.
+func WithOutboundProxy(proxy *url.URL, authorities *x509.CertPool) Option {
+	return func(o *options) { o.egress, o.roots = proxy, authorities }
 }
 
 // WithClock shares a clock, as between replicas.
@@ -189,7 +197,7 @@ func New(t testing.TB, opts ...Option) *Server {
 	}
 	s, err := server.New(t.Context(), server.Config{
 		Issuer: issuer, Store: o.store, Root: root, AdminKeys: []string{AdminKey}, AdminHosts: []string{"127.0.0.1"},
-		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, OutboundRoots: o.roots, OutboundResolver: onlyLocalhost{},
+		TrustedProxies: o.proxies, SigningAlgorithm: "ES256", OutboundAllow: allow, OutboundRoots: o.roots, OutboundProxy: o.egress, OutboundResolver: onlyLocalhost{},
 		Now:         o.clock.Now,
 		KeyRotation: o.rotation, AuditRetention: o.retention,
 		SealEvery: 24 * time.Hour, // when a test says so

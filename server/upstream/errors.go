@@ -136,10 +136,16 @@ func (u *Upstream) badToken(r *http.Request, p *storage.Provider, err error) err
 	return u.refuse(r, p, face, err.Error())
 }
 
-// userinfo returns what the userinfo endpoint says if the ID token lacks a claim that
-// is mapped (OpenID Connect Core §5.3). Only an answer about the same person counts.
+// asksUserinfo reports whether the ID token lacks something that the userinfo endpoint
+// may know. Entra ID's says nothing that is not in the ID token.
+func (m *metadata) asksUserinfo(p *storage.Provider, t *idToken) bool {
+	return m.UserinfoEndpoint != "" && p.Preset != storage.PresetEntra && t.claims.missing(p.Claims)
+}
+
+// userinfo returns what the userinfo endpoint says, if it is asked (OpenID Connect Core
+// §5.3). Only an answer about the same person counts.
 func (u *Upstream) userinfo(ctx context.Context, p *storage.Provider, m *metadata, t *idToken, tokens *oauth2.Token) (claims, error) {
-	if m.UserinfoEndpoint == "" || !t.claims.missing(p.Claims) {
+	if !m.asksUserinfo(p, t) {
 		return nil, nil
 	}
 	provider := (&oidc.ProviderConfig{IssuerURL: m.Issuer, UserInfoURL: m.UserinfoEndpoint, JWKSURL: m.JWKSURI, Algorithms: m.Algorithms}).NewProvider(ctx)

@@ -42,10 +42,8 @@ const askAdmin = "If you think that you should be able to, ask your administrato
 func person(p *storage.Provider, t *idToken, info claims) (*Person, error) {
 	who := &Person{Issuer: t.issuer, Subject: t.subject}
 	who.Name = clean(t.claims.or(info, p.Claims.Name).text(p.Claims.Name), storage.MaxText)
-	// An address counts only with what the same source says of it.
-	mail := t.claims.or(info, p.Claims.Email)
-	if who.Email = cleanEmail(mail.text(p.Claims.Email)); who.Email != "" && p.Claims.Email == "email" && p.Preset != storage.PresetEntra {
-		who.EmailVerified = mail["email_verified"] == true || mail["email_verified"] == "true"
+	if who.Email = cleanEmail(t.claims.or(info, p.Claims.Email).text(p.Claims.Email)); who.Email != "" && p.Claims.Email == "email" && p.Preset != storage.PresetEntra {
+		who.EmailVerified = t.claims.verifies(who.Email, info)
 	}
 	who.PreferredUsername = clean(t.claims.or(info, "preferred_username").text("preferred_username"), maxGroup)
 	if p.Claims.Groups == "" {
@@ -73,8 +71,23 @@ var tooManyGroups = &refusal{
 	Help:    "Your administrator can have it send app roles, or only the groups of this application.",
 }
 
-// missing reports whether the ID token lacks a claim that is mapped.
+// verifies reports whether the ID token, or if that says nothing of it info, says that
+// the address is verified: a source speaks of its own address only.
+func (c claims) verifies(email string, info claims) bool {
+	for _, source := range []claims{c, info} {
+		if said := source["email_verified"]; said != nil && source.text("email") == email {
+			return said == true || said == "true"
+		}
+	}
+	return false
+}
+
+// missing reports whether the ID token lacks a claim that is mapped, or whether an
+// address in it is verified.
 func (c claims) missing(names storage.ProviderClaims) bool {
+	if names.Email == "email" && c["email_verified"] == nil {
+		return true
+	}
 	return slices.ContainsFunc([]string{names.Name, names.Email, names.Groups}, func(name string) bool { return name != "" && c.value(name) == nil })
 }
 

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 
@@ -49,6 +50,13 @@ func (u *Upstream) Seal(providerID, secret string) []byte {
 	return SealSecret(u.Root, providerID, secret)
 }
 
+// HasSecret reports whether that is the provider's client secret. One that cannot be
+// opened is none.
+func (u *Upstream) HasSecret(p *storage.Provider, secret string) bool {
+	kept, err := openSecret(u.Root, p)
+	return err == nil && kept != "" && subtle.ConstantTimeCompare([]byte(kept), []byte(secret)) == 1
+}
+
 // RedirectURI is what the provider must know as grantd's redirect URI.
 func (u *Upstream) RedirectURI(providerID string) string { return RedirectURI(u.issuer(), providerID) }
 
@@ -58,8 +66,12 @@ func (u *Upstream) Test(ctx context.Context, p *storage.Provider, raw string) Re
 	ctx, cancel := context.WithTimeout(ctx, talk)
 	defer cancel()
 	var r Report
-	_, err := openSecret(u.Root, p)
-	r.found("client secret", "is readable", err)
+	secret, err := openSecret(u.Root, p)
+	readable := "is readable"
+	if secret == "" {
+		readable = "there is none: a public client"
+	}
+	r.found("client secret", readable, err)
 	m, err := discover(ctx, u.Fetcher, p)
 	if err != nil {
 		r.found("metadata", "", err)
@@ -83,7 +95,11 @@ func (u *Upstream) Test(ctx context.Context, p *storage.Provider, raw string) Re
 		return r
 	}
 	who, err := person(p, token, nil)
-	if !r.found("claims", "are mapped", err) {
+	mapped := "are mapped"
+	if m.asksUserinfo(p, token) {
+		mapped = "are mapped; a sign-in also asks the userinfo endpoint, which may add what is missing"
+	}
+	if !r.found("claims", mapped, err) {
 		return r
 	}
 	r.Person = who

@@ -47,6 +47,11 @@ type Config struct {
 	Providers func(ctx context.Context) ([]*storage.Provider, error)
 	// Demand returns what the sign-in before /authorize?rawQuery must prove.
 	Demand func(ctx context.Context, rawQuery string) (Demand, error)
+	// AskSecond shows the second step after a sign-in of the user with the provider,
+	// before that query, at that time, that has no second factor in amr, if there must be
+	// one.
+	// storage.ErrNotFound: the user is gone or disabled.
+	AskSecond func(w http.ResponseWriter, r *http.Request, rawQuery string, p *storage.Provider, userID string, amr []string, at time.Time) (asked bool, err error)
 	// ReturnTo is the path that a sign-in with this query leads to.
 	ReturnTo func(rawQuery string) string
 }
@@ -239,19 +244,23 @@ func (u *Upstream) signIn(w http.ResponseWriter, r *http.Request, p *storage.Pro
 	if err == nil {
 		user, err = u.account(r.Context(), p, who)
 	}
-	if err == nil {
+	amr, asked := token.amr(), false
+	if err == nil && storage.ACROf(amr) != storage.ACRMultiFactor {
+		asked, err = u.AskSecond(w, r, s.Query, p, user.ID, amr, at)
+	}
+	if err == nil && !asked {
 		_, err = u.Sessions.Start(w, r, user, session.How{
-			Method: "provider", Provider: p.ID, Address: u.Addresses.Of(r).String(), AuthenticatedAt: at,
+			Method: "provider", AMR: amr, Provider: p.ID, Address: u.Addresses.Of(r).String(), AuthenticatedAt: at,
 		})
-		if errors.Is(err, storage.ErrNotFound) { // disabled since
-			err = disabled
-		}
+	}
+	if errors.Is(err, storage.ErrNotFound) { // disabled since
+		err = disabled
 	}
 	var no *refusal
 	switch {
 	case errors.As(err, &no):
 		return u.refuse(r, p, &web.Error{Status: http.StatusForbidden, Code: "sign-in-refused", Title: no.Title, Message: no.Message, Help: no.Help, Err: err}, no.reason)
-	case err != nil:
+	case err != nil || asked:
 		return err
 	}
 	web.SeeOther(w, u.issuer().Root()+u.ReturnTo(s.Query))

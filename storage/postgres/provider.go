@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
 
 	"grantd/storage"
 )
@@ -12,7 +13,7 @@ import (
 const selectProvider = `
 SELECT id, version, name, issuer, preset, client_id, sealed_client_secret, scopes, label, automatic, link_by_email,
 	claim_name, claim_email, claim_groups, allowed_tenants, allowed_domains, allowed_groups, acr_values,
-	reverify_after, enabled, created_at, updated_at
+	reverify_after, enabled, managed_by, client_secret_set_at, second_factor, created_at, updated_at
 FROM providers `
 
 // Provider implements storage.ProviderStore.
@@ -32,8 +33,8 @@ func (s *Store) CreateProvider(ctx context.Context, p *storage.Provider, event s
 	const insert = `
 INSERT INTO providers (version, name, client_id, sealed_client_secret, scopes, label, automatic, link_by_email,
 	claim_name, claim_email, claim_groups, allowed_tenants, allowed_domains, allowed_groups, acr_values,
-	reverify_after, enabled, updated_at, id, issuer, preset, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
+	reverify_after, enabled, managed_by, client_secret_set_at, second_factor, updated_at, id, issuer, preset, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`
 	return s.tx(ctx, "create a provider", func(ctx context.Context, tx pgx.Tx) error {
 		args := append(providerValues(p, p.Version), p.ID, p.Issuer, p.Preset, p.CreatedAt)
 		if _, err := tx.Exec(ctx, insert, args...); err != nil {
@@ -61,8 +62,9 @@ func (s *Store) UpdateProvider(ctx context.Context, p *storage.Provider, event s
 		update = `
 UPDATE providers SET version = $1, name = $2, client_id = $3, sealed_client_secret = $4, scopes = $5, label = $6,
 	automatic = $7, link_by_email = $8, claim_name = $9, claim_email = $10, claim_groups = $11, allowed_tenants = $12,
-	allowed_domains = $13, allowed_groups = $14, acr_values = $15, reverify_after = $16, enabled = $17, updated_at = $18
-WHERE id = $19`
+	allowed_domains = $13, allowed_groups = $14, acr_values = $15, reverify_after = $16, enabled = $17,
+	managed_by = $18, client_secret_set_at = $19, second_factor = $20, updated_at = $21
+WHERE id = $22`
 	)
 	err := s.tx(ctx, "update a provider", func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockVersion(ctx, tx, lock, p.ID, p.Version); err != nil {
@@ -122,7 +124,7 @@ func providerValues(p *storage.Provider, version int64) []any {
 	return []any{
 		version, p.Name, p.ClientID, octets(p.SealedClientSecret), list(p.Scopes), p.Label, p.Automatic, p.LinkByEmail,
 		p.Claims.Name, p.Claims.Email, p.Claims.Groups, list(p.AllowedTenants), list(p.AllowedDomains), list(p.AllowedGroups), list(p.ACRValues),
-		p.ReverifyAfter.Microseconds(), p.Enabled, p.UpdatedAt,
+		p.ReverifyAfter.Microseconds(), p.Enabled, p.ManagedBy, nullTime(p.ClientSecretSetAt), p.SecondFactor, p.UpdatedAt,
 	}
 }
 
@@ -133,7 +135,7 @@ func scanProvider(row pgx.CollectableRow) (*storage.Provider, error) {
 	)
 	err := row.Scan(&p.ID, &p.Version, &p.Name, &p.Issuer, &p.Preset, &p.ClientID, &p.SealedClientSecret, &p.Scopes, &p.Label, &p.Automatic, &p.LinkByEmail,
 		&p.Claims.Name, &p.Claims.Email, &p.Claims.Groups, &p.AllowedTenants, &p.AllowedDomains, &p.AllowedGroups, &p.ACRValues,
-		&reverify, &p.Enabled, &p.CreatedAt, &p.UpdatedAt)
+		&reverify, &p.Enabled, &p.ManagedBy, (*zeronull.Timestamptz)(&p.ClientSecretSetAt), &p.SecondFactor, &p.CreatedAt, &p.UpdatedAt)
 	p.ReverifyAfter = time.Duration(reverify) * time.Microsecond
 	return &p, err
 }

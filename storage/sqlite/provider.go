@@ -10,7 +10,7 @@ import (
 const (
 	selectProvider = `SELECT id, version, name, issuer, preset, client_id, sealed_client_secret, scopes, label, automatic, link_by_email,
 	claim_name, claim_email, claim_groups, allowed_tenants, allowed_domains, allowed_groups, acr_values,
-	reverify_after, enabled, created_at, updated_at FROM providers `
+	reverify_after, enabled, managed_by, client_secret_set_at, second_factor, created_at, updated_at FROM providers `
 	selectProviderByID = selectProvider + `WHERE id = ?`
 	selectProviders    = selectProvider + `WHERE id > ? ORDER BY id LIMIT ?`
 )
@@ -27,8 +27,8 @@ func (s *Store) Providers(ctx context.Context, page storage.Page) ([]*storage.Pr
 
 const insertProvider = `INSERT INTO providers (name, client_id, sealed_client_secret, scopes, label, automatic, link_by_email,
 	claim_name, claim_email, claim_groups, allowed_tenants, allowed_domains, allowed_groups, acr_values,
-	reverify_after, enabled, updated_at, id, version, issuer, preset, created_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	reverify_after, enabled, managed_by, client_secret_set_at, second_factor, updated_at, id, version, issuer, preset, created_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // CreateProvider implements storage.ProviderStore.
 func (s *Store) CreateProvider(ctx context.Context, p *storage.Provider, event storage.AuditEvent) error {
@@ -44,7 +44,8 @@ func (s *Store) CreateProvider(ctx context.Context, p *storage.Provider, event s
 const (
 	updateProvider = `UPDATE providers SET version = version + 1, name = ?, client_id = ?, sealed_client_secret = ?, scopes = ?, label = ?,
 	automatic = ?, link_by_email = ?, claim_name = ?, claim_email = ?, claim_groups = ?, allowed_tenants = ?,
-	allowed_domains = ?, allowed_groups = ?, acr_values = ?, reverify_after = ?, enabled = ?, updated_at = ?
+	allowed_domains = ?, allowed_groups = ?, acr_values = ?, reverify_after = ?, enabled = ?, managed_by = ?,
+	client_secret_set_at = ?, second_factor = ?, updated_at = ?
 	WHERE id = ? AND version = ? RETURNING version`
 	existsProvider = `SELECT 1 FROM providers WHERE id = ?`
 
@@ -110,7 +111,7 @@ func providerValues(p *storage.Provider) []any {
 	return []any{
 		p.Name, p.ClientID, blob(p.SealedClientSecret), list(p.Scopes), p.Label, p.Automatic, p.LinkByEmail,
 		p.Claims.Name, p.Claims.Email, p.Claims.Groups, list(p.AllowedTenants), list(p.AllowedDomains), list(p.AllowedGroups), list(p.ACRValues),
-		p.ReverifyAfter.Microseconds(), p.Enabled, micros(p.UpdatedAt),
+		p.ReverifyAfter.Microseconds(), p.Enabled, p.ManagedBy, microsOrNull(p.ClientSecretSetAt), string(p.SecondFactor), micros(p.UpdatedAt),
 	}
 }
 
@@ -121,7 +122,7 @@ func scanProvider(row scanner) (*storage.Provider, error) {
 	)
 	err := row.Scan(&p.ID, &p.Version, &p.Name, &p.Issuer, &p.Preset, &p.ClientID, intoBlob{&p.SealedClientSecret}, intoList{&p.Scopes}, &p.Label, &p.Automatic, &p.LinkByEmail,
 		&p.Claims.Name, &p.Claims.Email, &p.Claims.Groups, intoList{&p.AllowedTenants}, intoList{&p.AllowedDomains}, intoList{&p.AllowedGroups}, intoList{&p.ACRValues},
-		&reverify, &p.Enabled, intoTime{&p.CreatedAt}, intoTime{&p.UpdatedAt})
+		&reverify, &p.Enabled, &p.ManagedBy, intoTime{&p.ClientSecretSetAt}, &p.SecondFactor, intoTime{&p.CreatedAt}, intoTime{&p.UpdatedAt})
 	p.ReverifyAfter = time.Duration(reverify) * time.Microsecond
 	return &p, err
 }

@@ -315,6 +315,7 @@ func NewProvider() *storage.Provider {
 		Preset:             storage.PresetKeycloak,
 		ClientID:           "grantd",
 		SealedClientSecret: []byte{0x00, 0xff, byte(n)},
+		ClientSecretSetAt:  Now.Add(-time.Hour),
 		Scopes:             []string{"profile", "email"},
 		Label:              "Example",
 		LinkByEmail:        true,
@@ -324,7 +325,9 @@ func NewProvider() *storage.Provider {
 		AllowedGroups:      []string{"staff", "admins"},
 		ACRValues:          []string{"mfa"},
 		ReverifyAfter:      storage.DefaultReverifyAfter,
+		SecondFactor:       storage.ProviderRequired,
 		Enabled:            true,
+		ManagedBy:          "organisation",
 		CreatedAt:          Now,
 		UpdatedAt:          Now,
 	}

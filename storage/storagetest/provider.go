@@ -39,7 +39,7 @@ func providerRoundTrip(t *testing.T, s storage.Store) {
 	bare := &storage.Provider{
 		ID: storage.NewID(storage.PrefixProvider), Version: 1, Name: "bare", Issuer: "https://bare.example", ClientID: "c",
 		SealedClientSecret: []byte{}, Scopes: []string{}, AllowedTenants: []string{}, AllowedDomains: []string{}, AllowedGroups: []string{},
-		ACRValues: []string{}, ReverifyAfter: time.Hour, CreatedAt: Now, UpdatedAt: Now,
+		ACRValues: []string{}, ReverifyAfter: time.Hour, SecondFactor: storage.ProviderTrusted, CreatedAt: Now, UpdatedAt: Now,
 	}
 	want(t, s.CreateProvider(t.Context(), bare, Event("provider.created", bare.ID)), nil)
 	wantProvider(t, s, bare)
@@ -68,6 +68,7 @@ func providerUpdate(t *testing.T, s storage.Store) {
 	p.Label, p.Automatic, p.LinkByEmail, p.Claims = "", true, false, storage.ProviderClaims{Name: "n"}
 	p.AllowedTenants, p.AllowedDomains, p.AllowedGroups, p.ACRValues = []string{"t"}, []string{}, []string{}, []string{}
 	p.ReverifyAfter, p.Enabled, p.UpdatedAt = 2*time.Hour, false, Now.Add(time.Minute)
+	p.ManagedBy, p.ClientSecretSetAt, p.SecondFactor = "", time.Time{}, storage.ProviderTrusted
 	fixed := *p
 	fixed.Version = 2
 	p.Issuer, p.Preset = "https://elsewhere.example", storage.PresetOkta // what is fixed is not written
