@@ -328,7 +328,7 @@ func TestOpenIDOnTheAccountPage(t *testing.T) {
 			t.Errorf("the account page does not say %q", words)
 		}
 	}
-	if activity := alice.Get(h.URL + "/account/activity"); !strings.Contains(activity.Body, "Your identity") {
+	if activity := alice.Get(h.URL + "/account/activity"); !strings.Contains(activity.Body, "to use your identity.") {
 		t.Errorf("the activity does not say it:\n%s", activity.Body)
 	}
 	page = alice.Get(h.URL + "/account/revoke?grant=all")

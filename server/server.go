@@ -228,6 +228,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			Failures: &web.FailureLimit{Failures: clientFailures, Window: clientFailureWindow, Now: s.now},
 		},
 	})
+	pages.Pushed = engine.PushedLocales
 	documents, err := metadata.New(c.Issuer, metadata.Features{
 		SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
 	}, signing.JWKS)
@@ -271,7 +272,10 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				if client == nil {
 					return login.Purpose{}
 				}
-				purpose := login.Purpose{ClientName: client.ClientName, ClientHost: host, ResourceName: resource, Verified: !client.SelfAsserted()}
+				purpose := login.Purpose{ClientName: client.ClientName, ClientHost: host, Verified: !client.SelfAsserted()}
+				if resource != nil && !resource.Identity() {
+					purpose.ResourceName, purpose.Administration = resource.Name, resource.BuiltIn()
+				}
 				if own := consent.ClientHost(client); own != "" {
 					purpose.ClientHost, purpose.RedirectHost = own, host
 				}
@@ -286,7 +290,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, AdminKeys: s.catalog,
 			Person: engine.Administrator, Resource: oauth.AdminResource(c.Issuer), Hosts: c.AdminHosts, CheckURL: fetcher.Check,
 			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Providers: providers, Sealer: c.Root, Profiles: known, Now: s.now,
-			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c),
+			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c, set),
 		}),
 	}
 	r.registration = &registration.Registration{

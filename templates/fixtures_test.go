@@ -58,11 +58,11 @@ func fixtures() []fixture {
 		{"consent_unverified", consent(consentUnverified())},
 		{"consent_identity", consent(func() templates.ConsentPage {
 			p := consentVerified()
-			p.Resource = templates.ConsentResource{Name: "your identity", Identity: true}
+			p.Resource = templates.ConsentResource{Identity: true}
 			p.Scopes = []templates.ConsentScope{
-				{Name: "openid", Description: "Know that it is you who signs in", Risk: "read", Checked: true},
-				{Name: "profile", Description: "See your name and user name: Alice Ngẫu Doe (alice)", Risk: "read", Checked: true},
-				{Name: "email", Description: "See your e-mail address: alice.with.a.long.name@engineering.example.com", Risk: "read", Checked: true},
+				{Name: "openid", Description: "Know that it is you who signs in", Checked: true},
+				{Name: "profile", Description: "See your name and user name", Told: "Alice Ngẫu Doe (alice)", Checked: true},
+				{Name: "email", Description: "See your e-mail address", Told: "alice.with.a.long.name@engineering.example.com", Checked: true},
 			}
 			return p
 		}())},

@@ -25,6 +25,9 @@ type Looks struct {
 	Logo   []byte // SVG or PNG; nil: grantd's
 	Color  string // the accent, #rrggbb; "": grantd's
 	Folder fs.FS  // pages in the place of the built-in ones of the same names; nil: none
+	// Language, one of Languages, is for whoever states none that is there, and for
+	// mails; "": English.
+	Language string
 }
 
 // What is wrong with Looks.
@@ -32,13 +35,30 @@ var (
 	ErrLogo  = errors.New("is neither an SVG nor a PNG image of at most 256 KiB")
 	ErrColor = errors.New("is no colour as #1a2b3c")
 	ErrName  = errors.New("is longer than 64 characters or has characters that nobody can see")
+
+	ErrLanguage = errors.New("is no language of the pages")
 )
 
 const maxLogo = 256 << 10
 
-// NewWith is New with the looks of an organisation. ErrLogo, ErrColor, ErrName, or
-// what is wrong with a page of its own.
+// NewWith is New with the looks of an organisation. ErrLogo, ErrColor, ErrName,
+// ErrLanguage, or what is wrong with a page of its own.
 func NewWith(looks Looks) (*Set, error) {
+	language := cmp.Or(looks.Language, English)
+	if !slices.Contains(Languages, language) {
+		return nil, ErrLanguage
+	}
+	looks.Language = ""
+	set, err := newWith(looks)
+	if err != nil {
+		return nil, err
+	}
+	own := *set // New's is everybody's
+	own.language = language
+	return &own, nil
+}
+
+func newWith(looks Looks) (*Set, error) {
 	if looks.Name == "" && looks.Logo == nil && looks.Color == "" && looks.Folder == nil {
 		return New()
 	}

@@ -31,8 +31,10 @@ var ErrUnsafeURL = errors.New("templates: the page must not link to this URL")
 
 // A Set holds every page, parsed and checked. It is safe for concurrent use.
 type Set struct {
-	pages  map[string]map[string]*template.Template // by language, then by file
-	assets assetFS
+	pages    map[string]map[string]*template.Template // by language, then by file
+	words    map[string]*catalogue                    // by language
+	language string                                   // for whoever reads none of Languages
+	assets   assetFS
 }
 
 // New parses all pages. It fails when a file has no page type or a page type no
@@ -85,12 +87,16 @@ func newSetWith(files fs.FS, assets assetFS, brand string) (*Set, error) {
 	if err := everyFileClaimed(files); err != nil {
 		return nil, err
 	}
-	set := &Set{assets: assets, pages: make(map[string]map[string]*template.Template, len(Languages))}
+	set := &Set{
+		assets: assets, language: English,
+		pages: make(map[string]map[string]*template.Template, len(Languages)), words: make(map[string]*catalogue, len(Languages)),
+	}
 	for _, name := range Languages {
 		words, err := loadCatalogue(name)
 		if err != nil {
 			return nil, err
 		}
+		set.words[name] = words
 		if set.pages[name], err = pagesIn(words, shared, files); err != nil {
 			return nil, err
 		}
@@ -146,7 +152,7 @@ func everyFileClaimed(files fs.FS) error {
 
 // render writes nothing unless the whole page could be made.
 func (s *Set) render(w io.Writer, name string, page any) error {
-	pages := s.pages[English]
+	pages := s.pages[s.language]
 	if in, ok := w.(Writer); ok && s.pages[in.Language] != nil {
 		pages = s.pages[in.Language]
 	}
