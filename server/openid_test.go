@@ -61,7 +61,7 @@ func TestOpenIDConnectCore(t *testing.T) {
 		if !page.IsConsent() {
 			t.Fatalf("no consent page: %s\n%s", page.URL, page.Body)
 		}
-		for _, words := range []string{"Know that it is you who signs in", "See your name and user name", "(alice)", "See your e-mail address: " + user["email"].(string), "What it learns about you"} {
+		for _, words := range []string{"Know that it is you who signs in", "See your name and user name", "(alice)", "See your e-mail address: <bdi>" + user["email"].(string), "What it learns about you"} {
 			if !strings.Contains(page.Body, words) {
 				t.Errorf("the page does not say %q", words)
 			}
