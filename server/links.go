@@ -9,6 +9,7 @@ import (
 
 	"grantd/server/account"
 	grantdmail "grantd/server/mail"
+	"grantd/server/notice"
 	"grantd/storage"
 	"grantd/templates"
 )
@@ -34,6 +35,17 @@ func (s *Server) FirstAdminLink(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return account.LinkURL(s.issuer, token), nil
+}
+
+// notify has people told by mail, if there is a mail server, of what is sealed.
+func (s *Server) notify(c Config, words *templates.Set) {
+	if c.Mail == nil {
+		return
+	}
+	s.notices = &notice.Notices{
+		Store: s.store, Words: words, Send: c.Mail.Send, Host: c.Issuer.Host(), AccountURL: c.Issuer.URL("/account"), Now: s.now,
+	}
+	s.audit.Sealed = s.notices.Sealed
 }
 
 // mailing is how the admin API sends a link to its User, in the organisation's language;

@@ -287,7 +287,7 @@ func element(tag, attributes string, value any) template.HTML {
 func (c *catalogue) functions() template.FuncMap {
 	return template.FuncMap{
 		"t": c.translate, "n": c.count, "say": c.say, "activity": c.activity, "lifetime": c.lifetime, "moment": c.moment, "when": c.when,
-		"server": c.server,
+		"server":   c.server,
 		"language": func() string { return c.language },
 		"bdi":      func(v any) template.HTML { return element("bdi", "", v) },
 		"strong":   func(v any) template.HTML { return element("bdi", ` class="strong"`, v) },

@@ -30,7 +30,7 @@ var missing = flag.Bool("missing", false, "put the missing keys into the catalog
 // like a sentence is a key, and each Title.
 var spoken = []string{
 	"../server/account", "../server/consent", "../server/login", "../server/oauth", "../server/registration", "../server/session", "../server/web",
-	"../server/factor", "../server/upstream",
+	"../server/factor", "../server/upstream", "../server/notice",
 }
 
 // What is told to programs and logs, by the function that is called or the type that
@@ -55,6 +55,7 @@ var sentenceLike = regexp.MustCompile(`^(\{[a-z]+\}|\p{Lu}[\p{L}’']*|A) .*[.?:
 // grantd's own Resources are for.
 var alwaysSpoken = []string{
 	"{browser} on {system}", "A program on {system}", "Sign in with a local account", "Set your password", "Reset your password",
+	"Security notice for your account at {host}", "When: {time}", "From the address: {address}",
 	"Know that it is you who signs in", "See your name and user name", "See your e-mail address",
 	"See all clients, servers, users, grants and audit events",
 	"Change all of it: add and remove administrators, clients, servers and users",

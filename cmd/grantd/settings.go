@@ -80,7 +80,7 @@ var settings = []setting{
 	},
 	{
 		name: "smtp-url", secret: true,
-		usage: "mail server for invitations and resets: smtp://USER:PASSWORD@HOST:PORT with STARTTLS, or smtps:// (default: none, links are only shown)",
+		usage: "mail server for invitations, resets and notices: smtp://USER:PASSWORD@HOST:PORT with STARTTLS, or smtps:// (default: none, links are only shown)",
 	},
 	{name: "mail-from", usage: "address that mail comes from; needed with --smtp-url"},
 	{name: "language", usage: "language of mails, and of pages where the browser states none that is there: en, de, fr, es, ja or zh-Hans (default: en)"},
