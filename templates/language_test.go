@@ -3,6 +3,9 @@ package templates_test
 import (
 	"bytes"
 	"errors"
+	"flag"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +80,31 @@ func TestEveryPageInEveryLanguage(t *testing.T) {
 					t.Errorf("an argument is not filled in: %s", argument.FindString(text))
 				}
 			})
+		}
+	}
+}
+
+var pagesFolder = flag.String("pages", "", "folder to write every page in every language into, as LANGUAGE/NAME.html")
+
+// TestWritePages writes the pages for the tests that look at them in a browser.
+func TestWritePages(t *testing.T) {
+	folder := *pagesFolder
+	if folder == "" {
+		folder = t.TempDir() // that all can be written is checked
+	}
+	set := newSet(t)
+	for _, language := range templates.Languages {
+		if err := os.MkdirAll(filepath.Join(folder, language), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range fixtures() {
+			var b bytes.Buffer
+			if err := f.render(set, templates.Writer{Writer: &b, Language: language}); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(folder, language, f.name+".html"), b.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
