@@ -102,7 +102,7 @@ func TestLanguageOfTheIdentity(t *testing.T) {
 	request := f.ask("scope", "openid profile email", "ui_locales", "de")
 	request.Del("resource")
 	page := f.alice.Get(f.URL + "/authorize?" + request.Encode())
-	for _, words := range []string{"Ihre Identitätsdaten verwenden", "Wissen, dass Sie es sind", "Ihren Namen und Benutzernamen sehen: <bdi>Person alice (alice)", "Ihre E-Mail-Adresse sehen: <bdi>alice@example.com"} {
+	for _, words := range []string{"Ihre Identitätsdaten verwenden", "Wissen, dass Sie selbst sich anmelden", "Ihren Namen und Benutzernamen sehen: <bdi>Person alice (alice)", "Ihre E-Mail-Adresse sehen: <bdi>alice@example.com"} {
 		if !strings.Contains(page.Body, words) {
 			t.Errorf("the page does not say %q:\n%s", words, page.Body)
 		}
