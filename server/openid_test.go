@@ -297,6 +297,9 @@ func TestOpenIDDiscovery(t *testing.T) {
 			t.Errorf("%s is %v", name, document[name])
 		}
 	}
+	if document["claims_parameter_supported"] != false {
+		t.Errorf("claims_parameter_supported is %v", document["claims_parameter_supported"])
+	}
 	if got, _ := json.Marshal(document["scopes_supported"]); string(got) != `["openid","profile","email"]` {
 		t.Errorf("scopes_supported is %s", got)
 	}
