@@ -124,6 +124,11 @@ func fixtures() []fixture {
 			Status: 403, Title: "You may not use this server", Message: "Your organisation has not given you access to it.",
 			Help: "Ask an administrator for access.", ReturnURL: "https://claude.ai/callback?error=access_denied", ReturnHost: "claude.ai",
 		})},
+		{"error_provider", failed(templates.ErrorPage{
+			Status: 502, Title: "Your identity provider does not answer", Message: "It reports a problem of its own. Try again in a few minutes.",
+			Help: "Tell your administrator, with the reference below. “grantd provider test” looks for the cause.",
+			Link: "/login/local?a=b", LinkText: "Sign in with a local account", Reference: "01j9z6k3t1q4m8",
+		})},
 		{"logout", func(s *templates.Set, w io.Writer) error {
 			return s.Logout(w, templates.LogoutPage{Base: templates.Base{Root: "/auth"}, Action: "/auth/logout", Account: alice})
 		}},
