@@ -93,11 +93,17 @@ func findViolations(t *testing.T, ctx context.Context, url, engine string) []vio
 // goldenPages serves the golden files, with the names that the assets have now.
 func goldenPages(t *testing.T) http.Handler {
 	t.Helper()
+	return pagesIn(t, "../templates/testdata")
+}
+
+// pagesIn serves the files of a folder likewise.
+func pagesIn(t *testing.T, folder string) http.Handler {
+	t.Helper()
 	assets, err := fs.ReadDir(templates.Assets(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash := regexp.MustCompile(`/[a-z]*/?assets/([a-z]+)\.HASH\.([a-z]+)`)
+	hash := regexp.MustCompile(`/[a-z]*/?assets/([a-z]+)\.(?:HASH|[0-9a-f]{12})\.([a-z]+)`)
 	named := func(m string) string {
 		parts := hash.FindStringSubmatch(m)
 		for _, asset := range assets {
@@ -111,7 +117,7 @@ func goldenPages(t *testing.T) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/assets/", http.StripPrefix("/assets/", http.FileServerFS(templates.Assets())))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		text, err := fs.ReadFile(os.DirFS("../templates/testdata"), strings.TrimPrefix(r.URL.Path, "/"))
+		text, err := fs.ReadFile(os.DirFS(folder), strings.TrimPrefix(r.URL.Path, "/"))
 		if err != nil {
 			http.NotFound(w, r)
 			return

@@ -63,6 +63,7 @@ var rooms = map[string][]string{
 		"grantd/storage", "grantd/server/web", "grantd/server/session", "grantd/server/outbound", "grantd/server/keys",
 	},
 	"grantd/server/mail":    {"grantd/storage"},
+	"grantd/server/notice":  {"grantd/storage", "grantd/server/mail"},
 	"grantd/server/policy":  {"grantd/storage"},
 	"grantd/server/consent": {"grantd/storage", "grantd/server/web", "grantd/server/keys", "grantd/server/policy", "grantd/templates"},
 	"grantd/server/audit":   {"grantd/storage", "grantd/server/keys", "grantd/server/policy"},
@@ -73,7 +74,7 @@ var rooms = map[string][]string{
 	},
 	"grantd/server": {"grantd/storage", "grantd/templates", "grantd/server/..."},
 	"grantd/server/servertest": {
-		"grantd/storage", "grantd/storage/...", "grantd/migrations", "grantd/internal/pgtest", "grantd/server", "grantd/server/keys", "grantd/server/outbound", "grantd/server/tracing", "grantd/server/web", "grantd/templates",
+		"grantd/storage", "grantd/storage/...", "grantd/migrations", "grantd/internal/pgtest", "grantd/server", "grantd/server/keys", "grantd/server/mail", "grantd/server/outbound", "grantd/server/tracing", "grantd/server/web", "grantd/templates",
 	},
 	"grantd/cmd/...":      {"grantd/..."},
 	"grantd/examples/...": {"grantd/examples/..."},

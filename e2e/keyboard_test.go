@@ -28,9 +28,9 @@ type desk struct {
 
 const deskVerifier = "a-verifier-that-is-as-long-as-RFC-7636-wants-it-to-be"
 
-func newDesk(t *testing.T) *desk {
+func newDesk(t *testing.T, flags ...string) *desk {
 	t.Helper()
-	g := startGrantd(t)
+	g := startGrantd(t, flags...)
 	d := &desk{t: t, g: g, browser: newBrowser(t), callback: startCallback(t)}
 	g.create("users", map[string]any{"username": "alice", "email": "alice@example.com", "name": "Alice", "password": userPassword})
 	guard := g.create("clients", map[string]any{"client_name": "Notes itself", "grant_types": []string{"client_credentials"}, "token_endpoint_auth_method": "client_secret_post"})

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"html"
 	"net/http"
 	"net/url"
 	"strings"
@@ -175,4 +176,39 @@ func TestPostLogoutRedirectURIsOfAnAdmin(t *testing.T) {
 	if faults, _ := problem["errors"].([]any); status != http.StatusUnprocessableEntity && status != http.StatusBadRequest || len(faults) != 1 || faults[0].(map[string]any)["pointer"] != "/post_logout_redirect_uris/1" {
 		t.Errorf("%d %v", status, problem)
 	}
+}
+
+// TestLogoutToADocumentClient: what a metadata document says counts once somebody has
+// approved its client, until somebody approves one that does not say it; nobody is sent
+// there unasked, and signing out fetches nothing.
+func TestLogoutToADocumentClient(t *testing.T) {
+	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
+		n := newNotebook(t, servertest.WithStore(open(t)))
+		n.host.publish(notebookPath, servertest.Object{"post_logout_redirect_uris": []string{goodbye}})
+		leave := func() *servertest.Page {
+			t.Helper()
+			var page *servertest.Page
+			fetches := n.host.fetched(func() {
+				page = n.Browser().Get(n.URL + "/logout?" + servertest.Form("client_id", n.url, "post_logout_redirect_uri", goodbye).Encode())
+			})
+			if page.Status != http.StatusOK || page.Left != nil || strings.Contains(page.Body, `http-equiv="refresh"`) || fetches != 0 {
+				t.Errorf("signing out leads to %d, %v, with %d fetches", page.Status, page.Left, fetches)
+			}
+			return page
+		}
+		if page := leave(); strings.Contains(page.Body, "app.example.com") {
+			t.Errorf("nobody has approved the client, and the page leads there:\n%s", page.Body)
+		}
+		n.alice.Approve(n.alice.Authorize(n.request()), "notes:read")
+		if page := leave(); !strings.Contains(page.Body, `href="`+html.EscapeString(goodbye)+`"`) {
+			t.Errorf("the page does not lead back:\n%s", page.Body)
+		}
+		n.host.publish(notebookPath, nil)
+		n.Clock.Advance(48 * time.Hour)
+		again := n.SignedIn("alice")
+		again.Approve(again.Authorize(n.request()), "notes:read")
+		if page := leave(); strings.Contains(page.Body, "app.example.com") {
+			t.Errorf("the document does not say it any more, and the page leads there:\n%s", page.Body)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -48,5 +49,62 @@ func TestConsentIsSealedInAnyLanguage(t *testing.T) {
 	left := f.alice.Post(f.URL+"/authorize?"+query.Encode(), servertest.Form("decision", "approve", "approval", approval, "scope", "notes:read"))
 	if left.Left == nil || left.Left.Query().Get("code") == "" {
 		t.Errorf("ended with %d: %s", left.Status, left.Body)
+	}
+}
+
+// RFC 9126 §4: what was pushed is the request, its ui_locales too, on the sign-in page, the
+// code's, the consent page and those that say what is wrong. What the browser adds does
+// not count.
+func TestLanguageOfPushedRequests(t *testing.T) {
+	f := newFront(t)
+	read := func(b *servertest.Browser, path string, query url.Values) *servertest.Answer {
+		return b.Send(http.MethodGet, f.URL+path+"?"+query.Encode(), "", http.Header{"Accept-Language": {"fr"}})
+	}
+	german := f.pushed(t, "ui_locales", "sv de")
+	added := f.pushed(t)
+	added.Set("ui_locales", "es")
+	gone := f.pushed(t, "ui_locales", "ja")
+	denied := f.alice.Authorize(gone)
+	form := denied.Fields()
+	form.Set("decision", "deny")
+	f.alice.Post(denied.Action(), form)
+	stranger := f.Browser()
+	for _, c := range []struct {
+		name       string
+		browser    *servertest.Browser
+		path       string
+		query      url.Values
+		lang, text string
+	}{
+		{"sign-in", stranger, "/login", german, "de", "Passwort"},
+		{"consent", f.alice, "/authorize", german, "de", "Wie lange"},
+		{"nothing pushed about it", f.alice, "/authorize", added, "fr", "Pour combien de temps"},
+		{"answered", f.alice, "/authorize", gone, "ja", ""},
+		{"of nobody", f.alice, "/authorize", pushedAs(f.web, requestURIPrefix+"none"), "fr", ""},
+		{"of another client", f.alice, "/authorize", pushedAs("unknown", german.Get("request_uri")), "fr", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if page := read(c.browser, c.path, c.query); !strings.Contains(page.Body, `<html lang="`+c.lang+`">`) || !strings.Contains(page.Body, c.text) {
+				t.Errorf("not in %s, or does not say %q:\n%s", c.lang, c.text, page.Body)
+			}
+		})
+	}
+	wrong := stranger.Post(f.URL+"/login?"+german.Encode(), servertest.Form("username", "alice", "password", "wrong password"))
+	if !strings.Contains(wrong.Body, `<html lang="de">`) {
+		t.Errorf("after a wrong password it is not in German:\n%s", wrong.Body)
+	}
+}
+
+// What grantd itself calls its scopes and Resources is said in the language of the page,
+// with what the client learns.
+func TestLanguageOfTheIdentity(t *testing.T) {
+	f := newFront(t)
+	request := f.ask("scope", "openid profile email", "ui_locales", "de")
+	request.Del("resource")
+	page := f.alice.Get(f.URL + "/authorize?" + request.Encode())
+	for _, words := range []string{"Ihre Identitätsdaten verwenden", "Wissen, dass Sie selbst sich anmelden", "Ihren Namen und Benutzernamen sehen: <bdi>Person alice (alice)", "Ihre E-Mail-Adresse sehen: <bdi>alice@example.com"} {
+		if !strings.Contains(page.Body, words) {
+			t.Errorf("the page does not say %q:\n%s", words, page.Body)
+		}
 	}
 }

@@ -3,13 +3,15 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/mail"
+	"strings"
 	"time"
 
 	"grantd/server/account"
 	grantdmail "grantd/server/mail"
+	"grantd/server/notice"
 	"grantd/storage"
+	"grantd/templates"
 )
 
 // firstAdminLifetime is how long the first administrator's link is good for; the
@@ -35,18 +37,33 @@ func (s *Server) FirstAdminLink(ctx context.Context) (string, error) {
 	return account.LinkURL(s.issuer, token), nil
 }
 
-// mailing is how the admin API sends a link to its User; nil without a mail server.
-func mailing(c Config) func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error {
+// notify has people told by mail, if there is a mail server, of what is sealed.
+func (s *Server) notify(c Config, words *templates.Set) {
+	if c.Mail == nil {
+		return
+	}
+	s.notices = &notice.Notices{
+		Store: s.store, Words: words, Send: c.Mail.Send, Host: c.Issuer.Host(), AccountURL: c.Issuer.URL("/account"), Now: s.now,
+	}
+	s.audit.Sealed = s.notices.Sealed
+}
+
+// mailing is how the admin API sends a link to its User, in the organisation's language;
+// nil without a mail server.
+func mailing(c Config, words *templates.Set) func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error {
 	if c.Mail == nil {
 		return nil
 	}
 	return func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error {
-		subject, why := "Set your password", "You are invited to "+c.Issuer.Host()+", where you decide which applications may use which\nMCP servers in your name."
+		subject, why := "Set your password", "You are invited to {host}, where you decide which applications may use which MCP servers in your name."
 		if link.Purpose == storage.LinkPasswordReset {
-			subject, why = "Reset your password", "An administrator of "+c.Issuer.Host()+" has made a link with which you choose a new\npassword. It signs you out everywhere."
+			subject, why = "Reset your password", "An administrator of {host} has made a link with which you choose a new password. It signs you out everywhere."
 		}
-		text := fmt.Sprintf("%s\n\nYour user name is %s.\n\nOpen this link to set your password. It works once, until %s:\n\n%s\n\nIf you do not expect this, tell your administrator and do not open the link.\n",
-			why, to.Username, link.ExpiresAt.UTC().Format("2 January 2006, 15:04 UTC"), url)
-		return c.Mail.Send(ctx, grantdmail.Message{To: mail.Address{Name: to.Name, Address: to.Email}, Subject: subject, Text: text})
+		values := map[string]string{"host": c.Issuer.Host(), "username": to.Username, "time": words.Moment(link.ExpiresAt)}
+		say := func(sentence string) string { return words.Say(sentence, values) }
+		return c.Mail.Send(ctx, grantdmail.Message{To: mail.Address{Name: to.Name, Address: to.Email}, Subject: say(subject), Text: strings.Join([]string{
+			say(why), say("Your user name is {username}."), say("Open this link to set your password. It works once, until {time}:"), url,
+			say("If you do not expect this, tell your administrator and do not open the link."),
+		}, "\n\n") + "\n"})
 	}
 }

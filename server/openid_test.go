@@ -61,7 +61,7 @@ func TestOpenIDConnectCore(t *testing.T) {
 		if !page.IsConsent() {
 			t.Fatalf("no consent page: %s\n%s", page.URL, page.Body)
 		}
-		for _, words := range []string{"Know that it is you who signs in", "See your name and user name", "(alice)", "See your e-mail address: " + user["email"].(string), "What it learns about you"} {
+		for _, words := range []string{"Know that it is you who signs in", "See your name and user name", "(alice)", "See your e-mail address: <bdi>" + user["email"].(string), "What it learns about you"} {
 			if !strings.Contains(page.Body, words) {
 				t.Errorf("the page does not say %q", words)
 			}
@@ -297,6 +297,9 @@ func TestOpenIDDiscovery(t *testing.T) {
 			t.Errorf("%s is %v", name, document[name])
 		}
 	}
+	if document["claims_parameter_supported"] != false {
+		t.Errorf("claims_parameter_supported is %v", document["claims_parameter_supported"])
+	}
 	if got, _ := json.Marshal(document["scopes_supported"]); string(got) != `["openid","profile","email"]` {
 		t.Errorf("scopes_supported is %s", got)
 	}
@@ -328,7 +331,7 @@ func TestOpenIDOnTheAccountPage(t *testing.T) {
 			t.Errorf("the account page does not say %q", words)
 		}
 	}
-	if activity := alice.Get(h.URL + "/account/activity"); !strings.Contains(activity.Body, "Your identity") {
+	if activity := alice.Get(h.URL + "/account/activity"); !strings.Contains(activity.Body, "to use your identity.") {
 		t.Errorf("the activity does not say it:\n%s", activity.Body)
 	}
 	page = alice.Get(h.URL + "/account/revoke?grant=all")
@@ -340,17 +343,50 @@ func TestOpenIDOnTheAccountPage(t *testing.T) {
 	}
 }
 
-// TestOpenIDForOthers: RFC 8628 has no ID token; openid is an unknown scope there, as
-// it is to a machine.
+// TestOpenIDForDevices: a device that asks for openid gets an ID token of who allowed it,
+// for as much as they ticked, and again at each refresh; there is no sid, because no
+// browser's session is the device's.
+func TestOpenIDForDevices(t *testing.T) {
+	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
+		h := newHouse(t, servertest.WithStore(open(t)))
+		device := h.DeviceClient().String("client_id")
+		alice := h.SignedIn("alice")
+		connect := func(scope string, more []string, ticked ...string) *servertest.Answer {
+			t.Helper()
+			asked := h.DeviceAuthorization(device, append(more, "scope", scope)...)
+			if asked.Status != http.StatusOK {
+				t.Fatalf("%q: %d %s", scope, asked.Status, asked.Body)
+			}
+			page := alice.Get(h.URL + "/device")
+			page = alice.Post(page.Action(), changed(page.Fields(), "user_code", asked.JSON.String("user_code")))
+			alice.Approve(page, ticked...)
+			return h.Post("/token", servertest.Form("grant_type", storage.GrantTypeDeviceCode, "client_id", device, "device_code", asked.JSON.String("device_code")), "")
+		}
+		answer := connect("openid email profile notes:read", []string{"resource", resourceURI}, "openid", "email", "notes:read")
+		if answer.JSON["scope"] != "notes:read openid email" {
+			t.Fatalf("beside a resource: %d %s", answer.Status, answer.Body)
+		}
+		wantClaims(t, servertest.Claims(answer.JSON.String("access_token")), map[string]any{"scope": "notes:read", "aud": resourceURI, "email": nil})
+		told := map[string]any{"aud": device, "email": "alice@example.com", "email_verified": true, "name": nil, "nonce": nil, "sid": nil}
+		wantClaims(t, servertest.Claims(answer.JSON.String("id_token")), told)
+		refreshed := h.Refresh(device, answer.JSON.String("refresh_token"))
+		wantClaims(t, servertest.Claims(refreshed.JSON.String("id_token")), told)
+
+		answer = connect("openid profile", nil, "openid", "profile")
+		wantClaims(t, servertest.Claims(answer.JSON.String("id_token")), map[string]any{"aud": device, "preferred_username": "alice", "email": nil})
+		wantClaims(t, servertest.Claims(answer.JSON.String("access_token")), map[string]any{"aud": h.URL + "/userinfo"})
+		if answer = connect("openid notes:read", []string{"resource", resourceURI}, "notes:read"); answer.Status != http.StatusOK || answer.JSON["id_token"] != nil {
+			t.Errorf("openid was unticked: %d %s", answer.Status, answer.Body)
+		}
+		if answer := h.DeviceAuthorization(device, "scope", "email"); answer.Status != http.StatusBadRequest || answer.JSON["error"] != "invalid_scope" {
+			t.Errorf("email without openid: %d %s", answer.Status, answer.Body)
+		}
+	})
+}
+
+// TestOpenIDForOthers: to a machine openid is an unknown scope.
 func TestOpenIDForOthers(t *testing.T) {
 	h := newHouse(t)
-	device := h.DeviceClient().String("client_id")
-	if answer := h.DeviceAuthorization(device, "resource", resourceURI, "scope", "openid notes:read"); answer.Status != http.StatusOK {
-		t.Errorf("a device: %d %s", answer.Status, answer.Body)
-	}
-	if answer := h.DeviceAuthorization(device, "scope", "openid"); answer.Status != http.StatusBadRequest || answer.JSON["error"] != "invalid_scope" {
-		t.Errorf("a device, openid alone: %d %s", answer.Status, answer.Body)
-	}
 	machine := credentialsOf(h.MachineClient())
 	answer := h.Post("/token", servertest.Form("grant_type", "client_credentials", "scope", "openid notes:read"), machine.basic())
 	if answer.Status != http.StatusOK || answer.JSON["id_token"] != nil || answer.JSON["scope"] != "notes:read" {

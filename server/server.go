@@ -24,6 +24,7 @@ import (
 	"grantd/server/login"
 	"grantd/server/mail"
 	"grantd/server/metadata"
+	"grantd/server/notice"
 	"grantd/server/oauth"
 	"grantd/server/outbound"
 	"grantd/server/password"
@@ -70,7 +71,8 @@ type Config struct {
 	OutboundResolver outbound.Resolver
 	// Tracer traces requests; nil: nobody does.
 	Tracer *tracing.Tracer
-	// Mail sends links to people. Nil: they are only shown.
+	// Mail sends links and notices to people. Nil: links are only shown, and nobody is
+	// told.
 	Mail *mail.Sender
 	// Templates are the pages, in the looks of the organisation. Nil: as grantd comes.
 	Templates *templates.Set
@@ -85,6 +87,8 @@ type Server struct {
 	catalog *catalog.Catalog
 	signing *keys.Signing
 	audit   *audit.Chain
+	// notices tells people by mail what is done to their accounts; nil: nobody does.
+	notices *notice.Notices
 	// sealEvery is how often audit seals.
 	sealEvery time.Duration
 	now       func() time.Time
@@ -191,6 +195,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}
 	}
 	pages := &web.Pages{Templates: set, Issuer: c.Issuer}
+	s.notify(c, set)
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
@@ -228,6 +233,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			Failures: &web.FailureLimit{Failures: clientFailures, Window: clientFailureWindow, Now: s.now},
 		},
 	})
+	pages.Pushed = engine.PushedLocales
 	documents, err := metadata.New(c.Issuer, metadata.Features{
 		SigningAlgorithm: c.SigningAlgorithm, AssertionAlgorithms: clientauth.AssertionAlgorithms(),
 	}, signing.JWKS)
@@ -278,7 +284,10 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				if client == nil {
 					return login.Purpose{}
 				}
-				purpose := login.Purpose{ClientName: client.ClientName, ClientHost: host, ResourceName: resource, Verified: !client.SelfAsserted()}
+				purpose := login.Purpose{ClientName: client.ClientName, ClientHost: host, Verified: !client.SelfAsserted()}
+				if resource != nil && !resource.Identity() {
+					purpose.ResourceName, purpose.Administration = resource.Name, resource.BuiltIn()
+				}
 				if own := consent.ClientHost(client); own != "" {
 					purpose.ClientHost, purpose.RedirectHost = own, host
 				}
@@ -293,7 +302,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, AdminKeys: s.catalog,
 			Person: engine.Administrator, Resource: oauth.AdminResource(c.Issuer), Hosts: c.AdminHosts, CheckURL: fetcher.Check,
 			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Providers: providers, Sealer: c.Root, Profiles: known, Now: s.now,
-			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c),
+			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c, set),
 		}),
 	}
 	signIn = r.login
@@ -366,6 +375,13 @@ func (s *Server) Tend(ctx context.Context) error {
 // seconds.
 func (s *Server) Seal(ctx context.Context) error { return s.audit.Seal(ctx) }
 
+// Notify sends the notices that are due, as Run does every few seconds.
+func (s *Server) Notify(ctx context.Context) {
+	if s.notices != nil {
+		s.notices.Deliver(ctx)
+	}
+}
+
 // Expire removes audit events that are past their retention, as Run does each
 // minute.
 func (s *Server) Expire(ctx context.Context) error {
@@ -380,6 +396,8 @@ func (s *Server) Run(ctx context.Context) error {
 	go s.catalog.Run(ctx)
 	var sealing sync.WaitGroup
 	sealing.Go(func() { s.audit.Run(ctx, s.sealEvery) })
+	sealing.Go(func() { s.notices.Run(ctx) })
+	defer s.notices.Close(ctx)
 	defer sealing.Wait()
 	defer s.documents.Stop()
 	ticker := time.NewTicker(sweepInterval)

@@ -31,7 +31,7 @@ type Grant struct {
 type Standing struct {
 	Scopes []string // that its Grant has; nil: there is no Grant, or the User is disabled
 	Groups []string // that the User is in, sorted
-	// Person is who the User is. A device code has nothing of it.
+	// Person is who the User is.
 	Person Person
 }
 

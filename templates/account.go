@@ -106,6 +106,8 @@ type Activity struct {
 	// Unverified: the application chose its name itself.
 	App, Server string
 	Unverified  bool
+	// The server is who the person is, or the administration of grantd itself.
+	Identity, Administration bool
 }
 
 // Activity writes the page. It returns ErrUnsafeURL when one of its URLs leaves

@@ -42,9 +42,9 @@ func hashAssets() assetFS {
 	return files
 }
 
-// assetName is the hashed name of a file under assets/.
-func assetName(source string) (string, error) {
-	for _, a := range hashedFiles {
+// named is the hashed name of a file.
+func (f assetFS) named(source string) (string, error) {
+	for _, a := range f {
 		if a.source == source {
 			return a.name, nil
 		}

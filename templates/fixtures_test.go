@@ -58,11 +58,11 @@ func fixtures() []fixture {
 		{"consent_unverified", consent(consentUnverified())},
 		{"consent_identity", consent(func() templates.ConsentPage {
 			p := consentVerified()
-			p.Resource = templates.ConsentResource{Name: "your identity", Identity: true}
+			p.Resource = templates.ConsentResource{Identity: true}
 			p.Scopes = []templates.ConsentScope{
-				{Name: "openid", Description: "Know that it is you who signs in", Risk: "read", Checked: true},
-				{Name: "profile", Description: "See your name and user name: Alice Ngẫu Doe (alice)", Risk: "read", Checked: true},
-				{Name: "email", Description: "See your e-mail address: alice.with.a.long.name@engineering.example.com", Risk: "read", Checked: true},
+				{Name: "openid", Description: "Know that it is you who signs in", Checked: true},
+				{Name: "profile", Description: "See your name and user name", Told: "Alice Ngẫu Doe (alice)", Checked: true},
+				{Name: "email", Description: "See your e-mail address", Told: "alice.with.a.long.name@engineering.example.com", Checked: true},
 			}
 			return p
 		}())},
@@ -123,6 +123,11 @@ func fixtures() []fixture {
 		{"error_with_return", failed(templates.ErrorPage{
 			Status: 403, Title: "You may not use this server", Message: "Your organisation has not given you access to it.",
 			Help: "Ask an administrator for access.", ReturnURL: "https://claude.ai/callback?error=access_denied", ReturnHost: "claude.ai",
+		})},
+		{"error_provider", failed(templates.ErrorPage{
+			Status: 502, Title: "Your identity provider does not answer", Message: "It reports a problem of its own. Try again in a few minutes.",
+			Help: "Tell your administrator, with the reference below. “grantd provider test” looks for the cause.",
+			Link: "/login/local?a=b", LinkText: "Sign in with a local account", Reference: "01j9z6k3t1q4m8",
 		})},
 		{"logout", func(s *templates.Set, w io.Writer) error {
 			return s.Logout(w, templates.LogoutPage{Base: templates.Base{Root: "/auth"}, Action: "/auth/logout", Account: alice})

@@ -16,7 +16,6 @@ var functions = template.FuncMap{
 	"sentence": func(s string) string { return CleanText(s, 400) },
 	"typed":    func(s string) string { return CleanText(s, 256) },
 	"address":  address,
-	"asset":    assetName,
 	"initial":  initial,
 	"datetime": datetime,
 	"link":     link,

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 // of every catalogue, and what a catalogue lacks is shown in it.
 const English = "en"
 
-// Languages are the languages of the pages, the first for whoever reads none of them.
+// Languages are the languages of the pages.
 var Languages = []string{English, "de", "fr", "es", "ja", "zh-Hans"}
 
 var languageMatcher = func() language.Matcher {
@@ -34,8 +35,8 @@ const maxPreferences = 256
 
 // MatchLanguage chooses one of Languages: the first that fits what the client asks
 // for (ui_locales of OpenID Connect Core §3.1.2.1, tags with spaces between them),
-// else what the browser does (Accept-Language), else English.
-func MatchLanguage(uiLocales, acceptLanguage string) string {
+// else what the browser does (Accept-Language), else that of the organisation.
+func (s *Set) MatchLanguage(uiLocales, acceptLanguage string) string {
 	var asked []language.Tag
 	if len(uiLocales) <= maxPreferences {
 		for field := range strings.FieldsSeq(uiLocales) {
@@ -48,20 +49,32 @@ func MatchLanguage(uiLocales, acceptLanguage string) string {
 		return Languages[i]
 	}
 	if len(acceptLanguage) > maxPreferences {
-		return English
+		return s.language
 	}
 	accepted, _, err := language.ParseAcceptLanguage(acceptLanguage)
 	if err != nil || len(accepted) == 0 {
-		return English
+		return s.language
 	}
 	if _, i, confidence := languageMatcher.Match(accepted...); confidence > language.No {
 		return Languages[i]
 	}
-	return English
+	return s.language
+}
+
+// Say is a sentence in the organisation's language, with the values in the place of
+// their {names}, for what is no page. The values are put in as they are.
+func (s *Set) Say(sentence string, values map[string]string) string {
+	return Fill(s.words.text(sentence), values)
+}
+
+// Moment is a time in the organisation's language, to the minute.
+func (s *Set) Moment(t time.Time) string {
+	words, _ := s.words.moment(t) // its arguments are whole
+	return fmt.Sprint(words)
 }
 
 // A Writer takes pages in a language, one of Languages. Any other writer takes them
-// in English.
+// in that of the organisation.
 type Writer struct {
 	io.Writer
 	Language string
@@ -201,7 +214,7 @@ func (c *catalogue) say(sentence string, values ...map[string]string) string {
 
 // activity is an event in words.
 func (c *catalogue) activity(a Activity) (string, error) {
-	app, server := any(CleanText(a.App, 64)), any(CleanText(a.Server, 64))
+	app, server := any(CleanText(a.App, 64)), c.ownName(a.Identity, a.Administration)
 	var err error
 	switch {
 	case a.App == "":
@@ -209,10 +222,26 @@ func (c *catalogue) activity(a Activity) (string, error) {
 	case a.Unverified:
 		app, err = c.translate("an unverified application, which calls itself “{name}”,", "name", app)
 	}
-	if a.Server == "" {
-		server = c.text("an MCP server that is gone")
+	if server == "" {
+		server = cmp.Or(CleanText(a.Server, 64), c.text("an MCP server that is gone"))
 	}
-	return c.say(a.Text, map[string]string{"app": fmt.Sprint(app), "server": fmt.Sprint(server)}), err
+	return c.say(a.Text, map[string]string{"app": fmt.Sprint(app), "server": server}), err
+}
+
+// ownName is what is called so within a sentence, "" for an MCP server.
+func (c *catalogue) ownName(identity, administration bool) string {
+	switch {
+	case identity:
+		return c.text("your identity")
+	case administration:
+		return c.text("the administration of this server")
+	}
+	return ""
+}
+
+// server is what a client asks to use, as it stands in a sentence.
+func (c *catalogue) server(r ConsentResource) string {
+	return cmp.Or(c.ownName(r.Identity, r.Administration), CleanText(r.Name, 64), address(r.Host), c.text("an MCP server"))
 }
 
 // lifetime says a number of days in words, "" when there are none.
@@ -258,6 +287,7 @@ func element(tag, attributes string, value any) template.HTML {
 func (c *catalogue) functions() template.FuncMap {
 	return template.FuncMap{
 		"t": c.translate, "n": c.count, "say": c.say, "activity": c.activity, "lifetime": c.lifetime, "moment": c.moment, "when": c.when,
+		"server":   c.server,
 		"language": func() string { return c.language },
 		"bdi":      func(v any) template.HTML { return element("bdi", "", v) },
 		"strong":   func(v any) template.HTML { return element("bdi", ` class="strong"`, v) },

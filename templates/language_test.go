@@ -2,8 +2,13 @@ package templates_test
 
 import (
 	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"grantd/templates"
 )
@@ -24,10 +29,34 @@ func TestMatchLanguage(t *testing.T) {
 		{"enormous", strings.Repeat("de ", 1000), strings.Repeat("de,", 1000), "en"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := templates.MatchLanguage(c.uiLocales, c.accept); got != c.want {
+			if got := newSet(t).MatchLanguage(c.uiLocales, c.accept); got != c.want {
 				t.Errorf("MatchLanguage(%q, %q) = %q, want %q", c.uiLocales, c.accept, got, c.want)
 			}
 		})
+	}
+}
+
+// An organisation's language is for whoever states none that is there, and changes
+// nothing for others.
+func TestLanguageOfTheOrganisation(t *testing.T) {
+	french, err := templates.NewWith(templates.Looks{Language: "fr"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ accept, want string }{{"", "fr"}, {"sv", "fr"}, {"de", "de"}, {"en", "en"}, {";;q=,,", "fr"}} {
+		if got := french.MatchLanguage("", c.accept); got != c.want {
+			t.Errorf("for %q it is %q, want %q", c.accept, got, c.want)
+		}
+	}
+	if got := newSet(t).MatchLanguage("", ""); got != "en" {
+		t.Errorf("another organisation's became %q", got)
+	}
+	first := time.Date(2026, 8, 1, 9, 5, 0, 0, time.UTC)
+	if got := french.Say("Sign in", nil) + ", " + french.Moment(first); got != "Se connecter, 1er août 2026, 09:05 UTC" {
+		t.Errorf("it says %q", got)
+	}
+	if _, err := templates.NewWith(templates.Looks{Language: "zh"}); !errors.Is(err, templates.ErrLanguage) {
+		t.Errorf("a language that is not there: %v", err)
 	}
 }
 
@@ -51,6 +80,31 @@ func TestEveryPageInEveryLanguage(t *testing.T) {
 					t.Errorf("an argument is not filled in: %s", argument.FindString(text))
 				}
 			})
+		}
+	}
+}
+
+var pagesFolder = flag.String("pages", "", "folder to write every page in every language into, as LANGUAGE/NAME.html")
+
+// TestWritePages writes the pages for the tests that look at them in a browser.
+func TestWritePages(t *testing.T) {
+	folder := *pagesFolder
+	if folder == "" {
+		folder = t.TempDir() // that all can be written is checked
+	}
+	set := newSet(t)
+	for _, language := range templates.Languages {
+		if err := os.MkdirAll(filepath.Join(folder, language), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range fixtures() {
+			var b bytes.Buffer
+			if err := f.render(set, templates.Writer{Writer: &b, Language: language}); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(folder, language, f.name+".html"), b.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
@@ -89,7 +143,7 @@ func TestActivityInEveryLanguage(t *testing.T) {
 	}}
 	for language, want := range map[string][]string{
 		"en": {"You allowed {server} to use Notes.", "You removed the access of an unverified application, which calls itself “Evil &lt;b&gt;”, to an MCP server that is gone."},
-		"de": {"Sie haben {server} die Nutzung von Notes erlaubt.", "Sie haben den Zugriff von einer nicht überprüften Anwendung, die sich „Evil &lt;b&gt;“ nennt, auf einem MCP-Server"},
+		"de": {"Sie haben {server} erlaubt, Notes zu verwenden.", "Sie haben den Zugriff von einer nicht überprüften Anwendung, die sich „Evil &lt;b&gt;“ nennt, auf einen MCP-Server, den es nicht mehr gibt, entfernt."},
 	} {
 		var b bytes.Buffer
 		if err := set.Activity(templates.Writer{Writer: &b, Language: language}, page); err != nil {

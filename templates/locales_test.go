@@ -30,7 +30,7 @@ var missing = flag.Bool("missing", false, "put the missing keys into the catalog
 // like a sentence is a key, and each Title.
 var spoken = []string{
 	"../server/account", "../server/consent", "../server/login", "../server/oauth", "../server/registration", "../server/session", "../server/web",
-	"../server/factor", "../server/upstream",
+	"../server/factor", "../server/upstream", "../server/notice",
 }
 
 // What is told to programs and logs, by the function that is called or the type that
@@ -54,7 +54,8 @@ var sentenceLike = regexp.MustCompile(`^(\{[a-z]+\}|\p{Lu}[\p{L}’']*|A) .*[.?:
 // Sentences that no rule finds: those that are put together, and what the scopes of
 // grantd's own Resources are for.
 var alwaysSpoken = []string{
-	"{browser} on {system}", "A program on {system}", "Sign in with a local account",
+	"{browser} on {system}", "A program on {system}", "Sign in with a local account", "Set your password", "Reset your password",
+	"Security notice for your account at {host}", "When: {time}", "From the address: {address}",
 	"Know that it is you who signs in", "See your name and user name", "See your e-mail address",
 	"See all clients, servers, users, grants and audit events",
 	"Change all of it: add and remove administrators, clients, servers and users",
@@ -71,7 +72,7 @@ func keys(t *testing.T) map[string]bool {
 		found[monthName(month)] = false
 	}
 	for _, key := range []string{
-		"{day} {month} {year}, {time} UTC", "an application that is gone", "an MCP server that is gone", "an unverified application, which calls itself “{name}”,",
+		"{day} {month} {year}, {time} UTC", "an application that is gone", "an MCP server that is gone", "an MCP server", "your identity", "the administration of this server", "an unverified application, which calls itself “{name}”,",
 	} {
 		found[key] = false
 	}
@@ -86,7 +87,7 @@ func keys(t *testing.T) map[string]bool {
 	for _, file := range files {
 		keysOfTemplate(t, file, found)
 	}
-	sources := []string{"../server/routes.go"}
+	sources := []string{"../server/routes.go", "../server/links.go"}
 	for _, folder := range spoken {
 		files, err := filepath.Glob(folder + "/*.go")
 		if err != nil {

@@ -24,7 +24,10 @@ type Looks struct {
 	Name   string // in the place of "grantd"; "": that
 	Logo   []byte // SVG or PNG; nil: grantd's
 	Color  string // the accent, #rrggbb; "": grantd's
-	Folder fs.FS  // pages in the place of the built-in ones of the same names; nil: none
+	Folder fs.FS  // pages, and style.css, in the place of the built-in ones of the same names; nil: none
+	// Language, one of Languages, is for whoever states none that is there, and for
+	// mails; "": English.
+	Language string
 }
 
 // What is wrong with Looks.
@@ -32,13 +35,32 @@ var (
 	ErrLogo  = errors.New("is neither an SVG nor a PNG image of at most 256 KiB")
 	ErrColor = errors.New("is no colour as #1a2b3c")
 	ErrName  = errors.New("is longer than 64 characters or has characters that nobody can see")
+
+	ErrLanguage = errors.New("is no language of the pages")
 )
 
-const maxLogo = 256 << 10
+const (
+	maxLogo    = 256 << 10
+	maxStyle   = 256 << 10
+	styleSheet = "style.css"
+)
 
-// NewWith is New with the looks of an organisation. ErrLogo, ErrColor, ErrName, or
-// what is wrong with a page of its own.
+// NewWith is New with the looks of an organisation. ErrLogo, ErrColor, ErrName,
+// ErrLanguage, or what is wrong with a page of its own.
 func NewWith(looks Looks) (*Set, error) {
+	language := cmp.Or(looks.Language, English)
+	if !slices.Contains(Languages, language) {
+		return nil, ErrLanguage
+	}
+	looks.Language = ""
+	set, err := newWith(looks)
+	if err != nil {
+		return nil, err
+	}
+	return set.in(language)
+}
+
+func newWith(looks Looks) (*Set, error) {
 	if looks.Name == "" && looks.Logo == nil && looks.Color == "" && looks.Folder == nil {
 		return New()
 	}
@@ -60,19 +82,39 @@ func NewWith(looks Looks) (*Set, error) {
 		}
 		own = append(own, hashed("brand", "css", []byte(css)))
 	}
-	slices.SortFunc(own, func(a, b asset) int { return strings.Compare(a.name, b.name) })
 	files := fs.FS(htmlFiles)
 	if looks.Folder != nil {
+		var err error
+		if own, err = withStyle(own, looks.Folder); err != nil {
+			return nil, err
+		}
 		files = overlay{looks.Folder, htmlFiles}
 		if err := onlyKnown(looks.Folder); err != nil {
 			return nil, err
 		}
 	}
+	slices.SortFunc(own, func(a, b asset) int { return strings.Compare(a.name, b.name) })
 	set, err := newSetWith(files, own, looks.Name)
 	if err != nil || looks.Folder == nil {
 		return set, err
 	}
 	return set, set.tryOut()
+}
+
+// withStyle puts the folder's style.css, if there is one, in the place of the built-in
+// one.
+func withStyle(files []asset, folder fs.FS) ([]asset, error) {
+	content, err := fs.ReadFile(folder, styleSheet)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return files, nil
+	case err != nil:
+		return nil, fmt.Errorf("templates: %s cannot be read: %w", styleSheet, err)
+	case len(content) > maxStyle:
+		return nil, fmt.Errorf("templates: %s is larger than 256 KiB", styleSheet)
+	}
+	files = slices.DeleteFunc(files, func(a asset) bool { return a.source == styleSheet })
+	return append(files, hashed("style", "css", content)), nil
 }
 
 func hashed(stem, ext string, content []byte) asset {
@@ -109,6 +151,7 @@ func brandFunctions(files assetFS, name string) template.FuncMap {
 		"logo":  func() string { return logo },
 		"isPNG": func() bool { return strings.HasSuffix(logo, ".png") },
 		"theme": func() string { return find("brand.css") },
+		"asset": files.named,
 	}
 }
 

@@ -48,6 +48,38 @@ func TestLooks(t *testing.T) {
 	}
 }
 
+// A style sheet in the folder takes the place of the built-in one, under a name of its
+// own, on every page.
+func TestOwnStyleSheet(t *testing.T) {
+	const css = "body { color: #123456; }\n"
+	folder := func(content string) fs.FS { return fstest.MapFS{"style.css": {Data: []byte(content)}} }
+	set, err := templates.NewWith(templates.Looks{Color: "#1a5fb4", Folder: folder(css)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := set.Logout(&b, templates.LogoutPage{}); err != nil {
+		t.Fatal(err)
+	}
+	sheets := parse(t, b.String()).find("link", "rel=stylesheet")
+	if len(sheets) != 2 {
+		t.Fatalf("%d style sheets, want this one and the colour's", len(sheets))
+	}
+	_, name, _ := strings.Cut(sheets[0].attrs["href"], "/assets/")
+	if content, err := fs.ReadFile(set.Assets(), name); err != nil || string(content) != css {
+		t.Errorf("%s: %q, %v", name, content, err)
+	}
+	if all, err := fs.Glob(set.Assets(), "style.*.css"); err != nil || len(all) != 1 {
+		t.Errorf("%q, %v", all, err)
+	}
+	if builtIn, err := fs.Glob(newSet(t).Assets(), "style.*.css"); err != nil || len(builtIn) != 1 || builtIn[0] == name {
+		t.Errorf("the built-in one is %q, %v", builtIn, err)
+	}
+	if _, err := templates.NewWith(templates.Looks{Folder: folder(strings.Repeat(" ", 1<<20))}); err == nil || !strings.Contains(err.Error(), "style.css") {
+		t.Errorf("an enormous one: %v", err)
+	}
+}
+
 // Whatever colour an organisation has, text in it and on it can be read (WCAG 1.4.3).
 func TestBrandColourIsReadable(t *testing.T) {
 	for _, color := range []string{"#000000", "#ffffff", "#ffd400", "#ff0000", "#00ff00", "#0000ff", "#808080", "#1a5fb4"} {

@@ -25,7 +25,9 @@ type LoginPage struct {
 	ClientHost   string // the host of the client's own address, or else where the answer goes
 	RedirectHost string // where the answer goes, if not to ClientHost
 	ResourceName string
-	Providers    []LoginProvider // other ways to sign in
+	// Administration: it is that of grantd itself, which has a name in each language.
+	Administration bool
+	Providers      []LoginProvider // other ways to sign in
 }
 
 // A LoginProvider is an identity provider that people sign in with.
@@ -87,14 +89,16 @@ type ConsentResource struct {
 	Name string
 	URI  string
 	Host string // shown when there is no name
-	// Identity: it is no MCP server but who the person is.
-	Identity bool
+	// Identity: it is no MCP server but who the person is. Administration: nor is it
+	// one, but that of grantd itself. Either has a name in each language.
+	Identity, Administration bool
 }
 
 // A ConsentScope is one permission, in words and with the tools it unlocks.
 type ConsentScope struct {
 	Name        string
 	Description string
+	Told        string // what of the person it tells, "" for a scope of an MCP server
 	Tools       []string
 	Risk        string // "read", "write" or "destructive"; "" for unknown
 	Approved    bool   // allowed before

@@ -33,9 +33,11 @@ var ErrUnsafeURL = errors.New("templates: the page must not link to this URL")
 
 // A Set holds every page, parsed and checked. It is safe for concurrent use.
 type Set struct {
-	// languages are made when somebody first reads them: each takes two megabytes.
-	languages map[string]func() (pages, error)
-	assets    assetFS
+	// pages are by language, made when somebody first reads it: each takes two megabytes.
+	pages    map[string]func() (pages, error)
+	language string     // for whoever reads none of Languages
+	words    *catalogue // of that language
+	assets   assetFS
 }
 
 // pages are templates by file, in one language.
@@ -82,14 +84,27 @@ func newSetWith(files fs.FS, assets assetFS, brand string) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &Set{assets: assets, languages: make(map[string]func() (pages, error), len(Languages))}
+	set := &Set{assets: assets, pages: make(map[string]func() (pages, error), len(Languages))}
 	for _, language := range Languages {
-		set.languages[language] = sync.OnceValues(func() (pages, error) {
+		set.pages[language] = sync.OnceValues(func() (pages, error) {
 			return pagesIn(language, texts, brandFunctions(assets, brand))
 		})
 	}
-	_, err = set.languages[English]()
-	return set, err
+	if _, err := set.pages[English](); err != nil {
+		return nil, err
+	}
+	return set.in(English)
+}
+
+// in is the set for an organisation of that language.
+func (s *Set) in(language string) (*Set, error) {
+	words, err := loadCatalogue(language)
+	if err != nil {
+		return nil, err
+	}
+	own := *s // New's is everybody's
+	own.language, own.words = language, words
+	return &own, nil
 }
 
 // read is every file under html/, by name, so that pages made later are of the same
@@ -156,16 +171,16 @@ func everyFileClaimed(files fs.FS) error {
 
 // render writes nothing unless the whole page could be made.
 func (s *Set) render(w io.Writer, name string, page any) error {
-	in, ok := w.(Writer)
-	if !ok || s.languages[in.Language] == nil {
-		in.Language = English
+	made := s.pages[s.language]
+	if in, ok := w.(Writer); ok && s.pages[in.Language] != nil {
+		made = s.pages[in.Language]
 	}
-	made, err := s.languages[in.Language]()
+	in, err := made()
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
-	if err := made[name].ExecuteTemplate(&b, "layout", page); err != nil {
+	if err := in[name].ExecuteTemplate(&b, "layout", page); err != nil {
 		return fmt.Errorf("templates: %s: %w", name, err)
 	}
 	if _, err := b.WriteTo(w); err != nil {

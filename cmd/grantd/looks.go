@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"strings"
 
 	"grantd/templates"
 )
@@ -13,7 +14,8 @@ func (s *Settings) looks() *templates.Set {
 	logo, logoFrom := s.get("brand-logo")
 	color, colorFrom := s.get("brand-color")
 	folder, folderFrom := s.get("templates")
-	looks := templates.Looks{Name: name, Color: color}
+	language, languageFrom := s.get("language")
+	looks := templates.Looks{Name: name, Color: color, Language: language}
 	if logo != "" {
 		content, err := os.ReadFile(logo) //nolint:gosec // the operator names it
 		if err != nil {
@@ -30,6 +32,8 @@ func (s *Settings) looks() *templates.Set {
 	case err == nil:
 	case errors.Is(err, templates.ErrName):
 		s.fault(nameFrom.name, err.Error(), "write the name as people know it")
+	case errors.Is(err, templates.ErrLanguage):
+		s.fault(languageFrom.name, err.Error(), "write "+strings.Join(templates.Languages, ", ")+"; browsers that prefer another of them have it anyway")
 	case errors.Is(err, templates.ErrLogo):
 		s.fault(logoFrom.name, err.Error(), "save the logo as SVG or PNG")
 	case errors.Is(err, templates.ErrColor):

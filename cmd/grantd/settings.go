@@ -80,9 +80,10 @@ var settings = []setting{
 	},
 	{
 		name: "smtp-url", secret: true,
-		usage: "mail server for invitations and resets: smtp://USER:PASSWORD@HOST:PORT with STARTTLS, or smtps:// (default: none, links are only shown)",
+		usage: "mail server for invitations, resets and notices: smtp://USER:PASSWORD@HOST:PORT with STARTTLS, or smtps:// (default: none, links are only shown)",
 	},
 	{name: "mail-from", usage: "address that mail comes from; needed with --smtp-url"},
+	{name: "language", usage: "language of mails, and of pages where the browser states none that is there: en, de, fr, es, ja or zh-Hans (default: en)"},
 	{name: "brand-name", usage: "the organisation's name on the pages (default: grantd)"},
 	{name: "brand-logo", usage: "its logo on the pages, an SVG or PNG file"},
 	{name: "brand-color", usage: "its colour, as #1a5fb4; shades that can be read are made of it"},

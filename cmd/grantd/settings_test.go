@@ -275,6 +275,8 @@ func TestCombinations(t *testing.T) {
 		{"an egress proxy and a network", []string{"--outbound-proxy=http://proxy.internal:3128", "--outbound-allow=10.0.0.0/24"}, []string{"--outbound-allow"}},
 		{"grantd as its own egress proxy", []string{"--outbound-proxy=http://127.0.0.1:8081"}, []string{"--outbound-proxy"}},
 		{"looks", []string{"--brand-name=Example Ltd", "--brand-color=#1a5fb4", "--templates=."}, nil},
+		{"a language", []string{"--language=zh-Hans"}, nil},
+		{"a language that is not there", []string{"--language=sv"}, []string{"--language"}},
 		{"a colour in words", []string{"--brand-color=blue"}, []string{"--brand-color"}},
 		{"a name that nobody can see", []string{"--brand-name=a\u202eb"}, []string{"--brand-name"}},
 		{"a logo that is none", []string{"--brand-logo=key"}, []string{"--brand-logo"}},

@@ -137,6 +137,7 @@ func (h *Handler) name(ctx context.Context, told *templates.Activity, clientID, 
 	case err != nil:
 		return err
 	default:
+		told.Identity, told.Administration = resource.Identity(), resource.BuiltIn()
 		if told.Server = resource.Name; told.Server == "" {
 			told.Server = resource.URI
 		}

@@ -73,7 +73,9 @@ func (h *Handler) application(ctx context.Context, g *storage.Grant) (templates.
 	identity := storage.NewIdentityResource()
 	application := templates.Application{
 		Client: h.Describe(client, g.RedirectURI), ApprovedAt: g.UpdatedAt,
-		Resource:  templates.ConsentResource{Name: resource.Name, URI: resource.URI},
+		Resource: templates.ConsentResource{
+			Name: resource.Name, URI: resource.URI, Identity: resource.Identity(), Administration: resource.BuiltIn(),
+		},
 		RevokeURL: h.root + "/account/revoke?grant=" + url.QueryEscape(g.ID),
 	}
 	scopes := resource.Scopes

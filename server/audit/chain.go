@@ -42,6 +42,9 @@ type Chain struct {
 	// ever.
 	Retention time.Duration
 	Now       func() time.Time
+	// Sealed is told of the events that this process, and no other, has sealed. It must
+	// not wait for anything. Nil: nobody is.
+	Sealed func(ctx context.Context, events []*storage.AuditEvent)
 
 	mu   sync.Mutex
 	last *storage.AuditSeal // the last one that this process has seen
@@ -93,6 +96,9 @@ func (c *Chain) Seal(ctx context.Context) error {
 			return err
 		}
 		c.last = seal
+		if c.Sealed != nil {
+			c.Sealed(ctx, events)
+		}
 		if len(events) < batchSize {
 			return nil
 		}

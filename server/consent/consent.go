@@ -161,15 +161,14 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 	client := Describe(q.Client, q.RedirectURI)
 	client.Trusted, client.Known = q.Trust == storage.TrustTrusted, q.Known
 	page := templates.ConsentPage{
-		Base:             c.Pages.Base(),
-		Action:           root + "/authorize?" + q.Query + q.Step,
-		Client:           client,
-		Resource:         templates.ConsentResource{Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI)},
+		Base:   c.Pages.Base(),
+		Action: root + "/authorize?" + q.Query + q.Step,
+		Client: client,
+		Resource: templates.ConsentResource{
+			Name: q.Resource.Name, URI: q.Resource.URI, Host: authority(q.Resource.URI), Identity: q.Resource.Identity(), Administration: q.Resource.BuiltIn(),
+		},
 		Account:          templates.Account{Name: q.SignIn.User.Name, Username: q.SignIn.User.Username},
 		SwitchAccountURL: root + "/login?" + q.Query + q.Step,
-	}
-	if q.Resource.Identity() { // it is no MCP server
-		page.Resource = templates.ConsentResource{Name: "your identity", Identity: true}
 	}
 	page.Policies, page.Withheld = q.Decision.Names(), q.Withheld
 	if q.Device != nil {
@@ -187,7 +186,10 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 	for _, scope := range scopesOf(q) {
 		if slices.Contains(q.Scopes, scope.Name) {
 			approved := q.SignIn.Grant != nil && slices.Contains(q.SignIn.Grant.Scopes, scope.Name)
-			page.Scopes = append(page.Scopes, templates.ConsentScope{Name: scope.Name, Description: scope.Description, Tools: scope.Tools, Risk: string(scope.Risk), Approved: approved, Checked: approved || scope.Risk != storage.RiskDestructive})
+			page.Scopes = append(page.Scopes, templates.ConsentScope{
+				Name: scope.Name, Description: scope.Description, Told: told(scope.Name, q.SignIn.User), Tools: scope.Tools, Risk: string(scope.Risk),
+				Approved: approved, Checked: approved || scope.Risk != storage.RiskDestructive,
+			})
 		}
 	}
 	return page

@@ -52,6 +52,7 @@ type Config struct {
 type Purpose struct {
 	ClientName, ClientHost, RedirectHost, ResourceName string
 	Verified                                           bool // an admin registered the client
+	Administration                                     bool // the resource is that of grantd itself
 }
 
 // Store is what signing in needs of the database.
@@ -223,7 +224,7 @@ func (h *Handler) form(w http.ResponseWriter, r *http.Request, status int, usern
 		if h.Purpose != nil {
 			p := h.Purpose(r.Context(), query)
 			page.Verified, page.ClientName, page.ClientHost = p.Verified, p.ClientName, p.ClientHost
-			page.RedirectHost, page.ResourceName = p.RedirectHost, p.ResourceName
+			page.RedirectHost, page.ResourceName, page.Administration = p.RedirectHost, p.ResourceName, p.Administration
 		}
 	}
 	if h.Providers != nil {

@@ -1,123 +1,21 @@
 package mail_test
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"io"
 	"mime/quotedprintable"
 	"net"
-	"net/http/httptest"
 	netmail "net/mail"
 	"strings"
 	"testing"
 	"time"
 
 	"grantd/server/mail"
+	"grantd/server/mail/mailtest"
 )
-
-// letterbox is an SMTP server on loopback that keeps what it is sent.
-type letterbox struct {
-	address string
-	roots   *x509.CertPool
-	letters chan letter
-}
-
-// letter is one session.
-type letter struct {
-	secure         bool
-	auth, from, to string
-	data           string
-}
-
-// open starts one. certificate: it offers STARTTLS, or speaks TLS from the beginning
-// when implicit. refuse is a command that it answers with 550.
-func open(t *testing.T, encrypted, implicit bool, refuse string) *letterbox {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	borrowed := httptest.NewTLSServer(nil) // its certificate is for 127.0.0.1
-	t.Cleanup(borrowed.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(borrowed.Certificate())
-	box := &letterbox{address: listener.Addr().String(), roots: roots, letters: make(chan letter, 1)}
-	security := &tls.Config{Certificates: borrowed.TLS.Certificates, MinVersion: tls.VersionTLS12}
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if implicit {
-				conn = tls.Server(conn, security)
-			}
-			box.serve(conn, security, encrypted && !implicit, implicit, refuse)
-		}
-	}()
-	return box
-}
-
-func (b *letterbox) serve(conn net.Conn, security *tls.Config, startTLS, secure bool, refuse string) {
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	in := bufio.NewReader(conn)
-	say := func(line string) { _, _ = io.WriteString(conn, line+"\r\n") }
-	got := letter{secure: secure}
-	say("220 letterbox")
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return
-		}
-		line = strings.TrimRight(line, "\r\n")
-		command, rest, _ := strings.Cut(line, " ")
-		switch {
-		case refuse != "" && strings.HasPrefix(line, refuse):
-			say("550 no")
-		case command == "EHLO" && startTLS && !got.secure:
-			say("250-letterbox\r\n250-STARTTLS\r\n250 AUTH PLAIN")
-		case command == "EHLO":
-			say("250-letterbox\r\n250 AUTH PLAIN")
-		case command == "STARTTLS":
-			say("220 go")
-			conn = tls.Server(conn, security)
-			in, got.secure = bufio.NewReader(conn), true
-		case command == "AUTH":
-			got.auth = rest
-			say("235 ok")
-		case command == "MAIL":
-			got.from = rest
-			say("250 ok")
-		case command == "RCPT":
-			got.to = rest
-			say("250 ok")
-		case command == "DATA":
-			say("354 go")
-			for {
-				line, err := in.ReadString('\n')
-				if err != nil {
-					return
-				}
-				if line == ".\r\n" {
-					break
-				}
-				got.data += strings.TrimPrefix(line, ".") // RFC 5321 §4.5.2
-			}
-			say("250 ok")
-			b.letters <- got
-		default:
-			say("221 bye")
-			return
-		}
-	}
-}
 
 func now() time.Time { return time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC) }
 
@@ -136,20 +34,20 @@ func TestSend(t *testing.T) {
 		"a password only on loopback": {"smtp://grantd:pass@", false, false, "PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00grantd\x00pass"))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			box := open(t, c.encrypted, c.implicit, "")
-			sender, err := mail.New(c.scheme+box.address, "grantd <grantd@example.com>", now)
+			box := mailtest.Open(t, c.encrypted, c.implicit, "")
+			sender, err := mail.New(c.scheme+box.Address, "grantd <grantd@example.com>", now)
 			if err != nil {
 				t.Fatal(err)
 			}
-			sender.Trust(box.roots)
+			sender.Trust(box.Roots)
 			if err := sender.Send(t.Context(), message); err != nil {
 				t.Fatal(err)
 			}
-			got := <-box.letters
-			if got.secure != (c.encrypted || c.implicit) || got.auth != c.auth || !strings.Contains(got.from, "<grantd@example.com>") || got.to != "TO:<bob@example.com>" {
+			got := <-box.Letters
+			if got.Secure != (c.encrypted || c.implicit) || got.Auth != c.auth || !strings.Contains(got.From, "<grantd@example.com>") || got.To != "TO:<bob@example.com>" {
 				t.Errorf("got %+v", got)
 			}
-			read, err := netmail.ReadMessage(strings.NewReader(got.data))
+			read, err := netmail.ReadMessage(strings.NewReader(got.Data))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,8 +65,8 @@ func TestSend(t *testing.T) {
 
 // CS-11: nothing that a user is called begins a header of its own.
 func TestNoHeaderIsInjected(t *testing.T) {
-	box := open(t, false, false, "")
-	sender, err := mail.New("smtp://"+box.address, "grantd@example.com", now)
+	box := mailtest.Open(t, false, false, "")
+	sender, err := mail.New("smtp://"+box.Address, "grantd@example.com", now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +76,7 @@ func TestNoHeaderIsInjected(t *testing.T) {
 	if err := sender.Send(t.Context(), hostile); err != nil {
 		t.Fatal(err)
 	}
-	read, err := netmail.ReadMessage(strings.NewReader((<-box.letters).data))
+	read, err := netmail.ReadMessage(strings.NewReader((<-box.Letters).Data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,32 +96,32 @@ func TestNoHeaderIsInjected(t *testing.T) {
 }
 
 func TestSendFails(t *testing.T) {
-	send := func(t *testing.T, box *letterbox, scheme string, trust bool) error {
+	send := func(t *testing.T, box *mailtest.Letterbox, scheme string, trust bool) error {
 		t.Helper()
-		sender, err := mail.New(scheme+box.address, "grantd@example.com", now)
+		sender, err := mail.New(scheme+box.Address, "grantd@example.com", now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if trust {
-			sender.Trust(box.roots)
+			sender.Trust(box.Roots)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		return sender.Send(ctx, message)
 	}
 	for _, command := range []string{"MAIL", "RCPT", "DATA", "AUTH", "STARTTLS"} {
-		if err := send(t, open(t, true, false, command), "smtp://grantd:hunter2@", true); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if err := send(t, mailtest.Open(t, true, false, command), "smtp://grantd:hunter2@", true); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s refused: %v", command, err)
 		}
 	}
 	var unknown x509.UnknownAuthorityError
 	for _, scheme := range []string{"smtp://", "smtps://"} {
-		if err := send(t, open(t, true, scheme == "smtps://", ""), scheme, false); !errors.As(err, &unknown) {
+		if err := send(t, mailtest.Open(t, true, scheme == "smtps://", ""), scheme, false); !errors.As(err, &unknown) {
 			t.Errorf("%s with a certificate of nobody's: %v", scheme, err)
 		}
 	}
-	closed := open(t, false, false, "")
-	closed.address = "127.0.0.1:1"
+	closed := mailtest.Open(t, false, false, "")
+	closed.Address = "127.0.0.1:1"
 	if err := send(t, closed, "smtp://", true); err == nil {
 		t.Error("nobody listens, and it was sent")
 	}
@@ -231,8 +129,8 @@ func TestSendFails(t *testing.T) {
 
 // Mail to another machine is never sent in the clear, nor is a password.
 func TestPlaintextIsRefused(t *testing.T) {
-	box := open(t, false, false, "")
-	_, port, err := net.SplitHostPort(box.address)
+	box := mailtest.Open(t, false, false, "")
+	_, port, err := net.SplitHostPort(box.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,12 +139,12 @@ func TestPlaintextIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	sender.Dial(func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, box.address)
+		return new(net.Dialer).DialContext(ctx, network, box.Address)
 	})
 	if err := sender.Send(t.Context(), message); !errors.Is(err, mail.ErrPlaintext) {
 		t.Errorf("error %v", err)
 	}
-	if len(box.letters) != 0 {
+	if len(box.Letters) != 0 {
 		t.Error("it was sent")
 	}
 }

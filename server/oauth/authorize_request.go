@@ -311,18 +311,15 @@ func withoutStep(rawQuery string) string {
 
 // Purpose says what an authorization request is for, for the sign-in page: who
 // asks, where the answer goes, and for what. All is empty if it is not clear.
-func (o *OAuth) Purpose(ctx context.Context, rawQuery string) (client *storage.Client, redirectHost, resourceName string) {
+func (o *OAuth) Purpose(ctx context.Context, rawQuery string) (client *storage.Client, redirectHost string, resource *storage.Resource) {
 	request, err := o.parseAuthorizationRequest(ctx, rawQuery, false)
 	if request == nil {
-		return nil, "", ""
+		return nil, "", nil
 	}
 	if err == nil {
-		resourceName = request.resource.Name
-		if request.resource.Identity() {
-			resourceName = ""
-		}
+		resource = request.resource
 	}
-	return request.client, consent.RedirectHost(request.redirectURI), resourceName
+	return request.client, consent.RedirectHost(request.redirectURI), resource
 }
 
 // Demand is what an authorization request asks of the sign-in behind it.

@@ -48,7 +48,7 @@ func (o *OAuth) DeviceAuthorization(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	resource, scopes, err := o.target(r.Context(), client, a)
+	resource, scopes, err := o.targetOfPerson(r.Context(), client, a)
 	if err != nil {
 		return err
 	}

@@ -82,6 +82,8 @@ func (g *deviceGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.A
 	session.device, session.resource, session.scopes = d, resource, scopes
 	session.subject, session.familyID = d.UserID, d.FamilyID()
 	session.amr, session.authenticatedAt = d.AMR, d.AuthenticatedAt
+	// No session of a browser is the device's, so there is no sid.
+	session.identified = identified{scopes: identityNow(client, d.Scopes, standing), person: standing.Person}
 	return nil
 }
 

@@ -209,6 +209,10 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 	if client.Disabled || !client.MayUse(storage.GrantTypeDeviceCode) || !client.MayReach(resource) || len(scopes) == 0 {
 		return consent.Question{}, impossible
 	}
+	identity := identityNow(client, d.Scopes, storage.Standing{Scopes: d.Scopes})
+	if resource.Identity() { // what is told of a person is for them to decide
+		return o.askAbout(ctx, consent.Question{Client: client, Resource: resource, Scopes: identity, SignIn: signIn, Device: d, UserCode: showUserCode(code)})
+	}
 	decision, err := o.decide(ctx, client, resource, signIn.User.Groups, scopes)
 	if err != nil {
 		return consent.Question{}, err
@@ -235,19 +239,23 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 			Help:    "Set up a second factor on your account page, and enter the code of your device again.",
 		}
 	}
-	trust, err := o.Admission.Level(ctx, client)
-	if err != nil {
-		return consent.Question{}, err
-	}
-	looksLike, err := o.looksLike(ctx, client)
-	if err != nil {
-		return consent.Question{}, err
-	}
-	return consent.Question{
-		Client: client, Trust: trust, LooksLike: looksLike, Resource: resource, Scopes: allowed, Decision: decision.Of(allowed),
+	return o.askAbout(ctx, consent.Question{
+		Client: client, Resource: resource, Scopes: append(allowed, identity...), Decision: decision.Of(allowed),
 		Withheld: slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) }),
 		SignIn:   signIn, Device: d, UserCode: showUserCode(code),
-	}, nil
+	})
+}
+
+// askAbout adds to a question what is known of its client.
+func (o *OAuth) askAbout(ctx context.Context, q consent.Question) (consent.Question, error) {
+	var err error
+	if q.Trust, err = o.Admission.Level(ctx, q.Client); err != nil {
+		return consent.Question{}, err
+	}
+	if q.LooksLike, err = o.looksLike(ctx, q.Client); err != nil {
+		return consent.Question{}, err
+	}
+	return q, nil
 }
 
 // askForCode shows the page that asks for a code.

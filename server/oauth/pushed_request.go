@@ -131,6 +131,7 @@ func isPushed(front web.Parameters) bool {
 // They alone count: nothing else of the URL joins them (RFC 9126 §4). Looking
 // changes nothing, so that no reload, link preview or other client uses it up.
 func (o *OAuth) openPushed(ctx context.Context, request *authorizationRequest, front web.Parameters) (web.Parameters, error) {
+	web.PushedLocales(ctx, "") // until more is known
 	if slices.Contains(front.Repeated, "client_id") || slices.Contains(front.Repeated, "request_uri") {
 		return web.Parameters{}, pageError("This link is damaged", "It names the application or its request twice, so nothing was done.",
 			"Go back to the application and start again.")
@@ -157,9 +158,11 @@ func (o *OAuth) openPushed(ctx context.Context, request *authorizationRequest, f
 	if opened.IsZero() {
 		opened = o.Now()
 	}
-	switch {
-	case front.Get("client_id") != parameters.Get("client_id"):
+	if front.Get("client_id") != parameters.Get("client_id") {
 		return web.Parameters{}, unknown
+	}
+	web.PushedLocales(ctx, parameters.Get("ui_locales"))
+	switch {
 	case pushed.Decided:
 		return web.Parameters{}, pageError("This request was answered before", "The application has its answer already, and a request is answered only once.",
 			"If the application is still waiting, go back to it and start again.")
@@ -169,6 +172,14 @@ func (o *OAuth) openPushed(ctx context.Context, request *authorizationRequest, f
 	}
 	request.pushed = pushed
 	return parameters, nil
+}
+
+// PushedLocales has web.PushedLocales called for the pushed request that this raw
+// query refers to.
+func (o *OAuth) PushedLocales(ctx context.Context, rawQuery string) {
+	if front, err := web.ParseParameters(rawQuery, "resource"); err == nil && isPushed(front) {
+		_, _ = o.openPushed(ctx, new(authorizationRequest), front) // what is wrong with it is said elsewhere
+	}
 }
 
 // codeID is the id of the code that deciding the request makes: the nonce of the

@@ -53,7 +53,6 @@ func (d DocumentRules) Client(clientID string, body []byte) (*storage.Client, er
 	if client.ClientName == "" { // MCP requires it
 		return nil, invalidMetadata("client_name is missing.")
 	}
-	client.PostLogoutRedirectURIs = nil
 	client.ID, client.ClientID, client.Source = storage.DocumentClientID(clientID), clientID, storage.SourceMetadataDocument
 	return client, nil
 }

@@ -27,8 +27,7 @@ type Metadata struct {
 	ClientID     string   `json:"client_id"`     // of a metadata document or an update; ignored in a registration
 	ClientSecret string   `json:"client_secret"` // of an update; ignored otherwise
 	RedirectURIs []string `json:"redirect_uris"`
-	// PostLogoutRedirectURIs are of OpenID Connect RP-Initiated Logout §3.1; not of a
-	// metadata document, whose client nobody is sent to unasked.
+	// PostLogoutRedirectURIs are of OpenID Connect RP-Initiated Logout §3.1.
 	PostLogoutRedirectURIs  []string `json:"post_logout_redirect_uris"`
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
 	// AuthMethodsSupported are further methods that the client could live with

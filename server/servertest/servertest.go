@@ -20,6 +20,7 @@ import (
 	"grantd/migrations"
 	"grantd/server"
 	"grantd/server/keys"
+	"grantd/server/mail"
 	"grantd/server/outbound"
 	"grantd/server/tracing"
 	"grantd/server/web"
@@ -73,6 +74,7 @@ type options struct {
 	tls       bool
 	tracer    *tracing.Tracer
 	pages     *templates.Set
+	mail      *mail.Sender
 }
 
 // Option chooses something about a test server.
@@ -142,6 +144,9 @@ func WithTracer(t *tracing.Tracer) Option { return func(o *options) { o.tracer =
 // WithTemplates gives it other pages.
 func WithTemplates(set *templates.Set) Option { return func(o *options) { o.pages = set } }
 
+// WithMail gives it a mail server.
+func WithMail(m *mail.Sender) Option { return func(o *options) { o.mail = m } }
+
 // WithTLS gives it an https issuer and a certificate that its own clients trust.
 func WithTLS() Option { return func(o *options) { o.tls = true } }
 
@@ -202,7 +207,7 @@ func New(t testing.TB, opts ...Option) *Server {
 		KeyRotation: o.rotation, AuditRetention: o.retention,
 		SealEvery: 24 * time.Hour, // when a test says so
 		Tracer:    o.tracer,
-		Templates: o.pages,
+		Templates: o.pages, Mail: o.mail,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -255,6 +260,9 @@ func (s *Server) Seal() {
 		s.t.Fatal(err)
 	}
 }
+
+// Notify has the server send the notices that are due, as it does every few seconds.
+func (s *Server) Notify() { s.server.Notify(s.t.Context()) }
 
 // Expire has the server remove audit events past their retention, as it does each
 // minute.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -85,13 +86,17 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 type Pages struct {
 	Templates *templates.Set
 	Issuer    Issuer
+	// Pushed reads the pushed request that this raw query refers to, and calls
+	// PushedLocales. Nil: nothing is pushed.
+	Pushed func(ctx context.Context, rawQuery string)
 }
 
 // Handle shows a handler's pages in the language of the request, and its error as a
 // page.
 func (p *Pages) Handle(h Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w = speaking{w, r}
+		r = withPushedLocales(r)
+		w = speaking{w, r, p.Templates, p.Pushed}
 		if err := h(w, r); err != nil {
 			p.Error(w, r, err)
 		}

@@ -32,31 +32,32 @@ WITH ready AS (
 	FOR KEY SHARE OF scopes
 ), known AS (
 	SELECT c.id FROM clients c
-	WHERE c.id = $8 AND c.client_id = $24 AND NOT c.disabled AND c.document_fetched_at >= $42
+	WHERE c.id = $8 AND c.client_id = $24 AND NOT c.disabled AND c.document_fetched_at >= $43
 	FOR SHARE
 ), written AS (
 	INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 		token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
-		contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, disabled,
+		contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, post_logout_redirect_uris, disabled,
 		created_at, updated_at, document_fetched_at)
 	SELECT $8::text, $24::text, 'metadata_document', 1, $25::text, $26::text[], $27::text[], $28::text[], $29::text,
 		$30::text, $31::text[], '{}', $32::text, $33::text, $34::text, $35::text, $36::text[], $37::text, $38::text,
-		$39::text, $40::text, $41::text, false, $17::timestamptz, $17::timestamptz, $42::timestamptz
+		$39::text, $40::text, $41::text, $42::text[], false, $17::timestamptz, $17::timestamptz, $43::timestamptz
 	FROM ready
 	WHERE (SELECT count(*) FROM held) = cardinality($13) AND NOT EXISTS (SELECT 1 FROM known)
 	ON CONFLICT (id) DO UPDATE SET (version, client_name, redirect_uris, grant_types, response_types,
 		token_endpoint_auth_method, application_type, scope, client_uri, logo_uri, tos_uri, policy_uri, contacts,
-		software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, updated_at, document_fetched_at)
+		software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, post_logout_redirect_uris,
+		updated_at, document_fetched_at)
 	= (SELECT clients.version + 1, n.client_name, n.redirect_uris, n.grant_types, n.response_types,
 		n.token_endpoint_auth_method, n.application_type, n.scope, n.client_uri, n.logo_uri, n.tos_uri, n.policy_uri,
 		n.contacts, n.software_id, n.software_version, n.jwks, n.jwks_uri, n.token_endpoint_auth_signing_alg,
-		n.updated_at, n.document_fetched_at
+		n.post_logout_redirect_uris, n.updated_at, n.document_fetched_at
 		FROM (SELECT (CASE WHEN clients.document_fetched_at < EXCLUDED.document_fetched_at THEN EXCLUDED ELSE clients END).*) AS n)
 	WHERE clients.client_id = EXCLUDED.client_id AND NOT clients.disabled
 	RETURNING id, version
 ), noted AS (
 	INSERT INTO audit_events (id, at, actor, action, target, detail)
-	SELECT $43::text, $44::timestamptz, $45::text, $46::text, $47::text, $48::jsonb FROM written
+	SELECT $44::text, $45::timestamptz, $46::text, $47::text, $48::text, $49::jsonb FROM written
 ), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM written WHERE version > 1)
 ), live AS (
 	SELECT ready.user_id, client.id AS client_id, ready.resource_id, ready.amr, ready.authenticated_at
@@ -69,7 +70,7 @@ func documentArgs(c *storage.Client) []any {
 	return []any{
 		c.ClientID, c.ClientName, list(c.RedirectURIs), list(c.GrantTypes), list(c.ResponseTypes), c.TokenEndpointAuthMethod,
 		c.ApplicationType, list(c.Scope), c.ClientURI, c.LogoURI, c.TosURI, c.PolicyURI, list(c.Contacts), c.SoftwareID,
-		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, c.DocumentFetchedAt,
+		c.SoftwareVersion, c.JWKS, c.JWKSURI, c.TokenEndpointAuthSigningAlg, list(c.PostLogoutRedirectURIs), c.DocumentFetchedAt,
 	}
 }
 
@@ -80,8 +81,9 @@ WITH changed AS (
 	UPDATE clients SET version = version + 1, client_name = $8, redirect_uris = $9, grant_types = $10, response_types = $11,
 		token_endpoint_auth_method = $12, application_type = $13, scope = $14, client_uri = $15, logo_uri = $16,
 		tos_uri = $17, policy_uri = $18, contacts = $19, software_id = $20, software_version = $21, jwks = $22,
-		jwks_uri = $23, token_endpoint_auth_signing_alg = $24, document_fetched_at = $25, updated_at = $26
-	WHERE id = $27 AND client_id = $7 AND document_fetched_at < $25
+		jwks_uri = $23, token_endpoint_auth_signing_alg = $24, post_logout_redirect_uris = $25, document_fetched_at = $26,
+		updated_at = $27
+	WHERE id = $28 AND client_id = $7 AND document_fetched_at < $26
 	RETURNING id
 ), recorded AS (` + recordEvent + `changed
 ), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM changed))

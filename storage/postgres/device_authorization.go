@@ -51,7 +51,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 const selectDevice = `
 SELECT d.id, d.user_code_hash, d.client_id, d.resource_id, d.scopes, d.state, d.user_id, d.grant_id,
 	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at, d.amr, d.authenticated_at, g.scopes,
-	ARRAY(SELECT group_name FROM user_groups WHERE user_id = d.user_id ORDER BY group_name)
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = d.user_id ORDER BY group_name),
+	coalesce(u.username, ''), coalesce(u.name, ''), coalesce(u.email, ''), coalesce(u.email_verified, false)
 FROM device_authorizations d
 LEFT JOIN users u ON u.id = d.user_id
 LEFT JOIN grants g ON g.id = d.grant_id AND NOT u.disabled
@@ -78,7 +79,8 @@ func (s *Store) device(ctx context.Context, sql string, args ...any) (*storage.D
 	err := s.row(ctx, "read a device authorization", sql, args,
 		&d.ID, &d.UserCodeHash, &d.ClientID, &d.ResourceID, &d.Scopes, &d.State, (*zeronull.Text)(&d.UserID),
 		(*zeronull.Text)(&d.GrantID), &microseconds, (*zeronull.Timestamptz)(&d.PolledAt), &d.CreatedAt, &d.ExpiresAt,
-		(*zeronull.Timestamptz)(&d.RedeemedAt), &d.AMR, (*zeronull.Timestamptz)(&d.AuthenticatedAt), &standing.Scopes, &standing.Groups)
+		(*zeronull.Timestamptz)(&d.RedeemedAt), &d.AMR, (*zeronull.Timestamptz)(&d.AuthenticatedAt), &standing.Scopes, &standing.Groups,
+		&standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}

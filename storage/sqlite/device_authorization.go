@@ -52,7 +52,8 @@ const (
 	d.id, d.user_code_hash, d.client_id, d.resource_id, d.scopes, d.state, d.user_id, d.grant_id,
 	d.poll_interval, d.polled_at, d.created_at, d.expires_at, d.redeemed_at, d.amr, d.authenticated_at,
 	CASE WHEN NOT u.disabled THEN g.scopes END,
-	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = d.user_id)
+	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = d.user_id),
+	coalesce(u.username, ''), coalesce(u.name, ''), coalesce(u.email, ''), coalesce(u.email_verified, 0)
 	FROM device_authorizations d
 	LEFT JOIN users u ON u.id = d.user_id
 	LEFT JOIN grants g ON g.id = d.grant_id `
@@ -85,7 +86,8 @@ func (s *Store) device(ctx context.Context, query string, args ...any) (*storage
 	err := s.readRow(ctx, query, args,
 		&d.ID, intoBlob{&d.UserCodeHash}, &d.ClientID, &d.ResourceID, intoList{&d.Scopes}, &d.State, intoText{&d.UserID}, intoText{&d.GrantID},
 		&microseconds, intoTime{&d.PolledAt}, intoTime{&d.CreatedAt}, intoTime{&d.ExpiresAt}, intoTime{&d.RedeemedAt}, intoList{&d.AMR}, intoTime{&d.AuthenticatedAt},
-		intoList{&standing.Scopes}, intoList{&standing.Groups})
+		intoList{&standing.Scopes}, intoList{&standing.Groups},
+		&standing.Person.Username, &standing.Person.Name, &standing.Person.Email, &standing.Person.EmailVerified)
 	if err != nil {
 		return nil, storage.Standing{}, err
 	}

@@ -54,6 +54,7 @@ func fullDocumentClient() *storage.Client {
 	c.ClientID = "https://client.example/" + c.ID
 	c.ID = storage.DocumentClientID(c.ClientID)
 	c.Secrets, c.Resources, c.DocumentFetchedAt = nil, nil, Now
+	c.PostLogoutRedirectURIs = []string{"https://client.example/bye", "https://client.example/bye?again"}
 	// Which no document decides:
 	c.RegistrationAccessTokenHash, c.Vouched, c.RequirePushedAuthorizationRequests, c.ManagedBy = nil, false, false, ""
 	return c

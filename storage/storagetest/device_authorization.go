@@ -111,6 +111,9 @@ func deviceRoundTrip(t *testing.T, s storage.Store) {
 	if standing.Scopes != nil {
 		t.Errorf("scopes %q of no grant", standing.Scopes)
 	}
+	if standing.Person != (storage.Person{}) {
+		t.Errorf("nobody has decided, and it is %+v", standing.Person)
+	}
 	_, _, err = s.DeviceAuthorization(t.Context(), storage.NewID(storage.PrefixDevice))
 	want(t, err, storage.ErrNotFound)
 	// Nobody's grant has changed.
@@ -235,6 +238,10 @@ func deviceApproved(t *testing.T, s storage.Store) {
 	}
 	if diff := cmp.Diff(grant.Scopes, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
+	}
+	person := storage.Person{Username: f.User.Username, Name: f.User.Name, Email: f.User.Email, EmailVerified: true}
+	if diff := cmp.Diff(person, standing.Person); diff != "" {
+		t.Errorf("who approved (-want +got):\n%s", diff)
 	}
 
 	// Without a Grant before, it makes one, and keeps the order asked for.
