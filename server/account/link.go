@@ -96,7 +96,7 @@ func (h *Handler) spend(r *http.Request, link *storage.UserLink, user *storage.U
 	}
 	event := storage.NewAuditEvent(now, "system", "user.created", first.ID).
 		With("username", first.Username).With("groups", `["`+storage.AdminGroup+`"]`).With("link_id", link.ID).With("address", address)
-	return h.Store.UseFirstAdminLink(r.Context(), link.TokenHash, first, event)
+	return h.Store.UseFirstAdminLink(r.Context(), link.TokenHash, first, nil, event)
 }
 
 // The bounds of what the first administrator types, in characters, as in the admin
