@@ -194,7 +194,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
-	factors := &factor.Factors{Store: s.store, Sealer: c.Root, Issuer: c.Issuer.Hostname(), Now: s.now}
+	factors := &factor.Factors{Store: s.store, Passkeys: s.store, Sealer: c.Root, Issuer: c.Issuer.Hostname(), Origin: c.Issuer.Origin(), Now: s.now}
 	known, err := profiles.Load(registration.CheckDocument)
 	if err != nil {
 		return nil, err
@@ -265,7 +265,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				}
 				return policy.SecondFactor, nil
 			},
-			StepUp: engine.StepUp,
+			Browser: account.Browser, StepUp: engine.StepUp,
 			Purpose: func(ctx context.Context, rawQuery string) login.Purpose {
 				client, host, resource := engine.Purpose(ctx, rawQuery)
 				if client == nil {

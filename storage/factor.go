@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,21 @@ const (
 	AMRUser        = "user" // and its device found the person there
 	AMRMultiFactor = "mfa"  // together they are two factors or more
 )
+
+// WithAMR is amr and, once each, what was proved beside it.
+func WithAMR(amr []string, proved ...string) []string {
+	all := slices.Clone(amr)
+	for _, method := range proved {
+		if !slices.Contains(all, method) {
+			all = append(all, method)
+		}
+	}
+	return all
+}
+
+// AMRPasskey are the methods of a sign-in with a Passkey, which by itself is two
+// factors: who has the device, and knows or is what opens it.
+var AMRPasskey = []string{AMRKey, AMRUser, AMRMultiFactor}
 
 // RecoveryCodes is how many RecoveryCodes a User gets at once.
 const RecoveryCodes = 10

@@ -26,6 +26,9 @@ type LoginPage struct {
 	RedirectHost string // where the answer goes, if not to ClientHost
 	ResourceName string
 	Providers    []LoginProvider // other ways to sign in
+	Passkey      PasskeyForm
+	// PasskeysOnly: there is no password. Without a Passkey nobody can sign in here.
+	PasskeysOnly bool
 }
 
 // A LoginProvider is an identity provider that people sign in with.

@@ -30,6 +30,9 @@ import (
 type Store interface {
 	storage.UserLinkStore
 	DeleteTOTP(ctx context.Context, userID string, event storage.AuditEvent) error
+	CreatePasskey(ctx context.Context, p *storage.Passkey, event storage.AuditEvent) error
+	RenamePasskey(ctx context.Context, userID, id, name string, event storage.AuditEvent) error
+	DeletePasskey(ctx context.Context, userID, id string, event storage.AuditEvent) error
 	User(ctx context.Context, id string) (*storage.User, error)
 	UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error
 	UserSessions(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Session, error)
@@ -197,6 +200,8 @@ func (h *Handler) account(v *visit) error {
 	}
 	if user.PasswordHash != "" {
 		page.PasswordURL = h.root + "/account/password"
+	}
+	if user.PasswordHash != "" || user.VerifiedUntil.IsZero() { // whom no provider vouches for
 		page.SecurityURL = h.root + "/account/security"
 	}
 	if len(applications) > 1 {
@@ -231,7 +236,7 @@ func (h *Handler) endSessions(v *visit) error {
 		if s.ID == v.signIn.Session.ID || s.ID != chosen && chosen != "others" {
 			continue
 		}
-		event := h.event(v, "session.ended", s.ID).With("browser", browser(s.UserAgent))
+		event := h.event(v, "session.ended", s.ID).With("browser", Browser(s.UserAgent))
 		if err := h.Store.DeleteSession(v.r.Context(), s.ID, event); err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
