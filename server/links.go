@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
+	"strings"
 	"time"
 
 	"grantd/server/account"
@@ -36,17 +37,28 @@ func (s *Server) FirstAdminLink(ctx context.Context) (string, error) {
 }
 
 // mailing is how the admin API sends a link to its User; nil without a mail server.
-func mailing(c Config) func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error {
+func (s *Server) mailing(c Config) func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error {
 	if c.Mail == nil {
 		return nil
 	}
 	return func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error {
-		subject, why := "Set your password", "You are invited to "+c.Issuer.Host()+", where you decide which applications may use which\nMCP servers in your name."
+		rule, err := s.secondFactorRule(ctx)
+		if err != nil {
+			return err
+		}
+		act, proof := "Set", "password"
+		if rule == storage.SecondFactorPasskeysOnly {
+			act, proof = "Make", "passkey"
+		}
+		subject, why := act+" your "+proof, "You are invited to "+c.Issuer.Host()+", where you decide which applications may use which\nMCP servers in your name."
 		if link.Purpose == storage.LinkPasswordReset {
 			subject, why = "Reset your password", "An administrator of "+c.Issuer.Host()+" has made a link with which you choose a new\npassword. It signs you out everywhere."
+			if proof == "passkey" {
+				subject, why = "Make a new passkey", "An administrator of "+c.Issuer.Host()+" has made a link with which you make a new\npasskey. It signs you out everywhere."
+			}
 		}
-		text := fmt.Sprintf("%s\n\nYour user name is %s.\n\nOpen this link to set your password. It works once, until %s:\n\n%s\n\nIf you do not expect this, tell your administrator and do not open the link.\n",
-			why, to.Username, link.ExpiresAt.UTC().Format("2 January 2006, 15:04 UTC"), url)
+		text := fmt.Sprintf("%s\n\nYour user name is %s.\n\nOpen this link to %s your %s. It works once, until %s:\n\n%s\n\nIf you do not expect this, tell your administrator and do not open the link.\n",
+			why, to.Username, strings.ToLower(act), proof, link.ExpiresAt.UTC().Format("2 January 2006, 15:04 UTC"), url)
 		return c.Mail.Send(ctx, grantdmail.Message{To: mail.Address{Name: to.Name, Address: to.Email}, Subject: subject, Text: text})
 	}
 }

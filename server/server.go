@@ -257,14 +257,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				asked, err := engine.EndSession(ctx, rawQuery)
 				return login.Leaving(asked), err
 			},
-			Factors: factors, Sealer: c.Root,
-			Rule: func(ctx context.Context) (storage.SecondFactorRule, error) {
-				policy, err := s.catalog.SignInPolicy(ctx)
-				if err != nil {
-					return "", err
-				}
-				return policy.SecondFactor, nil
-			},
+			Factors: factors, Sealer: c.Root, Rule: s.secondFactorRule,
 			Browser: account.Browser, StepUp: engine.StepUp,
 			Purpose: func(ctx context.Context, rawQuery string) login.Purpose {
 				client, host, resource := engine.Purpose(ctx, rawQuery)
@@ -280,13 +273,13 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}),
 		account: account.New(account.Config{
 			Pages: pages, Store: s.store, Catalog: s.catalog, Sessions: sessions, Hasher: hasher, Factors: factors, Addresses: addresses, Now: s.now, Describe: consent.Describe,
-			Administration: oauth.AdminResource(c.Issuer),
+			Rule: s.secondFactorRule, Administration: oauth.AdminResource(c.Issuer),
 		}),
 		admin: admin.New(admin.Config{
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, AdminKeys: s.catalog,
 			Person: engine.Administrator, Resource: oauth.AdminResource(c.Issuer), Hosts: c.AdminHosts, CheckURL: fetcher.Check,
 			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Providers: providers, Sealer: c.Root, Profiles: known, Now: s.now,
-			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c),
+			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: s.mailing(c), OffersPasskeys: factors.OffersPasskeys(),
 		}),
 	}
 	r.registration = &registration.Registration{
@@ -297,6 +290,15 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		Together:   &web.FailureLimit{Failures: registrationsPerHourTogether, Window: time.Hour, Now: s.now},
 	}
 	return r, nil
+}
+
+// secondFactorRule is what the organisation demands of everybody.
+func (s *Server) secondFactorRule(ctx context.Context) (storage.SecondFactorRule, error) {
+	policy, err := s.catalog.SignInPolicy(ctx)
+	if err != nil {
+		return "", err
+	}
+	return policy.SecondFactor, nil
 }
 
 func buttons(all []upstream.Button) []templates.LoginProvider {

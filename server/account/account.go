@@ -66,6 +66,8 @@ type Config struct {
 	// Describe says who a client is as the consent page does; redirectURI is where
 	// access went, "" for a device.
 	Describe func(c *storage.Client, redirectURI string) templates.ConsentClient
+	// Rule is what the organisation demands of everybody.
+	Rule func(ctx context.Context) (storage.SecondFactorRule, error)
 	// Administration is the built-in Resource, which the Catalog does not list.
 	Administration *storage.Resource
 }
@@ -198,7 +200,11 @@ func (h *Handler) account(v *visit) error {
 		Account: templates.Account{Name: user.Name, Username: user.Username}, Providers: providers, Applications: applications,
 		SessionsAction: h.root + "/account/sessions", InstallationsAction: h.root + "/account/installations", ActivityURL: h.root + "/account/activity",
 	}
-	if user.PasswordHash != "" {
+	only, err := h.passkeysOnly(ctx)
+	if err != nil {
+		return err
+	}
+	if user.PasswordHash != "" && !only {
 		page.PasswordURL = h.root + "/account/password"
 	}
 	if user.PasswordHash != "" || user.VerifiedUntil.IsZero() { // whom no provider vouches for

@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -165,5 +166,67 @@ func (h *Handler) removePasskey(v *visit, form web.Parameters, factors *storage.
 		return err
 	}
 	web.SeeOther(v.w, h.root+"/account/security?done=passkey_removed")
+	return nil
+}
+
+// passkeysOnly reports whether a password proves nothing.
+func (h *Handler) passkeysOnly(ctx context.Context) (bool, error) {
+	rule, err := h.Rule(ctx)
+	return rule == storage.SecondFactorPasskeysOnly, err
+}
+
+// passkeyMade is the query of the page after a link that made a passkey.
+const passkeyMade = "passkey"
+
+// passkeyForLink has the browser make a passkey for the link's user. The first
+// administrator, who is nobody yet, gets an id here: the passkey keeps it.
+func (h *Handler) passkeyForLink(ctx context.Context, link *storage.UserLink, user *storage.User) (templates.PasskeyForm, error) {
+	if !h.Factors.OffersPasskeys() {
+		return templates.PasskeyForm{}, &web.Error{
+			Status: http.StatusConflict, Code: "no-passkeys", Title: "There can be no passkeys here",
+			Message: "Your organisation lets people sign in with passkeys alone, and this server has an IP address, where browsers allow none. Tell an administrator.",
+		}
+	}
+	has := new(storage.Factors)
+	if user == nil {
+		user = &storage.User{ID: storage.NewID(storage.PrefixUser)}
+	} else {
+		var err error
+		if has, err = h.Factors.Of(ctx, user.ID); err != nil {
+			return templates.PasskeyForm{}, err
+		}
+	}
+	begun, err := h.Factors.BeginPasskey(user, has.Passkeys, link.ID)
+	if err != nil {
+		return templates.PasskeyForm{}, err
+	}
+	return templates.PasskeyForm{Options: begun.Options, Challenge: begun.Sealed}, nil
+}
+
+// useLinkForPasskey spends the link for what the browser has made.
+func (h *Handler) useLinkForPasskey(w http.ResponseWriter, r *http.Request, form web.Parameters, link *storage.UserLink, user *storage.User, typed templates.Account) error {
+	var (
+		p   *storage.Passkey
+		id  string
+		err error
+	)
+	if user != nil {
+		id = user.ID
+	} else {
+		id, err = h.Factors.PasskeyOwner(link.ID, form.Get(fieldChallenge))
+	}
+	if err == nil {
+		name := cmp.Or(Browser(web.UserAgent(r)), factor.UnnamedPasskey)
+		p, err = h.Factors.FinishPasskey(id, link.ID, form.Get(fieldChallenge), form.Get(fieldPasskey), name)
+	}
+	if err == nil {
+		err = h.spend(r, link, user, typed, "", p)
+	}
+	if problem := passkeyProblem(err); problem != "" {
+		return h.showLink(w, r, http.StatusBadRequest, form.Get("token"), link, user, problem, typed)
+	} else if err != nil {
+		return noSuchLink(err)
+	}
+	web.SeeOther(w, h.root+LinkPath+"/done?"+passkeyMade)
 	return nil
 }

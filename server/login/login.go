@@ -162,6 +162,11 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	case form.Has(fieldChallenge):
 		return h.signInWithPasskey(w, r, form)
 	}
+	if only, err := h.passkeysOnly(r.Context()); err != nil {
+		return err
+	} else if only {
+		return h.form(w, r, http.StatusForbidden, "", passwordUnused)
+	}
 	username, secret := form.Get("username"), form.Get("password")
 	switch {
 	case username == "" || secret == "":
@@ -238,11 +243,12 @@ func (h *Handler) form(w http.ResponseWriter, r *http.Request, status int, usern
 			return err
 		}
 	}
-	if h.Factors.OffersPasskeys() {
-		var err error
-		if page.Passkey, err = h.asked(nil, nil); err != nil {
-			return err
-		}
+	var err error
+	if page.PasskeysOnly, err = h.passkeysOnly(r.Context()); err != nil {
+		return err
+	}
+	if page.Passkey, err = h.asked(nil, nil); err != nil {
+		return err
 	}
 	return h.Pages.Write(w, status, formsOf(page.Passkey), func(out io.Writer) error { return h.Pages.Templates.Login(out, page) })
 }

@@ -26,7 +26,18 @@ const (
 	latePasskey  = "That took too long, or another page was open. Try again."
 	takenPasskey = "That passkey is in use already. Make another one."
 	byProvider   = "You sign in with your identity provider. This passkey does not stand in for that."
+
+	passwordUnused = "Your organisation lets people sign in with passkeys alone. Your password was not looked at."
 )
+
+// passkeysOnly reports whether a password proves nothing.
+func (h *Handler) passkeysOnly(ctx context.Context) (bool, error) {
+	if h.Rule == nil {
+		return false, nil
+	}
+	rule, err := h.Rule(ctx)
+	return rule == storage.SecondFactorPasskeysOnly, err
+}
 
 // signInWithPasskey signs in whoever's passkey has signed: two factors in one, without
 // a user name or a password. An unknown passkey, a wrong signature and a disabled user

@@ -149,6 +149,11 @@ func (h *Handler) secondStep(w http.ResponseWriter, r *http.Request, form web.Pa
 	} else if err != nil {
 		return err
 	}
+	if only, err := h.passkeysOnly(r.Context()); err != nil {
+		return err
+	} else if only && s.SessionID == "" { // the rule is newer than the page
+		return h.form(w, r, http.StatusForbidden, "", passwordUnused)
+	}
 	factors, err := h.Factors.Of(r.Context(), user.ID)
 	if err != nil {
 		return err
