@@ -106,7 +106,7 @@ func (h *Handler) spend(r *http.Request, link *storage.UserLink, user *storage.U
 	address := h.Addresses.Of(r).String()
 	withPasskey := func(event storage.AuditEvent) storage.AuditEvent {
 		if p != nil {
-			event = event.With("passkey_id", p.ID).With("name", p.Name)
+			event = event.With("passkey_id", p.ID)
 		}
 		return event
 	}

@@ -91,7 +91,7 @@ func (h *Handler) finishPasskey(v *visit, factors *storage.Factors) error {
 	}
 	p, err := h.Factors.FinishPasskey(user.ID, v.signIn.Session.ID, form.Get(fieldChallenge), form.Get(fieldPasskey), name)
 	if err == nil {
-		err = h.Store.CreatePasskey(ctx, p, h.event(v, "passkey.created", p.ID).With("name", p.Name))
+		err = h.Store.CreatePasskey(ctx, p, h.event(v, "passkey.created", user.ID).With("passkey_id", p.ID).With("name", p.Name))
 	}
 	if problem := passkeyProblem(err); problem != "" {
 		return h.showPasskey(v, http.StatusBadRequest, factors, name, problem)
@@ -140,7 +140,8 @@ func (h *Handler) renamePasskey(v *visit, form web.Parameters) error {
 		}
 		return h.showSecurity(v, http.StatusBadRequest, factors, badPasskeyName)
 	}
-	err := h.Store.RenamePasskey(v.r.Context(), v.user().ID, id, name, h.event(v, "passkey.renamed", id).With("name", name))
+	event := h.event(v, "passkey.renamed", v.user().ID).With("passkey_id", id).With("name", name)
+	err := h.Store.RenamePasskey(v.r.Context(), v.user().ID, id, name, event)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
@@ -161,7 +162,7 @@ func (h *Handler) removePasskey(v *visit, form web.Parameters, factors *storage.
 			return h.showSecurity(v, http.StatusConflict, factors, lastWay)
 		}
 	}
-	err := h.Store.DeletePasskey(ctx, v.user().ID, id, h.event(v, "passkey.deleted", id))
+	err := h.Store.DeletePasskey(ctx, v.user().ID, id, h.event(v, "passkey.deleted", v.user().ID).With("passkey_id", id))
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}

@@ -125,13 +125,13 @@ func (h *Handler) takePasskey(w http.ResponseWriter, r *http.Request, user *stor
 // signs them in.
 func (h *Handler) enrolPasskey(w http.ResponseWriter, r *http.Request, user *storage.User, s step, form web.Parameters) error {
 	ctx, now := r.Context(), h.Now()
-	event := func(action, target string) storage.AuditEvent {
-		return storage.NewAuditEvent(now, "user:"+user.ID, action, target).With("address", h.Addresses.Of(r).String())
+	event := func(action string) storage.AuditEvent {
+		return storage.NewAuditEvent(now, "user:"+user.ID, action, user.ID).With("address", h.Addresses.Of(r).String())
 	}
 	name := cmp.Or(h.Browser(web.UserAgent(r)), factor.UnnamedPasskey)
 	p, err := h.Factors.FinishPasskey(user.ID, boundToStep, form.Get(fieldChallenge), form.Get(fieldPasskey), name)
 	if err == nil {
-		err = h.Factors.Passkeys.CreatePasskey(ctx, p, event("passkey.created", p.ID).With("name", p.Name))
+		err = h.Factors.Passkeys.CreatePasskey(ctx, p, event("passkey.created").With("passkey_id", p.ID).With("name", p.Name))
 	}
 	problem := ""
 	switch {
@@ -153,7 +153,7 @@ func (h *Handler) enrolPasskey(w http.ResponseWriter, r *http.Request, user *sto
 		}
 		return h.showEnrolment(w, r, http.StatusBadRequest, user, s, begun, problem)
 	}
-	codes, err := h.Factors.NewRecoveryCodes(ctx, user.ID, event("recovery_codes.created", user.ID))
+	codes, err := h.Factors.NewRecoveryCodes(ctx, user.ID, event("recovery_codes.created"))
 	if err != nil {
 		return err
 	}
