@@ -94,10 +94,13 @@ func (d *device) copyTo(other *device) {
 		return err
 	})
 	for _, c := range credentials {
-		c.CmtgKeys, c.ActiveCmtgKeyIndex = nil, nil // of an extension that Chromium knows not of itself
+		// Without the fields of an extension, which Chromium tells and refuses to be told.
+		told := map[string]any{"authenticatorId": other.id, "credential": map[string]any{
+			"credentialId": c.CredentialID, "isResidentCredential": c.IsResidentCredential, "rpId": c.RpID, "privateKey": c.PrivateKey,
+			"userHandle": c.UserHandle, "signCount": c.SignCount, "backupEligibility": c.BackupEligibility, "backupState": c.BackupState,
+		}}
 		other.call(func(ctx context.Context, target *chromedp.Target) error {
-			_, err := cdp.Call(ctx, target, webauthn.AddCredential, webauthn.AddCredentialParams{AuthenticatorID: other.id, Credential: c})
-			return err
+			return target.Call(ctx, webauthn.AddCredential.Method, told, nil)
 		})
 	}
 }

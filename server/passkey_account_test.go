@@ -179,7 +179,7 @@ func TestNoPasskeysAtAnAddress(t *testing.T) {
 	b := o.Browser()
 	wantStatus(t, b.Post(o.URL+"/login", servertest.Form("challenge", "x", "passkey", "{}")), http.StatusBadRequest)
 	status, problem := o.Call(http.MethodPatch, "/sign-in-policy", servertest.Object{"second_factor": "passkeys_only"})
-	if status != http.StatusUnprocessableEntity && status != http.StatusBadRequest {
+	if faults, _ := problem["errors"].([]any); status != http.StatusBadRequest || len(faults) != 1 || !strings.Contains(problem.String("detail"), "/second_factor") {
 		t.Errorf("%d %v", status, problem)
 	}
 	if policy := o.Must(http.MethodGet, "/sign-in-policy", nil); policy.String("second_factor") != "none" {
@@ -236,13 +236,13 @@ func TestPasskeyOutage(t *testing.T) {
 	alice := o.SignedIn("alice")
 	key := o.enrolPasskey(t, alice)
 	b := o.Browser()
-	login, making_, step := b.Get(o.URL+"/login"), alice.Get(o.URL+"/account/security/passkey"), o.password(b, "")
+	login, made, step := b.Get(o.URL+"/login"), alice.Get(o.URL+"/account/security/passkey"), o.password(b, "")
 	store.down.Store(true)
 	for range 31 {
 		wantStatus(t, use(t, b, login, key), http.StatusServiceUnavailable)
 	}
 	wantStatus(t, use(t, b, step, key), http.StatusServiceUnavailable)
-	wantStatus(t, making(t, alice, making_, newAuthenticator(t, o.Server)), http.StatusServiceUnavailable)
+	wantStatus(t, making(t, alice, made, newAuthenticator(t, o.Server)), http.StatusServiceUnavailable)
 	store.down.Store(false)
 	wantAccount(t, use(t, b, login, key))
 }

@@ -17,7 +17,9 @@ const passkeyColumns = `p.id, p.user_id, p.credential_id, p.public_key, p.sign_c
 func intoPasskey(p *storage.Passkey) []any {
 	return []any{
 		(*zeronull.Text)(&p.ID), (*zeronull.Text)(&p.UserID), &p.CredentialID, &p.PublicKey, (*zeronull.Int8)(&p.SignCount),
-		falseOrNull{&p.BackupEligible}, falseOrNull{&p.BackedUp}, &p.Transports, (*zeronull.Text)(&p.Name),
+		falseOrNull{&p.BackupEligible},
+		falseOrNull{&p.BackedUp},
+		&p.Transports, (*zeronull.Text)(&p.Name),
 		(*zeronull.Timestamptz)(&p.CreatedAt), (*zeronull.Timestamptz)(&p.LastUsedAt), (*zeronull.Timestamptz)(&p.ChallengedAt),
 	}
 }

@@ -25,8 +25,12 @@ func (s *Store) Factors(ctx context.Context, userID string) (*storage.Factors, e
 			p storage.Passkey
 		)
 		into := []any{
-			intoText{&t.UserID}, intoBlobOrNil{&t.SealedSecret}, intoInteger[int64]{&t.LastStep}, intoTime{&t.CreatedAt},
-			intoTime{&t.LastUsedAt}, &f.RecoveryCodes,
+			intoText{&t.UserID},
+			intoBlobOrNil{&t.SealedSecret},
+			intoInteger[int64]{&t.LastStep},
+			intoTime{&t.CreatedAt},
+			intoTime{&t.LastUsedAt},
+			&f.RecoveryCodes,
 		}
 		err := row.Scan(append(into, intoPasskey(&p)...)...)
 		if t.UserID != "" {

@@ -13,9 +13,18 @@ const passkeyColumns = `p.id, p.user_id, p.credential_id, p.public_key, p.sign_c
 // intoPasskey reads passkeyColumns, which are all NULL where there is no passkey.
 func intoPasskey(p *storage.Passkey) []any {
 	return []any{
-		intoText{&p.ID}, intoText{&p.UserID}, intoBlobOrNil{&p.CredentialID}, intoBlobOrNil{&p.PublicKey}, intoInteger[int64]{&p.SignCount},
-		intoFlag{&p.BackupEligible}, intoFlag{&p.BackedUp}, intoList{&p.Transports}, intoText{&p.Name},
-		intoTime{&p.CreatedAt}, intoTime{&p.LastUsedAt}, intoTime{&p.ChallengedAt},
+		intoText{&p.ID},
+		intoText{&p.UserID},
+		intoBlobOrNil{&p.CredentialID},
+		intoBlobOrNil{&p.PublicKey},
+		intoInteger[int64]{&p.SignCount},
+		intoFlag{&p.BackupEligible},
+		intoFlag{&p.BackedUp},
+		intoList{&p.Transports},
+		intoText{&p.Name},
+		intoTime{&p.CreatedAt},
+		intoTime{&p.LastUsedAt},
+		intoTime{&p.ChallengedAt},
 	}
 }
 
