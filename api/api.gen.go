@@ -413,6 +413,17 @@ type Erasure struct {
 	UserID string `json:"user_id"`
 }
 
+// Factors What a user proves besides a password, without its secrets.
+type Factors struct {
+	Passkeys []Passkey `json:"passkeys"`
+
+	// RecoveryCodes How many are left.
+	RecoveryCodes int `json:"recovery_codes"`
+
+	// Totp Absent if there is no authenticator app.
+	Totp *TOTP `json:"totp,omitempty"`
+}
+
 // Fault defines model for Fault.
 type Fault struct {
 	// Detail What is wrong and how to mend it.
@@ -556,6 +567,20 @@ type NewRegistrationToken struct {
 
 // NextCursor Send it as `cursor` for the next page. Absent on the last page.
 type NextCursor = string
+
+// Passkey defines model for Passkey.
+type Passkey struct {
+	// BackedUp Copies of its key are kept elsewhere, as of its last use.
+	BackedUp  bool      `json:"backed_up"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+
+	// LastUsedAt Absent if it was never used.
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
+
+	// Name What the person calls it.
+	Name string `json:"name"`
+}
 
 // Policy defines model for Policy.
 type Policy struct {
@@ -1062,7 +1087,9 @@ type SignInPolicy struct {
 	DestructiveScopes string `json:"destructive_scopes"`
 
 	// SecondFactor `none`: each person decides; `required`: who has no second factor must set one up to sign in. Whoever has one
-	// is asked for it under both.
+	// is asked for it under both. `passkeys_only`: people sign in with a passkey alone, and a password proves
+	// nothing; invitations and resets have them make a passkey instead. Whoever signs in with an identity provider
+	// is not affected. It needs an issuer whose host is a name: browsers allow no passkeys at an IP address.
 	SecondFactor string `json:"second_factor"`
 
 	// UpdatedAt Absent while nobody has changed it.
@@ -1106,6 +1133,12 @@ type SigningKeyList struct {
 
 	// NextCursor Send it as `cursor` for the next page. Absent on the last page.
 	NextCursor NextCursor `json:"next_cursor,omitempty"`
+}
+
+// TOTP An authenticator app.
+type TOTP struct {
+	CreatedAt  time.Time `json:"created_at"`
+	LastUsedAt time.Time `json:"last_used_at"`
 }
 
 // TokenInspection defines model for TokenInspection.
@@ -2027,6 +2060,9 @@ type ServerInterface interface {
 	// ResetUserFactors Remove the user's second factor
 	// (DELETE /admin/v1/users/{id}/factors)
 	ResetUserFactors(w http.ResponseWriter, r *http.Request, id string)
+	// GetUserFactors Read what the user proves besides a password
+	// (GET /admin/v1/users/{id}/factors)
+	GetUserFactors(w http.ResponseWriter, r *http.Request, id string)
 	// DeleteUserLinks End the user's link
 	// (DELETE /admin/v1/users/{id}/links)
 	DeleteUserLinks(w http.ResponseWriter, r *http.Request, id string)
@@ -5099,6 +5135,32 @@ func (siw *ServerInterfaceWrapper) ResetUserFactors(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// GetUserFactors operation middleware
+func (siw *ServerInterfaceWrapper) GetUserFactors(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", mux.Vars(r)["id"], &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetUserFactors(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // DeleteUserLinks operation middleware
 func (siw *ServerInterfaceWrapper) DeleteUserLinks(w http.ResponseWriter, r *http.Request) {
 
@@ -5319,6 +5381,8 @@ func HandlerWithOptions(si ServerInterface, options GorillaServerOptions) http.H
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/erase", wrapper.EraseUser).Methods(http.MethodPost)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/factors", wrapper.ResetUserFactors).Methods(http.MethodDelete)
+
+	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/factors", wrapper.GetUserFactors).Methods(http.MethodGet)
 
 	r.HandleFunc(options.BaseURL+"/admin/v1/users/{id}/links", wrapper.DeleteUserLinks).Methods(http.MethodDelete)
 
@@ -11111,6 +11175,78 @@ func (response ResetUserFactorsdefaultApplicationProblemPlusJSONResponse) VisitR
 	return err
 }
 
+type GetUserFactorsRequestObject struct {
+	ID string `json:"id"`
+}
+
+type GetUserFactorsResponseObject interface {
+	VisitGetUserFactorsResponse(w http.ResponseWriter) error
+}
+
+type GetUserFactors200JSONResponse Factors
+
+func (response GetUserFactors200JSONResponse) VisitGetUserFactorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserFactors401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetUserFactors401ApplicationProblemPlusJSONResponse) VisitGetUserFactorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserFactors404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetUserFactors404ApplicationProblemPlusJSONResponse) VisitGetUserFactorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetUserFactorsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetUserFactorsdefaultApplicationProblemPlusJSONResponse) VisitGetUserFactorsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type DeleteUserLinksRequestObject struct {
 	ID string `json:"id"`
 }
@@ -11541,6 +11677,9 @@ type StrictServerInterface interface {
 	// ResetUserFactors Remove the user's second factor
 	// (DELETE /admin/v1/users/{id}/factors)
 	ResetUserFactors(ctx context.Context, request ResetUserFactorsRequestObject) (ResetUserFactorsResponseObject, error)
+	// GetUserFactors Read what the user proves besides a password
+	// (GET /admin/v1/users/{id}/factors)
+	GetUserFactors(ctx context.Context, request GetUserFactorsRequestObject) (GetUserFactorsResponseObject, error)
 	// DeleteUserLinks End the user's link
 	// (DELETE /admin/v1/users/{id}/links)
 	DeleteUserLinks(ctx context.Context, request DeleteUserLinksRequestObject) (DeleteUserLinksResponseObject, error)
@@ -13678,6 +13817,32 @@ func (sh *strictHandler) ResetUserFactors(w http.ResponseWriter, r *http.Request
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ResetUserFactorsResponseObject); ok {
 		if err := validResponse.VisitResetUserFactorsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetUserFactors operation middleware
+func (sh *strictHandler) GetUserFactors(w http.ResponseWriter, r *http.Request, id string) {
+	var request GetUserFactorsRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUserFactors(ctx, request.(GetUserFactorsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUserFactors")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetUserFactorsResponseObject); ok {
+		if err := validResponse.VisitGetUserFactorsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

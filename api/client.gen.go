@@ -994,11 +994,16 @@ type ClientInterface interface {
 
 	// ResetUserFactors Remove the user's second factor
 	//
-	// For somebody who has lost it: the authenticator app and the recovery codes no longer count, and the user's
-	// sessions end. What they have approved stays. That there was none is no error.
+	// For somebody who has lost it: the authenticator app, the passkeys and the recovery codes no longer count, and the
+	// user's sessions end. What they have approved stays. That there was none is no error.
 	//
 	// Corresponds with DELETE /admin/v1/users/{id}/factors (the `ResetUserFactors` operationId).
 	ResetUserFactors(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUserFactors Read what the user proves besides a password
+	//
+	// Corresponds with GET /admin/v1/users/{id}/factors (the `GetUserFactors` operationId).
+	GetUserFactors(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteUserLinks End the user's link
 	//
@@ -2947,12 +2952,27 @@ func (c *Caller) EraseUser(ctx context.Context, id string, reqEditors ...Request
 
 // ResetUserFactors Remove the user's second factor
 //
-// For somebody who has lost it: the authenticator app and the recovery codes no longer count, and the user's
-// sessions end. What they have approved stays. That there was none is no error.
+// For somebody who has lost it: the authenticator app, the passkeys and the recovery codes no longer count, and the
+// user's sessions end. What they have approved stays. That there was none is no error.
 //
 // Corresponds with DELETE /admin/v1/users/{id}/factors (the `ResetUserFactors` operationId).
 func (c *Caller) ResetUserFactors(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewResetUserFactorsRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUserFactors Read what the user proves besides a password
+//
+// Corresponds with GET /admin/v1/users/{id}/factors (the `GetUserFactors` operationId).
+func (c *Caller) GetUserFactors(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUserFactorsRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -6945,6 +6965,40 @@ func NewResetUserFactorsRequest(server string, id string) (*http.Request, error)
 	return req, nil
 }
 
+// NewGetUserFactorsRequest constructs an http.Request for the GetUserFactors method
+func NewGetUserFactorsRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/users/%s/factors", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewDeleteUserLinksRequest constructs an http.Request for the DeleteUserLinks method
 func NewDeleteUserLinksRequest(server string, id string) (*http.Request, error) {
 	var err error
@@ -8091,13 +8145,20 @@ type ClientWithResponsesInterface interface {
 
 	// ResetUserFactorsWithResponse Remove the user's second factor
 	//
-	// For somebody who has lost it: the authenticator app and the recovery codes no longer count, and the user's
-	// sessions end. What they have approved stays. That there was none is no error.
+	// For somebody who has lost it: the authenticator app, the passkeys and the recovery codes no longer count, and the
+	// user's sessions end. What they have approved stays. That there was none is no error.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /admin/v1/users/{id}/factors (the `ResetUserFactors` operationId).
 	ResetUserFactorsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*ResetUserFactorsResponse, error)
+
+	// GetUserFactorsWithResponse Read what the user proves besides a password
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/users/{id}/factors (the `GetUserFactors` operationId).
+	GetUserFactorsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetUserFactorsResponse, error)
 
 	// DeleteUserLinksWithResponse End the user's link
 	//
@@ -13220,6 +13281,75 @@ func (r ResetUserFactorsResponse) ContentType() string {
 	return ""
 }
 
+// GetUserFactorsResponse401Headers the declared response headers of an HTTP 401 response for GetUserFactors
+type GetUserFactorsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+type GetUserFactorsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Factors
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Error
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetUserFactorsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetUserFactorsResponse) GetJSON200() *Factors {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetUserFactorsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetUserFactorsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetUserFactorsResponse) GetApplicationProblemJSONDefault() *Error {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetUserFactorsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetUserFactorsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetUserFactorsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetUserFactorsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // DeleteUserLinksResponse401Headers the declared response headers of an HTTP 401 response for DeleteUserLinks
 type DeleteUserLinksResponse401Headers struct {
 	WWWAuthenticate string
@@ -15027,8 +15157,8 @@ func (c *ClientWithResponses) EraseUserWithResponse(ctx context.Context, id stri
 
 // ResetUserFactorsWithResponse Remove the user's second factor
 //
-// For somebody who has lost it: the authenticator app and the recovery codes no longer count, and the user's
-// sessions end. What they have approved stays. That there was none is no error.
+// For somebody who has lost it: the authenticator app, the passkeys and the recovery codes no longer count, and the
+// user's sessions end. What they have approved stays. That there was none is no error.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -15039,6 +15169,19 @@ func (c *ClientWithResponses) ResetUserFactorsWithResponse(ctx context.Context, 
 		return nil, err
 	}
 	return ParseResetUserFactorsResponse(rsp)
+}
+
+// GetUserFactorsWithResponse Read what the user proves besides a password
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/users/{id}/factors (the `GetUserFactors` operationId).
+func (c *ClientWithResponses) GetUserFactorsWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetUserFactorsResponse, error) {
+	rsp, err := c.GetUserFactors(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetUserFactorsResponse(rsp)
 }
 
 // DeleteUserLinksWithResponse End the user's link
@@ -19764,6 +19907,66 @@ func ParseResetUserFactorsResponse(rsp *http.Response) (*ResetUserFactorsRespons
 	switch {
 	case rsp.StatusCode == 401:
 		var headers ResetUserFactorsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetUserFactorsResponse parses an HTTP response from a GetUserFactorsWithResponse call
+func ParseGetUserFactorsResponse(rsp *http.Response) (*GetUserFactorsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetUserFactorsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Factors
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Error
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetUserFactorsResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

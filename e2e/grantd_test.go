@@ -64,8 +64,14 @@ type grantd struct {
 // listeners, issuer, admin key and a SQLite file in a temporary folder.
 func startGrantd(t *testing.T, flags ...string) *grantd {
 	t.Helper()
+	return startGrantdAs(t, "127.0.0.1", flags...)
+}
+
+// startGrantdAs is startGrantd with an issuer of that loopback host.
+func startGrantdAs(t *testing.T, host string, flags ...string) *grantd {
+	t.Helper()
 	g := &grantd{t: t, address: "http://" + freeport.For(t), admin: "http://" + freeport.For(t)}
-	g.issuer = g.address
+	g.issuer = strings.Replace(g.address, "127.0.0.1", host, 1)
 	key := filepath.Join(t.TempDir(), "admin-key")
 	if err := os.WriteFile(key, []byte(adminKey), 0o600); err != nil {
 		t.Fatal(err)

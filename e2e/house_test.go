@@ -28,6 +28,7 @@ var onlyIn = map[string][]string{
 	"html/template":                     {"grantd/templates"},
 	"github.com/gorilla/mux":            {"grantd/server", "grantd/server/...", "grantd/api"},
 	"github.com/spf13/cobra":            {"grantd/cmd/grantd"},
+	"github.com/go-webauthn/webauthn":   {"grantd/server/factor"},
 }
 
 // rooms says which of our own packages each package may import. A package that is

@@ -100,7 +100,7 @@ func wantPageHeaders(t testing.TB, answer *servertest.Answer, formAction bool) {
 		"Referrer-Policy":              "same-origin",
 		"X-Content-Type-Options":       "nosniff",
 		"Cross-Origin-Resource-Policy": "same-origin",
-		"Permissions-Policy":           "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+		"Permissions-Policy":           "camera=(), microphone=(), geolocation=(), payment=(), usb=(), publickey-credentials-get=(), publickey-credentials-create=()",
 		"Cache-Control":                "no-store",
 	} {
 		if got := answer.Header.Values(name); len(got) != 1 || got[0] != want {

@@ -86,6 +86,7 @@ func (s *Server) publicRoutes(c Config, r *rooms) http.Handler {
 	handle("/account/revoke", getAndPost(r.account.Revoke()))
 	handle("/account/security", getAndPost(r.account.Security()))
 	handle("/account/security/totp", getAndPost(r.account.EnrolTOTP()))
+	handle("/account/security/passkey", getAndPost(r.account.EnrolPasskey()))
 	handle("/account/password", getAndPost(r.account.Password()))
 	handle("/account/installations", byMethod{http.MethodPost: r.account.EndInstallation()})
 	handle("/account/sessions", byMethod{http.MethodPost: r.account.EndSessions()})

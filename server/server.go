@@ -199,7 +199,7 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}
 	sessions := &session.Manager{Store: s.store, Sealer: c.Root, Issuer: c.Issuer, Now: s.now}
 	hasher := password.NewHasher(0)
-	factors := &factor.Factors{Store: s.store, Sealer: c.Root, Issuer: c.Issuer.Hostname(), Now: s.now}
+	factors := &factor.Factors{Store: s.store, Passkeys: s.store, Sealer: c.Root, Issuer: c.Issuer.Hostname(), Origin: c.Issuer.Origin(), Now: s.now}
 	known, err := profiles.Load(registration.CheckDocument)
 	if err != nil {
 		return nil, err
@@ -270,15 +270,8 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 				asked, err := engine.EndSession(ctx, rawQuery)
 				return login.Leaving(asked), err
 			},
-			Factors: factors, Sealer: c.Root,
-			Rule: func(ctx context.Context) (storage.SecondFactorRule, error) {
-				policy, err := s.catalog.SignInPolicy(ctx)
-				if err != nil {
-					return "", err
-				}
-				return policy.SecondFactor, nil
-			},
-			StepUp: engine.StepUp,
+			Factors: factors, Sealer: c.Root, Rule: s.secondFactorRule,
+			Browser: account.Browser, StepUp: engine.StepUp,
 			Purpose: func(ctx context.Context, rawQuery string) login.Purpose {
 				client, host, resource := engine.Purpose(ctx, rawQuery)
 				if client == nil {
@@ -296,13 +289,13 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		}),
 		account: account.New(account.Config{
 			Pages: pages, Store: s.store, Catalog: s.catalog, Sessions: sessions, Hasher: hasher, Factors: factors, Addresses: addresses, Now: s.now, Describe: consent.Describe,
-			Administration: oauth.AdminResource(c.Issuer),
+			Rule: s.secondFactorRule, Administration: oauth.AdminResource(c.Issuer),
 		}),
 		admin: admin.New(admin.Config{
 			Store: s.store, Issuer: c.Issuer.String(), HashPassword: hashing(hasher), Keys: c.AdminKeys, AdminKeys: s.catalog,
 			Person: engine.Administrator, Resource: oauth.AdminResource(c.Issuer), Hosts: c.AdminHosts, CheckURL: fetcher.Check,
 			SigningKeys: signing, Tokens: engine, Trust: trust, Chain: s.audit, Providers: providers, Sealer: c.Root, Profiles: known, Now: s.now,
-			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: mailing(c, set),
+			LinkURL: func(token string) string { return account.LinkURL(c.Issuer, token) }, Mail: s.mailing(c, set), OffersPasskeys: factors.OffersPasskeys(),
 		}),
 	}
 	signIn = r.login
@@ -314,6 +307,15 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 		Together:   &web.FailureLimit{Failures: registrationsPerHourTogether, Window: time.Hour, Now: s.now},
 	}
 	return r, nil
+}
+
+// secondFactorRule is what the organisation demands of everybody.
+func (s *Server) secondFactorRule(ctx context.Context) (storage.SecondFactorRule, error) {
+	policy, err := s.catalog.SignInPolicy(ctx)
+	if err != nil {
+		return "", err
+	}
+	return policy.SecondFactor, nil
 }
 
 func buttons(all []upstream.Button) []templates.LoginProvider {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -15,22 +16,40 @@ const (
 // The methods of a sign-in (amr, RFC 8176 §2).
 const (
 	AMRPassword    = "pwd"
-	AMROneTimeCode = "otp" // of an authenticator app, or a recovery code
-	AMRMultiFactor = "mfa" // together they are two factors or more
+	AMROneTimeCode = "otp"  // of an authenticator app, or a recovery code
+	AMRKey         = "pop"  // a Passkey's key signed
+	AMRUser        = "user" // and its device found the person there
+	AMRMultiFactor = "mfa"  // together they are two factors or more
 )
+
+// WithAMR is amr and, once each, what was proved beside it.
+func WithAMR(amr []string, proved ...string) []string {
+	all := slices.Clone(amr)
+	for _, method := range proved {
+		if !slices.Contains(all, method) {
+			all = append(all, method)
+		}
+	}
+	return all
+}
+
+// AMRPasskey are the methods of a sign-in with a Passkey, which by itself is two
+// factors: who has the device, and knows or is what opens it.
+var AMRPasskey = []string{AMRKey, AMRUser, AMRMultiFactor}
 
 // RecoveryCodes is how many RecoveryCodes a User gets at once.
 const RecoveryCodes = 10
 
 // Factors are what a User can prove besides a password.
 type Factors struct {
-	TOTP          *TOTP // nil: none
-	RecoveryCodes int   // how many are left
+	TOTP          *TOTP      // nil: none
+	Passkeys      []*Passkey // by ID
+	RecoveryCodes int        // how many are left
 }
 
 // Any reports whether there is a second factor. Recovery codes stand in for one and
 // are none by themselves.
-func (f *Factors) Any() bool { return f.TOTP != nil }
+func (f *Factors) Any() bool { return f.TOTP != nil || len(f.Passkeys) > 0 }
 
 // TOTP is a User's authenticator app (RFC 6238).
 type TOTP struct {

@@ -30,6 +30,7 @@ const (
 	PrefixPolicy        = "pol_"
 	PrefixUserLink      = "lnk_" // not that of the token
 	PrefixProvider      = "idp_"
+	PrefixPasskey       = "pk_"
 	// PrefixAdminKey and PrefixInitialAccessToken are not those of the secrets that
 	// the rows are about.
 	PrefixAdminKey            = "adk_"

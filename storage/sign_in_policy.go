@@ -10,8 +10,9 @@ type SecondFactorRule string
 
 // The rules. Whoever has a second factor is asked for it under each of them.
 const (
-	SecondFactorNone     SecondFactorRule = "none"     // each person decides
-	SecondFactorRequired SecondFactorRule = "required" // who has none must set one up to sign in
+	SecondFactorNone         SecondFactorRule = "none"          // each person decides
+	SecondFactorRequired     SecondFactorRule = "required"      // who has none must set one up to sign in
+	SecondFactorPasskeysOnly SecondFactorRule = "passkeys_only" // a Passkey alone signs in; a password proves nothing
 )
 
 // DestructiveScopesRule says how somebody must have signed in to allow destructive

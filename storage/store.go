@@ -24,6 +24,7 @@ type Store interface {
 	SessionStore
 	UserLinkStore
 	FactorStore
+	PasskeyStore
 	SignInPolicyStore
 	GrantStore
 	AuthorizationCodeStore

@@ -114,9 +114,9 @@ type Activity struct {
 // this server.
 func (s *Set) Activity(w io.Writer, p ActivityPage) error { return s.render(w, "activity.html", p) }
 
-// A LinkPage lets whoever has a link choose a password, and the first administrator
-// also a user name and a name. Its form posts "token", "password", "again",
-// "username" and "name".
+// A LinkPage lets whoever has a link choose a password, or with a Passkey make one
+// instead, and the first administrator also choose a user name and a name. Its form
+// posts "token", "password", "again", "username" and "name".
 type LinkPage struct {
 	Base
 	Action     string // relative URL, without the token
@@ -125,6 +125,7 @@ type LinkPage struct {
 	FirstAdmin bool
 	Account    Account // of the first administrator: what was typed before
 	Problem    string  // one sentence above the form, "" for none
+	Passkey    PasskeyForm
 }
 
 // Link writes the page. It returns ErrUnsafeURL when Action leaves this server.

@@ -2,6 +2,7 @@ package templates_test
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +42,10 @@ func accountFixtures() []fixture {
 	security := func(p templates.SecurityPage) func(*templates.Set, io.Writer) error {
 		return func(s *templates.Set, w io.Writer) error { return s.Security(w, p) }
 	}
+	passkey := func(p templates.PasskeyPage) func(*templates.Set, io.Writer) error {
+		p.Action, p.BackURL, p.Page, p.Account, p.Passkey = "/account/security/passkey", "/account/security", "ses_1", alice, makePasskey
+		return func(s *templates.Set, w io.Writer) error { return s.Passkey(w, p) }
+	}
 	problem := "The current password is not right. Nothing was changed."
 	return []fixture{
 		{"account", account(accountPage())},
@@ -72,6 +77,13 @@ func accountFixtures() []fixture {
 		{"second_factor_problem", secondFactor(templates.SecondFactorPage{
 			Action: "/login", Step: "sealed_step", Account: alice, Problem: "The code is not right, or was used before. Wait for the next one and try again.",
 		})},
+		{"second_factor_passkey", secondFactor(templates.SecondFactorPage{Action: "/login", Step: "sealed_step", Account: alice, Passkey: askPasskey})},
+		{"second_factor_passkey_alone", secondFactor(templates.SecondFactorPage{
+			Action: "/login", Step: "sealed_step", Account: alice, Passkey: askPasskey, NoApp: true, Problem: "That passkey was not accepted. Try again, or sign in another way.",
+		})},
+		{"enrol_required_passkey", enrol(templates.EnrolPage{Action: "/login", Step: "sealed_step", Required: true, Passkey: makePasskey})},
+		{"passkey", passkey(templates.PasskeyPage{Name: "Firefox on Linux"})},
+		{"passkey_problem", passkey(templates.PasskeyPage{Name: "Firefox on Linux", Problem: "That took too long, or you have signed in again since. Try again."})},
 		{"enrol_required", enrol(templates.EnrolPage{Action: authorizeAs("/login"), Step: "sealed_step", Required: true})},
 		{"enrol", enrol(templates.EnrolPage{
 			Action: "/account/security/totp", Page: "ses_1", BackURL: "/account/security", Problem: "The code is not right. Wait for the next one and try again.",
@@ -83,8 +95,20 @@ func accountFixtures() []fixture {
 			Action: "/account/security", Page: "ses_1", AccountURL: "/account", TOTP: true, TOTPSince: morning, TOTPLastUsed: evening, RecoveryCodes: 9,
 		})},
 		{"security_none", security(templates.SecurityPage{
-			Action: "/account/security", Page: "ses_1", AccountURL: "/account", EnrolURL: "/account/security/totp", Notice: "The authenticator app is removed.",
+			Action: "/account/security", Page: "ses_1", AccountURL: "/account", EnrolURL: "/account/security/totp", PasskeyURL: "/account/security/passkey", Notice: "The authenticator app is removed.",
 		})},
+		{"security_passkeys", security(templates.SecurityPage{
+			Action: "/account/security", Page: "ses_1", AccountURL: "/account", EnrolURL: "/account/security/totp", PasskeyURL: "/account/security/passkey", RecoveryCodes: 10,
+			Passkeys: []templates.AccountPasskey{
+				{ID: "pk_1", Name: "Firefox on Linux", CreatedAt: morning, LastUsed: evening},
+				{ID: "pk_2", Name: strings.Repeat("A security key with a long name ", 3) + "<b>\u202e", CreatedAt: morning},
+			}, Problem: "This passkey is your only way to sign in. Make another one first.",
+		})},
+		{"security_address", security(templates.SecurityPage{
+			Action: "/account/security", Page: "ses_1", AccountURL: "/account", EnrolURL: "/account/security/totp", NoPasskeys: true,
+		})},
+		{"link_passkey", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", Account: alice, Passkey: makePasskey})},
+		{"link_first_admin_passkey", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", FirstAdmin: true, Passkey: makePasskey, Problem: "Choose a user name."})},
 		{"activity_empty", activity(templates.ActivityPage{AccountURL: "/account"})},
 		{"link_invitation", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", Account: alice})},
 		{"link_reset", link(templates.LinkPage{Action: "/account/link", Token: "ult_token", Reset: true, Account: alice, Problem: "The two new passwords are not the same."})},

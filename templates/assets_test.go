@@ -21,8 +21,8 @@ func TestAssets(t *testing.T) {
 	if err := fstest.TestFS(templates.Assets(), names...); err != nil {
 		t.Error(err)
 	}
-	hashed := regexp.MustCompile(`^(style\.[0-9a-f]{12}\.css|logo\.[0-9a-f]{12}\.svg)$`)
-	if len(names) != 2 {
+	hashed := regexp.MustCompile(`^(style\.[0-9a-f]{12}\.css|logo\.[0-9a-f]{12}\.svg|passkey\.[0-9a-f]{12}\.js)$`)
+	if len(names) != 3 {
 		t.Errorf("assets: %v", names)
 	}
 	for _, name := range names {

@@ -54,6 +54,13 @@ func fixtures() []fixture {
 			Action: authorizeAs("/login"), ClientName: "Cursor", ResourceName: "Field Notes",
 			Providers: []templates.LoginProvider{{Label: "Example", URL: "/login/upstream/idp_1?a=b"}, {Label: "Another <b>", URL: "/login/upstream/idp_2"}},
 		})},
+		{"login_passkey", login(templates.LoginPage{Action: authorizeAs("/login"), Passkey: askPasskey})},
+		{"login_passkeys_only", login(templates.LoginPage{Action: authorizeAs("/login"), ResourceName: "Field Notes", Passkey: askPasskey, PasskeysOnly: true})},
+		{"login_passkeys_only_problem", login(templates.LoginPage{
+			Action: "/login", Passkey: askPasskey, PasskeysOnly: true, Problem: "That passkey was not accepted. Try again, or sign in another way.",
+			Providers: []templates.LoginProvider{{Label: "Example", URL: "/login/upstream/idp_1"}},
+		})},
+		{"login_passkeys_only_address", login(templates.LoginPage{Action: "/login", PasskeysOnly: true})},
 		{"consent_verified", consent(consentVerified())},
 		{"consent_unverified", consent(consentUnverified())},
 		{"consent_identity", consent(func() templates.ConsentPage {
@@ -134,6 +141,11 @@ func fixtures() []fixture {
 		}},
 	}...)
 }
+
+var (
+	askPasskey  = templates.PasskeyForm{Options: `{"challenge":"AAAA","rpId":"auth.example.com","userVerification":"required"}`, Challenge: "sealed_challenge"}
+	makePasskey = templates.PasskeyForm{Options: `{"challenge":"AAAA","rp":{"name":"auth.example.com","id":"auth.example.com"},"user":{"name":"alice","displayName":"Alice","id":"AAAA"}}`, Challenge: "sealed_challenge"}
+)
 
 var alice = templates.Account{Name: "Alice", Username: "alice"}
 

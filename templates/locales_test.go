@@ -54,7 +54,7 @@ var sentenceLike = regexp.MustCompile(`^(\{[a-z]+\}|\p{Lu}[\p{L}’']*|A) .*[.?:
 // Sentences that no rule finds: those that are put together, and what the scopes of
 // grantd's own Resources are for.
 var alwaysSpoken = []string{
-	"{browser} on {system}", "A program on {system}", "Sign in with a local account", "Set your password", "Reset your password",
+	"{browser} on {system}", "A program on {system}", "Sign in with a local account", "Set your password", "Reset your password", "Make your passkey", "Make a new passkey",
 	"Security notice for your account at {host}", "When: {time}", "From the address: {address}",
 	"Know that it is you who signs in", "See your name and user name", "See your e-mail address",
 	"See all clients, servers, users, grants and audit events",

@@ -28,6 +28,9 @@ type LoginPage struct {
 	// Administration: it is that of grantd itself, which has a name in each language.
 	Administration bool
 	Providers      []LoginProvider // other ways to sign in
+	Passkey        PasskeyForm
+	// PasskeysOnly: there is no password. Without a Passkey nobody can sign in here.
+	PasskeysOnly bool
 }
 
 // A LoginProvider is an identity provider that people sign in with.

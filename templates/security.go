@@ -12,6 +12,9 @@ type SecondFactorPage struct {
 	Step    string // what was proved so far, returned as it is
 	Problem string // one sentence above the form, "" for none
 	Account Account
+	Passkey PasskeyForm
+	// NoApp: the person has no authenticator app, so a code is a recovery code.
+	NoApp bool
 }
 
 // SecondFactor writes the page. It returns ErrUnsafeURL when Action leaves this server.
@@ -40,6 +43,7 @@ type EnrolPage struct {
 	QR        string // the path of the black modules in a square of QRSize
 	QRSize    int
 	BackURL   string // relative URL, "" for none
+	Passkey   PasskeyForm
 }
 
 // Frame is the square of the QR code with the quiet zone around it.
@@ -66,7 +70,8 @@ func (s *Set) RecoveryCodes(w io.Writer, p RecoveryCodesPage) error {
 }
 
 // A SecurityPage says what a person proves besides a password. Its forms post "page"
-// and "act": "remove_totp" or "new_codes".
+// and "act": "remove_totp", "new_codes", or with "passkey" the id of one and "name"
+// "rename_passkey" or "remove_passkey".
 type SecurityPage struct {
 	Base
 	Action        string // relative URL
@@ -78,7 +83,42 @@ type SecurityPage struct {
 	RecoveryCodes int
 	EnrolURL      string // relative URL
 	AccountURL    string // relative URL, the way back
+	Passkeys      []AccountPasskey
+	PasskeyURL    string // relative URL, to make one; "" where there can be none
+	NoPasskeys    bool   // because the server is reached by an IP address
+	Problem       string // one sentence above all, "" for none
 }
+
+// An AccountPasskey is a passkey of the person.
+type AccountPasskey struct {
+	ID, Name            string
+	CreatedAt, LastUsed time.Time // LastUsed is zero: never
+}
+
+// A PasskeyForm has the browser use a passkey, or make one, with the script of the
+// pages. Without Options there is none. Its form posts "challenge" and, from the
+// script, "passkey".
+type PasskeyForm struct {
+	Options   string // for navigator.credentials, as JSON
+	Challenge string // the sealed challenge, returned as it is
+}
+
+// A PasskeyPage has the browser make a passkey. Its form posts "page" and
+// "passkey_name" too.
+type PasskeyPage struct {
+	Base
+	Action  string // relative URL
+	Page    string
+	Problem string // one sentence above the form, "" for none
+	Account Account
+	Name    string // what it is called unless the person says otherwise
+	BackURL string // relative URL
+	Passkey PasskeyForm
+}
+
+// Passkey writes the page. It returns ErrUnsafeURL when one of its URLs leaves this
+// server.
+func (s *Set) Passkey(w io.Writer, p PasskeyPage) error { return s.render(w, "passkey.html", p) }
 
 // Security writes the page. It returns ErrUnsafeURL when one of its URLs leaves this
 // server.

@@ -4,7 +4,7 @@
 //
 // The pages run under a policy of "default-src 'none'; style-src 'self';
 // img-src 'self'; font-src 'self'", so they hold no script, no inline style and
-// no reference to another host. Consent shows what OAuth 2.1 section 7 and the
+// no reference to another host. Those with a [PasskeyForm] refer to one script of our own. Consent shows what OAuth 2.1 section 7 and the
 // MCP security guidance want a person to judge: who is asking, where the answer
 // goes, for which server, which permissions and for how long.
 //
@@ -72,6 +72,7 @@ var (
 		"link.html":           LinkPage{},
 		"second_factor.html":  SecondFactorPage{},
 		"enrol.html":          EnrolPage{URI: "otpauth://totp/"},
+		"passkey.html":        PasskeyPage{},
 		"recovery_codes.html": RecoveryCodesPage{},
 		"security.html":       SecurityPage{},
 	}

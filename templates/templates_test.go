@@ -104,7 +104,15 @@ func checkElements(t *testing.T, page *node) {
 	for _, l := range page.find("label") {
 		labelled[l.attrs["for"]] = l.words() != ""
 	}
-	forbidden := []string{"script", "style", "iframe", "object", "embed", "base", "image", "foreignObject"}
+	// The one script there is asks the browser for passkeys, where a form needs it.
+	if scripts := page.find("script"); len(scripts) > 0 {
+		src := scripts[0].attrs["src"]
+		asks := slices.ContainsFunc(page.find("form"), func(e *node) bool { return e.attrs["data-passkey"] != "" })
+		if len(scripts) > 1 || !strings.Contains(src, "/assets/passkey.") || scripts[0].words() != "" || !asks {
+			t.Errorf("<script src=%q> and %d more, with a form for a passkey: %v", src, len(scripts)-1, asks)
+		}
+	}
+	forbidden := []string{"style", "iframe", "object", "embed", "base", "image", "foreignObject"}
 	for _, e := range page.all() {
 		if slices.Contains(forbidden, e.tag) {
 			t.Errorf("<%s> on the page", e.tag)
@@ -137,6 +145,8 @@ func checkElements(t *testing.T, page *node) {
 
 const hostile = "\u202eevil\u2066\u200b\x00\x1b\u0085\ufeff<script>alert(1)</script>\" onload=\"alert(1)' {{7*7}} ${7*7}\n\U000e0041"
 
+var somePasskey = templates.PasskeyForm{Options: "{}"}
+
 // TestHostileStrings puts a hostile text into every string of every page.
 func TestHostileStrings(t *testing.T) {
 	set := newSet(t)
@@ -146,6 +156,12 @@ func TestHostileStrings(t *testing.T) {
 		page   any
 		render func(any, *bytes.Buffer) error
 	}{
+		"login with passkeys": {&templates.LoginPage{Passkey: somePasskey}, func(p any, b *bytes.Buffer) error { return set.Login(b, *p.(*templates.LoginPage)) }},
+		"link for a passkey":  {&templates.LinkPage{Passkey: somePasskey}, func(p any, b *bytes.Buffer) error { return set.Link(b, *p.(*templates.LinkPage)) }},
+		"passkey":             {&templates.PasskeyPage{Passkey: somePasskey}, func(p any, b *bytes.Buffer) error { return set.Passkey(b, *p.(*templates.PasskeyPage)) }},
+		"security": {&templates.SecurityPage{Passkeys: make([]templates.AccountPasskey, 1)}, func(p any, b *bytes.Buffer) error {
+			return set.Security(b, *p.(*templates.SecurityPage))
+		}},
 		"login":    {&templates.LoginPage{}, func(p any, b *bytes.Buffer) error { return set.Login(b, *p.(*templates.LoginPage)) }},
 		"consent":  {&consent, func(p any, b *bytes.Buffer) error { return set.Consent(b, *p.(*templates.ConsentPage)) }},
 		"device":   {&templates.DevicePage{}, func(p any, b *bytes.Buffer) error { return set.Device(b, *p.(*templates.DevicePage)) }},
@@ -196,6 +212,9 @@ func fill(v reflect.Value) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
+			if name == "Passkey" && v.Field(i).IsZero() {
+				continue // it changes what else is on the page
+			}
 			if strings.HasSuffix(name, "URL") || strings.HasSuffix(name, "Action") || name == "Base" {
 				continue
 			}
@@ -223,6 +242,14 @@ func fill(v reflect.Value) {
 		page.Page = `"><script>`
 	case *templates.LinkPage:
 		page.Token = `"><script>`
+	case *templates.PasskeyForm:
+		page.Options, page.Challenge = `{"user":"\"><script>"}`, `"><script>`
+	case *templates.PasskeyPage:
+		page.Page = `"><script>`
+	case *templates.SecurityPage:
+		page.Page = `"><script>`
+	case *templates.AccountPasskey:
+		page.ID = `"><script>`
 	case *templates.ConsentScope:
 		page.Name = `"><script>`
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,7 @@ back to how a new server has it.
 		Args: cobra.NoArgs,
 	}
 	fields := []field{
-		{"second-factor", "second_factor", textField, "none: each person decides; required: everybody needs one"},
+		{"second-factor", "second_factor", textField, "none: each person decides; required: everybody needs one; passkeys_only: a password proves nothing"},
 		{"destructive-scopes", "destructive_scopes", textField, "none, or second_factor: who allows destructive scopes needs one"},
 	}
 	addFields(set, fields)
@@ -68,12 +69,38 @@ func printSignInPolicy(a *admin, p *api.SignInPolicy, body []byte) error {
 	})
 }
 
+// newFactorsCommand shows what a user proves besides a password.
+func newFactorsCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{Use: "factors", Short: "Show a user's authenticator app, passkeys and recovery codes"}
+	return users.one(environ, cmd, func(ctx context.Context, a *admin, u *api.User, _ string) error {
+		got, err := a.api.GetUserFactorsWithResponse(ctx, u.ID)
+		if err := a.check(got, err); err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(got.Body)
+		}
+		properties := []property{{"authenticator_app", "none"}, {"recovery_codes", strconv.Itoa(got.JSON200.RecoveryCodes)}, {"passkeys", strconv.Itoa(len(got.JSON200.Passkeys))}}
+		if t := got.JSON200.Totp; t != nil {
+			properties[0].text = "made " + second(&t.CreatedAt) + ", used " + second(&t.LastUsedAt)
+		}
+		for _, p := range got.JSON200.Passkeys {
+			used := "never used"
+			if p.LastUsedAt != nil {
+				used = "used " + second(p.LastUsedAt)
+			}
+			properties = append(properties, property{p.ID, printable(p.Name) + ", made " + second(&p.CreatedAt) + ", " + used})
+		}
+		return writeProperties(a.cmd.OutOrStdout(), properties)
+	})
+}
+
 // newResetFactorsCommand is for somebody who has lost their second factor.
 func newResetFactorsCommand(environ []string) *cobra.Command {
-	cmd := &cobra.Command{Use: "reset-factors", Short: "Remove a user's second factor and recovery codes; their sessions end"}
+	cmd := &cobra.Command{Use: "reset-factors", Short: "Remove a user's authenticator app, passkeys and recovery codes; their sessions end"}
 	addYes(cmd)
 	return users.one(environ, cmd, func(ctx context.Context, a *admin, u *api.User, _ string) error {
-		if err := a.confirm("Remove the second factor of %s? Until they set up another, their password alone signs them in.", printable(u.Username)); err != nil {
+		if err := a.confirm("Remove the second factor of %s? Until they set up another, their password alone signs them in, if they have one and the sign-in policy lets it.", printable(u.Username)); err != nil {
 			return err
 		}
 		got, err := a.api.ResetUserFactorsWithResponse(ctx, u.ID)

@@ -125,7 +125,7 @@ func newUserCommand(environ []string) *cobra.Command {
 		"The user cannot sign in before. The link works once, for 7 days.")
 	reset := newLinkCommand(environ, "reset-password", "password_reset", "Make a link with which a user sets a new password",
 		"The old password works until the link is used. The link works once, for a day.")
-	return adminGroup("user", "Manage users: the people who can sign in and approve", append(commands, password, invite, reset, newResetFactorsCommand(environ), newEraseCommand(environ),
+	return adminGroup("user", "Manage users: the people who can sign in and approve", append(commands, password, invite, reset, newFactorsCommand(environ), newResetFactorsCommand(environ), newEraseCommand(environ),
 		users.disableCommand(environ, true, "Stop a user: sessions, grants and tokens end now", "They are signed out, and everything they have approved ends now and stays ended."),
 		users.disableCommand(environ, false, "Let a disabled user sign in again; what they had approved is gone", ""))...)
 }

@@ -30,6 +30,9 @@ import (
 type Store interface {
 	storage.UserLinkStore
 	DeleteTOTP(ctx context.Context, userID string, event storage.AuditEvent) error
+	CreatePasskey(ctx context.Context, p *storage.Passkey, event storage.AuditEvent) error
+	RenamePasskey(ctx context.Context, userID, id, name string, event storage.AuditEvent) error
+	DeletePasskey(ctx context.Context, userID, id string, event storage.AuditEvent) error
 	User(ctx context.Context, id string) (*storage.User, error)
 	UpdateUser(ctx context.Context, u *storage.User, event storage.AuditEvent) error
 	UserSessions(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Session, error)
@@ -63,6 +66,8 @@ type Config struct {
 	// Describe says who a client is as the consent page does; redirectURI is where
 	// access went, "" for a device.
 	Describe func(c *storage.Client, redirectURI string) templates.ConsentClient
+	// Rule is what the organisation demands of everybody.
+	Rule func(ctx context.Context) (storage.SecondFactorRule, error)
 	// Administration is the built-in Resource, which the Catalog does not list.
 	Administration *storage.Resource
 }
@@ -195,8 +200,14 @@ func (h *Handler) account(v *visit) error {
 		Account: templates.Account{Name: user.Name, Username: user.Username}, Providers: providers, Applications: applications,
 		SessionsAction: h.root + "/account/sessions", InstallationsAction: h.root + "/account/installations", ActivityURL: h.root + "/account/activity",
 	}
-	if user.PasswordHash != "" {
+	only, err := h.passkeysOnly(ctx)
+	if err != nil {
+		return err
+	}
+	if user.PasswordHash != "" && !only {
 		page.PasswordURL = h.root + "/account/password"
+	}
+	if user.PasswordHash != "" || user.VerifiedUntil.IsZero() { // whom no provider vouches for
 		page.SecurityURL = h.root + "/account/security"
 	}
 	if len(applications) > 1 {
@@ -231,7 +242,7 @@ func (h *Handler) endSessions(v *visit) error {
 		if s.ID == v.signIn.Session.ID || s.ID != chosen && chosen != "others" {
 			continue
 		}
-		event := h.event(v, "session.ended", s.ID).With("browser", browser(s.UserAgent))
+		event := h.event(v, "session.ended", s.ID).With("browser", Browser(s.UserAgent))
 		if err := h.Store.DeleteSession(v.r.Context(), s.ID, event); err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}

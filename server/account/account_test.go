@@ -64,6 +64,7 @@ func TestAccount(t *testing.T) {
 	handler := account.New(account.Config{
 		Pages: &web.Pages{Templates: pages, Issuer: issuer}, Sessions: sessions, Store: database, Catalog: catalog.New(database, nil),
 		Hasher: password.NewHasher(1), Now: sessions.Now, Describe: consent.Describe,
+		Rule: func(context.Context) (storage.SecondFactorRule, error) { return storage.SecondFactorNone, nil },
 	}).Account()
 
 	user := &storage.User{ID: storage.NewID(storage.PrefixUser), Username: "alice", Name: "<b>Alice</b>", CreatedAt: now, UpdatedAt: now}

@@ -58,6 +58,10 @@ var (
 		"user_code.guessing_blocked":   "Too many wrong device codes were entered.",
 		"user_link.used":               "A password was set with a link.",
 		"user_link.deleted":            "An administrator withdrew your link to set a password.",
+		"passkey.created":              "You made a passkey.",
+		"passkey.renamed":              "You renamed a passkey.",
+		"passkey.deleted":              "You removed a passkey.",
+		"passkey.cloned":               "A passkey of yours was refused: there may be a copy of it. Remove it.",
 		"totp.created":                 "You set up an authenticator app.",
 		"totp.deleted":                 "You removed your authenticator app.",
 		"recovery_codes.created":       "You made new recovery codes.",
@@ -98,6 +102,8 @@ func sentenceOf(userID string, event *storage.AuditEvent) string {
 		sentence, ok = sentences[event.Action]
 	}
 	switch {
+	case event.Action == "user_link.used" && event.Detail["passkey_id"] != "":
+		return "A passkey was made with a link."
 	case event.Action == "user_link.created" && event.Detail["purpose"] == string(storage.LinkInvitation):
 		return "An administrator invited you to set a password."
 	case event.Action == "user_link.created":

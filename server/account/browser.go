@@ -31,11 +31,11 @@ var (
 	}
 )
 
-// browser says in words what a User-Agent means, as "Firefox on Linux"; "" when it
+// Browser says in words what a User-Agent means, as "Firefox on Linux"; "" when it
 // is none that people use. It is the browser's own claim.
-func browser(userAgent string) string { return templates.Fill(browserOf(userAgent)) }
+func Browser(userAgent string) string { return templates.Fill(browserOf(userAgent)) }
 
-// browserOf is browser for the pages, which say it in their language: a sentence,
+// browserOf is Browser for the pages, which say it in their language: a sentence,
 // and what stands for its {names}.
 func browserOf(userAgent string) (sentence string, values map[string]string) {
 	name, system := firstIn(userAgent, browsers), firstIn(userAgent, systems)
@@ -53,7 +53,7 @@ func browserOf(userAgent string) (sentence string, values map[string]string) {
 // program says in words what the User-Agent of an application means: a browser's, or
 // the name that stands first in it; "" when there is none. It is the program's own claim.
 func program(userAgent string) string {
-	if known := browser(userAgent); known != "" {
+	if known := Browser(userAgent); known != "" {
 		return known
 	}
 	name, _, _ := strings.Cut(userAgent, " ")

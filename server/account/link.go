@@ -32,11 +32,11 @@ func (h *Handler) Link() http.Handler {
 		if err != nil {
 			return noSuchLink(err)
 		}
-		return h.showLink(w, http.StatusOK, token, link, user, "", templates.Account{})
+		return h.showLink(w, r, http.StatusOK, token, link, user, "", templates.Account{})
 	})
 }
 
-func (h *Handler) showLink(w http.ResponseWriter, status int, token string, link *storage.UserLink, user *storage.User, problem string, typed templates.Account) error {
+func (h *Handler) showLink(w http.ResponseWriter, r *http.Request, status int, token string, link *storage.UserLink, user *storage.User, problem string, typed templates.Account) error {
 	page := templates.LinkPage{
 		Base: h.Pages.Base(), Action: h.root + LinkPath, Token: token, Problem: problem, Account: typed,
 		Reset: link.Purpose == storage.LinkPasswordReset, FirstAdmin: user == nil,
@@ -44,7 +44,16 @@ func (h *Handler) showLink(w http.ResponseWriter, status int, token string, link
 	if user != nil {
 		page.Account = templates.Account{Name: user.Name, Username: user.Username}
 	}
-	return h.Pages.Write(w, status, web.SecretAddress, func(out io.Writer) error { return h.Pages.Templates.Link(out, page) })
+	forms := web.SecretAddress
+	if only, err := h.passkeysOnly(r.Context()); err != nil {
+		return err
+	} else if only {
+		forms = web.SecretPasskeyForms
+		if page.Passkey, err = h.passkeyForLink(r.Context(), link, user); err != nil {
+			return err
+		}
+	}
+	return h.Pages.Write(w, status, forms, func(out io.Writer) error { return h.Pages.Templates.Link(out, page) })
 }
 
 func (h *Handler) useLink(w http.ResponseWriter, r *http.Request) error {
@@ -60,35 +69,52 @@ func (h *Handler) useLink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return noSuchLink(err)
 	}
+	only, err := h.passkeysOnly(r.Context())
+	if err != nil {
+		return err
+	}
 	typed := templates.Account{Name: strings.TrimSpace(form.Get("name")), Username: strings.TrimSpace(form.Get("username"))}
-	problem := newPasswordProblem(form)
+	problem := ""
+	if !only {
+		problem = newPasswordProblem(form)
+	}
 	if user == nil && problem == "" {
 		problem = firstAdminProblem(typed)
 	}
 	if problem != "" {
-		return h.showLink(w, http.StatusBadRequest, token, link, user, problem, typed)
+		return h.showLink(w, r, http.StatusBadRequest, token, link, user, problem, typed)
+	}
+	if only {
+		return h.useLinkForPasskey(w, r, form, link, user, typed)
 	}
 	// Only now, so that nobody without a link has us hash.
 	hash, err := h.hash(r.Context(), form.Get("password"))
 	if err != nil {
 		return err
 	}
-	if err := h.spend(r, link, user, typed, hash); err != nil {
+	if err := h.spend(r, link, user, typed, hash, nil); err != nil {
 		return noSuchLink(err)
 	}
 	web.SeeOther(w, h.root+LinkPath+"/done")
 	return nil
 }
 
-// spend uses the link. ErrConsumed: somebody else was faster.
-func (h *Handler) spend(r *http.Request, link *storage.UserLink, user *storage.User, typed templates.Account, hash string) error {
+// spend uses the link, for a password's hash or a passkey. ErrConsumed: somebody else
+// was faster.
+func (h *Handler) spend(r *http.Request, link *storage.UserLink, user *storage.User, typed templates.Account, hash string, p *storage.Passkey) error {
 	now := h.Now()
 	address := h.Addresses.Of(r).String()
+	withPasskey := func(event storage.AuditEvent) storage.AuditEvent {
+		if p != nil {
+			event = event.With("passkey_id", p.ID)
+		}
+		return event
+	}
 	if user != nil {
 		event := storage.NewAuditEvent(now, "user:"+user.ID, "user_link.used", user.ID).
 			With("purpose", string(link.Purpose)).With("link_id", link.ID).With("address", address)
-		use := storage.UserLinkUse{TokenHash: link.TokenHash, UserID: user.ID, PasswordHash: hash, Now: now}
-		return h.Store.UseUserLink(r.Context(), use, event)
+		use := storage.UserLinkUse{TokenHash: link.TokenHash, UserID: user.ID, PasswordHash: hash, Passkey: p, Now: now}
+		return h.Store.UseUserLink(r.Context(), use, withPasskey(event))
 	}
 	first := &storage.User{
 		ID: storage.NewID(storage.PrefixUser), Username: typed.Username, Name: typed.Name, PasswordHash: hash,
@@ -96,7 +122,11 @@ func (h *Handler) spend(r *http.Request, link *storage.UserLink, user *storage.U
 	}
 	event := storage.NewAuditEvent(now, "system", "user.created", first.ID).
 		With("username", first.Username).With("groups", `["`+storage.AdminGroup+`"]`).With("link_id", link.ID).With("address", address)
-	return h.Store.UseFirstAdminLink(r.Context(), link.TokenHash, first, event)
+	if p != nil {
+		first.ID = p.UserID
+		event.Target = first.ID
+	}
+	return h.Store.UseFirstAdminLink(r.Context(), link.TokenHash, first, p, withPasskey(event))
 }
 
 // The bounds of what the first administrator types, in characters, as in the admin
@@ -133,12 +163,16 @@ func noSuchLink(err error) error {
 	}
 }
 
-// LinkDone says that the password is set, and leads to the sign-in (GET and HEAD).
-// Nobody is signed in by a link: whoever has it still has to know the password.
+// LinkDone says that the password is set, or the passkey made, and leads to the sign-in
+// (GET and HEAD). Nobody is signed in by a link: whoever has it still has to know the
+// password, or have the passkey.
 func (h *Handler) LinkDone() http.Handler {
-	return h.Pages.Handle(func(w http.ResponseWriter, _ *http.Request) error {
+	return h.Pages.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		page := templates.ContinuePage{
 			Base: h.Pages.Base(), Title: "Your password is set", Message: "Sign in with your user name and your new password.", URL: h.root + "/login",
+		}
+		if r.URL.RawQuery == passkeyMade {
+			page.Title, page.Message = "Your passkey is made", "Sign in with your new passkey."
 		}
 		return h.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Continue(out, page) })
 	})

@@ -16,7 +16,12 @@ import (
 // freshFor is how long after a sign-in a second factor may be changed.
 const freshFor = 10 * time.Minute
 
-var securityNotices = map[string]string{"removed": "The authenticator app is removed."}
+var securityNotices = map[string]string{
+	"removed":         "The authenticator app is removed.",
+	"passkey_made":    "The passkey is made. You can sign in with it.",
+	"passkey_renamed": "The passkey has its new name.",
+	"passkey_removed": "The passkey is removed. You may want to delete it on your device, too.",
+}
 
 // Security shows the second factor (GET and HEAD) and changes it (POST).
 func (h *Handler) Security() http.Handler { return h.attend(h.security) }
@@ -29,14 +34,25 @@ func (h *Handler) security(v *visit) error {
 	if v.r.Method == http.MethodPost {
 		return h.changeFactors(v, factors)
 	}
+	return h.showSecurity(v, http.StatusOK, factors, "")
+}
+
+func (h *Handler) showSecurity(v *visit, status int, factors *storage.Factors, problem string) error {
 	page := templates.SecurityPage{
 		Base: h.Pages.Base(), Action: h.root + "/account/security", Page: v.signIn.Session.ID, Notice: securityNotices[v.r.URL.Query().Get("done")],
 		RecoveryCodes: factors.RecoveryCodes, EnrolURL: h.root + "/account/security/totp", AccountURL: h.root + "/account",
+		Passkeys: passkeysOf(factors), NoPasskeys: !h.Factors.OffersPasskeys(), Problem: problem,
+	}
+	if !page.NoPasskeys && len(page.Passkeys) < storage.MaxPasskeys {
+		page.PasskeyURL = h.root + "/account/security/passkey"
+	}
+	if problem != "" {
+		page.Notice = ""
 	}
 	if t := factors.TOTP; t != nil {
 		page.TOTP, page.TOTPSince, page.TOTPLastUsed = true, t.CreatedAt, t.LastUsedAt
 	}
-	return h.Pages.Write(v.w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Security(out, page) })
+	return h.Pages.Write(v.w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Security(out, page) })
 }
 
 // fresh reports whether the visitor has just signed in with all that they have; if
@@ -64,6 +80,10 @@ func (h *Handler) changeFactors(v *visit, factors *storage.Factors) error {
 		return nil
 	case "new_codes":
 		return h.showNewCodes(v)
+	case "rename_passkey":
+		return h.renamePasskey(v, form)
+	case "remove_passkey":
+		return h.removePasskey(v, form, factors)
 	}
 	return &web.Error{Status: http.StatusBadRequest, Code: "malformed", Message: "The form does not say what to do. Nothing was changed."}
 }
@@ -139,7 +159,7 @@ func (h *Handler) finishTOTP(v *visit, factors *storage.Factors) error {
 	how := session.How{
 		Method: "TOTP set up", Address: h.Addresses.Of(v.r).String(), AuthenticatedAt: v.signIn.Session.AuthenticatedAt,
 		Still: h.Factors.Still(user.ID),
-		AMR:   append(v.signIn.Session.AMR, storage.AMROneTimeCode, storage.AMRMultiFactor),
+		AMR:   storage.WithAMR(v.signIn.Session.AMR, storage.AMROneTimeCode, storage.AMRMultiFactor),
 	}
 	if _, err := h.Sessions.Start(v.w, v.r, user, how); err != nil {
 		return err

@@ -31,6 +31,7 @@ type Store interface {
 	storage.RegistrationPolicyStore
 	storage.PolicyStore
 	storage.SignInPolicyStore
+	Factors(ctx context.Context, userID string) (*storage.Factors, error)
 	ResetFactors(ctx context.Context, userID string, event storage.AuditEvent) error
 	storage.ProviderStore
 	UserIdentities(ctx context.Context, userID string) ([]*storage.UserIdentity, error)
@@ -128,6 +129,8 @@ type Config struct {
 	Profiles profiles.Set
 	// LinkURL is the link with that token.
 	LinkURL func(token string) string
+	// OffersPasskeys: the issuer has a host that there can be passkeys for.
+	OffersPasskeys bool
 	// Mail sends a link to a User; nil: there is no mail server.
 	Mail func(ctx context.Context, to *storage.User, link *storage.UserLink, url string) error
 	Now  func() time.Time
@@ -139,7 +142,7 @@ func New(cfg Config) http.Handler {
 	h := &handlers{
 		store: cfg.Store, issuer: cfg.Issuer, hashPassword: cfg.HashPassword, checkURL: cfg.CheckURL, signingKeys: cfg.SigningKeys,
 		tokens: cfg.Tokens, trust: cfg.Trust, chain: cfg.Chain, providers: cfg.Providers, sealer: cfg.Sealer, profiles: cfg.Profiles,
-		linkURL: cfg.LinkURL, mail: cfg.Mail, clock: cfg.Now, resourceOfAdmin: cfg.Resource,
+		linkURL: cfg.LinkURL, mail: cfg.Mail, clock: cfg.Now, resourceOfAdmin: cfg.Resource, offersPasskeys: cfg.OffersPasskeys,
 	}
 	if h.checkURL == nil {
 		h.checkURL = func(string) error { return errors.New("no documents are fetched") }
@@ -179,6 +182,8 @@ type handlers struct {
 	linkURL      func(token string) string
 	mail         func(context.Context, *storage.User, *storage.UserLink, string) error
 	clock        func() time.Time
+	// offersPasskeys: there can be passkeys here.
+	offersPasskeys bool
 	// resourceOfAdmin is the built-in Resource.
 	resourceOfAdmin *storage.Resource
 }

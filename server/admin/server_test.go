@@ -110,11 +110,12 @@ func newServer(t *testing.T, wrap ...func(admin.Store) admin.Store) *server {
 			s.hashed = append(s.hashed, password)
 			return "$hashed$" + string(rune('a'+len(s.hashed))), nil
 		},
-		Keys:     []string{key, otherKey, "short"},
-		Resource: storage.AdminResource(issuer + "/admin"),
-		Hosts:    []string{"127.0.0.1", "localhost"},
-		Profiles: known,
-		LinkURL:  func(token string) string { return "https://auth.example.com/account/link?token=" + token },
+		Keys:           []string{key, otherKey, "short"},
+		Resource:       storage.AdminResource(issuer + "/admin"),
+		Hosts:          []string{"127.0.0.1", "localhost"},
+		Profiles:       known,
+		OffersPasskeys: true,
+		LinkURL:        func(token string) string { return "https://auth.example.com/account/link?token=" + token },
 		Mail: func(_ context.Context, to *storage.User, _ *storage.UserLink, url string) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -62,7 +62,10 @@ func (h *handlers) updateSignInPolicy(ctx context.Context, p *storage.SignInPoli
 		return sent
 	}
 	p.SecondFactor = storage.SecondFactorRule(set("/second_factor", merged.SecondFactor,
-		string(storage.SecondFactorNone), string(storage.SecondFactorRequired)))
+		string(storage.SecondFactorNone), string(storage.SecondFactorRequired), string(storage.SecondFactorPasskeysOnly)))
+	if p.SecondFactor == storage.SecondFactorPasskeysOnly && !h.offersPasskeys {
+		f.add("/second_factor", "browsers allow no passkeys at an IP address: give grantd an issuer with a host name, such as http://localhost:8080")
+	}
 	p.DestructiveScopes = storage.DestructiveScopesRule(set("/destructive_scopes", merged.DestructiveScopes,
 		string(storage.DestructiveScopesNone), string(storage.DestructiveScopesSecondFactor)))
 	if err := f.err(); err != nil {
@@ -78,6 +81,29 @@ func (h *handlers) updateSignInPolicy(ctx context.Context, p *storage.SignInPoli
 
 func showSignInPolicy(p *storage.SignInPolicy) api.SignInPolicy {
 	return api.SignInPolicy{SecondFactor: string(p.SecondFactor), DestructiveScopes: string(p.DestructiveScopes), UpdatedAt: optionalTime(p.UpdatedAt)}
+}
+
+func (h *handlers) GetUserFactors(ctx context.Context, request api.GetUserFactorsRequestObject) (api.GetUserFactorsResponseObject, error) {
+	if err := checkID(storage.PrefixUser, request.ID); err != nil {
+		return nil, err
+	}
+	if _, err := h.store.User(ctx, request.ID); err != nil {
+		return nil, err
+	}
+	factors, err := h.store.Factors(ctx, request.ID)
+	if err != nil {
+		return nil, err
+	}
+	shown := api.GetUserFactors200JSONResponse{Passkeys: []api.Passkey{}, RecoveryCodes: factors.RecoveryCodes}
+	if t := factors.TOTP; t != nil {
+		shown.Totp = &api.TOTP{CreatedAt: t.CreatedAt, LastUsedAt: t.LastUsedAt}
+	}
+	for _, p := range factors.Passkeys {
+		shown.Passkeys = append(shown.Passkeys, api.Passkey{
+			ID: p.ID, Name: p.Name, BackedUp: p.BackedUp, CreatedAt: p.CreatedAt, LastUsedAt: optionalTime(p.LastUsedAt),
+		})
+	}
+	return shown, nil
 }
 
 func (h *handlers) ResetUserFactors(ctx context.Context, request api.ResetUserFactorsRequestObject) (api.ResetUserFactorsResponseObject, error) {

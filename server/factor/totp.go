@@ -21,7 +21,7 @@ import (
 	"grantd/storage"
 )
 
-// ErrWrong: the code is not right, or was used before.
+// ErrWrong: the code or the passkey is not right, or was used before.
 var ErrWrong = errors.New("the code is not right")
 
 // ErrStale: the page that the answer belongs to is too old, or was another person's.
@@ -51,13 +51,15 @@ type Sealer interface {
 	OpenBytes(purpose string, sealed []byte) ([]byte, error)
 }
 
-// Factors checks codes and keeps secrets. Every field is required.
+// Factors checks codes and passkeys, and keeps secrets. Every field is required.
 type Factors struct {
-	Store  storage.FactorStore
-	Sealer Sealer
-	// Issuer is the name that authenticator apps show beside the user's.
-	Issuer string
-	Now    func() time.Time
+	Store    storage.FactorStore
+	Passkeys storage.PasskeyStore
+	Sealer   Sealer
+	// Issuer is the name that authenticator apps show beside the user's, and which
+	// passkeys belong to: the host of the issuer. Origin is where its pages are.
+	Issuer, Origin string
+	Now            func() time.Time
 }
 
 // Of returns what the user has. storage.ErrUnavailable.

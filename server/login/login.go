@@ -42,6 +42,9 @@ type Config struct {
 	Sealer  session.Sealer
 	// Rule is what the organisation demands of everybody.
 	Rule func(ctx context.Context) (storage.SecondFactorRule, error)
+	// Browser says in words which browser a User-Agent is, "" for none that people use.
+	// It goes with Factors.
+	Browser func(userAgent string) string
 	// StepUp reports whether the /authorize request with this raw query needs two
 	// factors of somebody in these groups, and whether a factor may be added to the
 	// session, which may be nil. Nil: none ever does.
@@ -154,8 +157,16 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	case err != nil || len(form.Repeated) > 0:
 		return malformed(err)
 	}
-	if form.Has(fieldStep) {
+	switch {
+	case form.Has(fieldStep):
 		return h.secondStep(w, r, form)
+	case form.Has(fieldChallenge):
+		return h.signInWithPasskey(w, r, form)
+	}
+	if only, err := h.passkeysOnly(r.Context()); err != nil {
+		return err
+	} else if only {
+		return h.form(w, r, http.StatusForbidden, "", passwordUnused)
 	}
 	username, secret := form.Get("username"), form.Get("password")
 	switch {
@@ -233,7 +244,14 @@ func (h *Handler) form(w http.ResponseWriter, r *http.Request, status int, usern
 			return err
 		}
 	}
-	return h.Pages.Write(w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Login(out, page) })
+	var err error
+	if page.PasskeysOnly, err = h.passkeysOnly(r.Context()); err != nil {
+		return err
+	}
+	if page.Passkey, err = h.asked(nil, nil); err != nil {
+		return err
+	}
+	return h.Pages.Write(w, status, formsOf(page.Passkey), func(out io.Writer) error { return h.Pages.Templates.Login(out, page) })
 }
 
 // seeOther leads to a path of ours.

@@ -47,8 +47,8 @@ func (h *Handler) AskSecond(w http.ResponseWriter, r *http.Request, rawQuery str
 	page.URL = &url.URL{Path: h.issuer.Root() + "/login", RawQuery: rawQuery}
 	s := h.newStep(user, in.AMR)
 	s.ProviderID, s.Since = in.ProviderID, in.At
-	if factors.TOTP != nil {
-		return true, h.showCode(w, page, http.StatusOK, user, s, "")
+	if factors.Any() {
+		return true, h.showSecond(w, page, http.StatusOK, user, s, factors, "")
 	}
 	return true, h.beginEnrolment(w, page, user, s)
 }
@@ -63,7 +63,7 @@ func (h *Handler) neededFor(ctx context.Context, rawQuery string, groups []strin
 	return needed, err
 }
 
-// beginEnrolment shows the set-up of an authenticator app to who must have one.
+// beginEnrolment shows the set-up of a second factor to who must have one.
 func (h *Handler) beginEnrolment(w http.ResponseWriter, r *http.Request, user *storage.User, s step) error {
 	begun, err := h.Factors.BeginTOTP(user)
 	if err != nil {

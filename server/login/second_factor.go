@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,13 +60,13 @@ const (
 // codeLimits counts wrong codes. Recovery codes have counts of their own, as they are
 // the way in for somebody whom a guesser has used up the others for.
 type codeLimits struct {
-	totp, recovery *limits
+	totp, recovery, passkey *limits
 	// mu bounds the guesses of a burst: checking a code and counting it is one act.
 	mu sync.Mutex
 }
 
 func newCodeLimits(now func() time.Time) *codeLimits {
-	c := &codeLimits{totp: newLimits(now), recovery: newLimits(now)}
+	c := &codeLimits{totp: newLimits(now), recovery: newLimits(now), passkey: newLimits(now)}
 	c.totp.user = &web.FailureLimit{Failures: userCodes, Window: userCodeWindow, Now: now}
 	return c
 }
@@ -89,7 +88,7 @@ func (h *Handler) stepUp(w http.ResponseWriter, r *http.Request) (asked bool, er
 		return false, err
 	}
 	factors, err := h.Factors.Of(r.Context(), signIn.User.ID)
-	if err != nil || factors.TOTP == nil {
+	if err != nil || !factors.Any() {
 		return false, err
 	}
 	user, err := h.Store.User(r.Context(), signIn.User.ID)
@@ -98,7 +97,7 @@ func (h *Handler) stepUp(w http.ResponseWriter, r *http.Request) (asked bool, er
 	}
 	s := h.newStep(user, signIn.Session.AMR)
 	s.SessionID, s.Since = signIn.Session.ID, signIn.Session.AuthenticatedAt
-	return true, h.showCode(w, r, http.StatusOK, user, s, "")
+	return true, h.showSecond(w, r, http.StatusOK, user, s, factors, "")
 }
 
 // askSecond shows the second step after a right password, if there must be one.
@@ -111,8 +110,8 @@ func (h *Handler) askSecond(w http.ResponseWriter, r *http.Request, user *storag
 		return false, err
 	}
 	s := h.newStep(user, []string{storage.AMRPassword})
-	if factors.TOTP != nil {
-		return true, h.showCode(w, r, http.StatusOK, user, s, "")
+	if factors.Any() {
+		return true, h.showSecond(w, r, http.StatusOK, user, s, factors, "")
 	}
 	needed, err := h.needed(r.Context(), r.URL.RawQuery, user.Groups)
 	if err != nil || !needed {
@@ -148,13 +147,22 @@ func (h *Handler) secondStep(w http.ResponseWriter, r *http.Request, form web.Pa
 	} else if err != nil {
 		return err
 	}
+	if only, err := h.passkeysOnly(r.Context()); err != nil {
+		return err
+	} else if only && s.SessionID == "" { // the rule is newer than the page
+		return h.form(w, r, http.StatusForbidden, "", passwordUnused)
+	}
 	factors, err := h.Factors.Of(r.Context(), user.ID)
 	if err != nil {
 		return err
 	}
 	switch {
-	case factors.TOTP != nil:
+	case factors.Any() && form.Has(fieldPasskey):
+		return h.takePasskey(w, r, user, s, factors, form)
+	case factors.Any():
 		return h.takeCode(w, r, user, s, factors, form.Get(fieldCode))
+	case s.SessionID == "" && form.Has(fieldPasskey):
+		return h.enrolPasskey(w, r, user, s, form)
 	case s.SessionID != "" || !form.Has(fieldEnrolment):
 		return h.form(w, r, http.StatusBadRequest, "", outOfDate)
 	}
@@ -196,10 +204,10 @@ func (h *Handler) openStep(r *http.Request, sealed string) (step, *storage.User,
 // takeCode signs in whoever has typed a right code.
 func (h *Handler) takeCode(w http.ResponseWriter, r *http.Request, user *storage.User, s step, factors *storage.Factors, code string) error {
 	if code == "" {
-		return h.showCode(w, r, http.StatusBadRequest, user, s, noCode)
+		return h.showSecond(w, r, http.StatusBadRequest, user, s, factors, noCode)
 	}
 	limits, prove := h.codes.recovery, h.proveRecoveryCode
-	if factor.IsTOTP(code) {
+	if factor.IsTOTP(code) && factors.TOTP != nil {
 		limits, prove = h.codes.totp, h.proveTOTP
 	}
 	counts := h.attempts.countsIn(limits, r, user.Username, user)
@@ -212,10 +220,15 @@ func (h *Handler) takeCode(w http.ResponseWriter, r *http.Request, user *storage
 		if refused.retryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(refused.retryAfter))
 		}
-		return h.showCode(w, r, refused.status, user, s, refused.problem)
+		return h.showSecond(w, r, refused.status, user, s, factors, refused.problem)
 	}
 	limits.forgive(counts)
-	if err := h.raise(w, r, user, s, method); errors.Is(err, storage.ErrNotFound) {
+	return h.raiseAndReturn(w, r, user, s, method, storage.AMROneTimeCode, storage.AMRMultiFactor)
+}
+
+// raiseAndReturn is raise, and leads to where the sign-in was for.
+func (h *Handler) raiseAndReturn(w http.ResponseWriter, r *http.Request, user *storage.User, s step, method string, proved ...string) error {
+	if err := h.raise(w, r, user, s, method, proved...); errors.Is(err, storage.ErrNotFound) {
 		return h.form(w, r, http.StatusUnauthorized, "", outOfDate)
 	} else if err != nil {
 		return err
@@ -278,18 +291,12 @@ func unlessWrong(err error) error {
 
 // raise signs in with two factors: always a new session, whatever there was.
 // storage.ErrNotFound: the user is disabled or has another password by now.
-func (h *Handler) raise(w http.ResponseWriter, r *http.Request, user *storage.User, s step, method string) error {
-	amr := slices.Clone(s.AMR)
-	for _, proved := range []string{storage.AMROneTimeCode, storage.AMRMultiFactor} {
-		if !slices.Contains(amr, proved) {
-			amr = append(amr, proved)
-		}
-	}
+func (h *Handler) raise(w http.ResponseWriter, r *http.Request, user *storage.User, s step, method string, proved ...string) error {
 	if s.ProviderID != "" {
 		method = strings.Replace(method, "password", "provider", 1)
 	}
 	_, err := h.Sessions.Start(w, r, user, session.How{
-		Method: method, AMR: amr, Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash, Provider: s.ProviderID,
+		Method: method, AMR: storage.WithAMR(s.AMR, proved...), Address: h.Addresses.Of(r).String(), PasswordHash: user.PasswordHash, Provider: s.ProviderID,
 		AuthenticatedAt: s.Since, Still: h.Factors.Still(user.ID),
 	})
 	return err
@@ -319,9 +326,13 @@ func (h *Handler) enrol(w http.ResponseWriter, r *http.Request, user *storage.Us
 	if err != nil {
 		return err
 	}
-	if err := h.raise(w, r, user, s, "password and TOTP"); err != nil {
+	if err := h.raise(w, r, user, s, "password and TOTP", storage.AMROneTimeCode, storage.AMRMultiFactor); err != nil {
 		return err
 	}
+	return h.showRecoveryCodes(w, r, codes)
+}
+
+func (h *Handler) showRecoveryCodes(w http.ResponseWriter, r *http.Request, codes []string) error {
 	page := templates.RecoveryCodesPage{Base: h.Pages.Base(), Codes: codes, ContinueURL: h.issuer.Root() + ReturnTo(r.URL.RawQuery)}
 	return h.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.RecoveryCodes(out, page) })
 }
@@ -333,13 +344,21 @@ const (
 	outOfDate = "That page had become out of date. Sign in again."
 )
 
-func (h *Handler) showCode(w http.ResponseWriter, r *http.Request, status int, user *storage.User, s step, problem string) error {
+func (h *Handler) showSecond(w http.ResponseWriter, r *http.Request, status int, user *storage.User, s step, factors *storage.Factors, problem string) error {
 	sealed, err := h.seal(s)
 	if err != nil {
 		return err
 	}
-	page := templates.SecondFactorPage{Base: h.Pages.Base(), Action: h.action(r), Step: sealed, Problem: problem, Account: templates.Account{Name: user.Name, Username: user.Username}}
-	return h.Pages.Write(w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.SecondFactor(out, page) })
+	page := templates.SecondFactorPage{
+		Base: h.Pages.Base(), Action: h.action(r), Step: sealed, Problem: problem, NoApp: factors.TOTP == nil,
+		Account: templates.Account{Name: user.Name, Username: user.Username},
+	}
+	if len(factors.Passkeys) > 0 {
+		if page.Passkey, err = h.asked(user, factors.Passkeys); err != nil {
+			return err
+		}
+	}
+	return h.Pages.Write(w, status, formsOf(page.Passkey), func(out io.Writer) error { return h.Pages.Templates.SecondFactor(out, page) })
 }
 
 func (h *Handler) showEnrolment(w http.ResponseWriter, r *http.Request, status int, user *storage.User, s step, begun *factor.Enrolment, problem string) error {
@@ -351,7 +370,10 @@ func (h *Handler) showEnrolment(w http.ResponseWriter, r *http.Request, status i
 		Base: h.Pages.Base(), Action: h.action(r), Step: sealed, Problem: problem, Required: true, Enrolment: begun.Sealed,
 		Account: templates.Account{Name: user.Name, Username: user.Username}, Secret: begun.Secret, URI: templates.AppURI(begun.URI), QR: begun.QR, QRSize: begun.Size,
 	}
-	return h.Pages.Write(w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Enrol(out, page) })
+	if page.Passkey, err = h.begun(user); err != nil {
+		return err
+	}
+	return h.Pages.Write(w, status, formsOf(page.Passkey), func(out io.Writer) error { return h.Pages.Templates.Enrol(out, page) })
 }
 
 func (h *Handler) seal(s step) (string, error) {

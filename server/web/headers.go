@@ -14,7 +14,17 @@ const (
 	// SecretAddress is OwnForms for a page whose own address is a secret: not even
 	// grantd's files are told it in a Referer, where a proxy would log it.
 	SecretAddress
+	// PasskeyForms is OwnForms for a page that has passkeys made or used, which needs
+	// grantd's one script and the browser's leave.
+	PasskeyForms
+	// SecretPasskeyForms is both SecretAddress and PasskeyForms.
+	SecretPasskeyForms
 )
+
+func (f FormPolicy) passkeys() bool { return f == PasskeyForms || f == SecretPasskeyForms }
+
+// secret is f for a page whose own address is a secret.
+func (f FormPolicy) secret() bool { return f == SecretAddress || f == SecretPasskeyForms }
 
 const contentSecurityPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 
@@ -26,16 +36,21 @@ func pageHeaders(h http.Header, forms FormPolicy, secure bool) {
 	if forms != AnyForm {
 		policy += "; form-action 'self'"
 	}
+	allowed := "()"
+	if forms.passkeys() {
+		policy += "; script-src 'self'"
+		allowed = "(self)"
+	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
-	if forms == SecretAddress {
+	if forms.secret() {
 		h.Set("Referrer-Policy", "strict-origin")
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=()")
+	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=(), publickey-credentials-get="+allowed+", publickey-credentials-create="+allowed)
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept-Language")
 	if secure {

@@ -9,26 +9,42 @@ import (
 	"grantd/storage"
 )
 
-// Factors implements storage.FactorStore. Both are read in one statement, so that they
-// are of one moment.
+// Factors implements storage.FactorStore. All are read in one statement, so that they
+// are of one moment: a row for each passkey, and one if there is none.
 func (s *Store) Factors(ctx context.Context, userID string) (*storage.Factors, error) {
 	const sql = `
 SELECT t.user_id, t.sealed_secret, t.last_step, t.created_at, t.last_used_at,
-	(SELECT count(*) FROM recovery_codes WHERE user_id = $1)
+	(SELECT count(*) FROM recovery_codes WHERE user_id = $1), ` + passkeyColumns + `
 FROM (VALUES (true)) AS always (row)
-LEFT JOIN totps t ON t.user_id = $1`
-	var (
-		f storage.Factors
-		t storage.TOTP
-	)
-	err := s.row(ctx, "read a user's factors", sql, []any{userID},
-		(*zeronull.Text)(&t.UserID), &t.SealedSecret, (*zeronull.Int8)(&t.LastStep), (*zeronull.Timestamptz)(&t.CreatedAt),
-		(*zeronull.Timestamptz)(&t.LastUsedAt), &f.RecoveryCodes)
+LEFT JOIN totps t ON t.user_id = $1
+LEFT JOIN passkeys p ON p.user_id = $1
+ORDER BY p.id`
+	var f storage.Factors
+	_, err := rows(ctx, s, "read a user's factors", func(rows pgx.Rows) ([]struct{}, error) {
+		f = storage.Factors{}
+		for rows.Next() {
+			var (
+				t storage.TOTP
+				p storage.Passkey
+			)
+			into := []any{
+				(*zeronull.Text)(&t.UserID), &t.SealedSecret, (*zeronull.Int8)(&t.LastStep), (*zeronull.Timestamptz)(&t.CreatedAt),
+				(*zeronull.Timestamptz)(&t.LastUsedAt), &f.RecoveryCodes,
+			}
+			if err := rows.Scan(append(into, intoPasskey(&p)...)...); err != nil {
+				return nil, err
+			}
+			if t.UserID != "" {
+				f.TOTP = &t
+			}
+			if p.ID != "" {
+				f.Passkeys = append(f.Passkeys, &p)
+			}
+		}
+		return nil, nil
+	}, sql, userID)
 	if err != nil {
 		return nil, err
-	}
-	if t.UserID != "" {
-		f.TOTP = &t
 	}
 	return &f, nil
 }
@@ -97,7 +113,7 @@ SELECT user_id FROM gone`
 
 // resets are what ResetFactors takes.
 var resets = []string{
-	`DELETE FROM totps WHERE user_id = $1`, `DELETE FROM recovery_codes WHERE user_id = $1`, deleteSessions,
+	`DELETE FROM totps WHERE user_id = $1`, `DELETE FROM passkeys WHERE user_id = $1`, `DELETE FROM recovery_codes WHERE user_id = $1`, deleteSessions,
 }
 
 // ResetFactors implements storage.FactorStore.

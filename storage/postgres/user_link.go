@@ -107,12 +107,15 @@ func (s *Store) UseUserLink(ctx context.Context, use storage.UserLinkUse, event 
 		if err := endAll(ctx, tx, use.UserID, endsOfPassword); err != nil {
 			return err
 		}
+		if err := insertPasskeyOf(ctx, tx, use.UserID, use.Passkey); err != nil {
+			return err
+		}
 		return record(ctx, tx, event)
 	})
 }
 
 // UseFirstAdminLink implements storage.UserLinkStore.
-func (s *Store) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *storage.User, event storage.AuditEvent) error {
+func (s *Store) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *storage.User, p *storage.Passkey, event storage.AuditEvent) error {
 	return s.tx(ctx, "use the first administrator's link", func(ctx context.Context, tx pgx.Tx) error {
 		if err := becomeFirst(ctx, tx, storage.ErrConsumed); err != nil {
 			return err
@@ -121,6 +124,9 @@ func (s *Store) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *stor
 			return err
 		}
 		if err := insertUser(ctx, tx, u); err != nil {
+			return err
+		}
+		if err := insertPasskeyOf(ctx, tx, u.ID, p); err != nil {
 			return err
 		}
 		return record(ctx, tx, event)

@@ -7,26 +7,44 @@ import (
 	"grantd/storage"
 )
 
-// selectFactors reads both in one statement, so that they are of one moment.
+// selectFactors reads all in one statement, so that they are of one moment: a row for
+// each passkey, and one if there is none.
 const selectFactors = `SELECT t.user_id, t.sealed_secret, t.last_step, t.created_at, t.last_used_at,
-	(SELECT count(*) FROM recovery_codes WHERE user_id = always.user_id)
+	(SELECT count(*) FROM recovery_codes WHERE user_id = always.user_id), ` + passkeyColumns + `
 	FROM (SELECT ? AS user_id) AS always
-	LEFT JOIN totps t ON t.user_id = always.user_id`
+	LEFT JOIN totps t ON t.user_id = always.user_id
+	LEFT JOIN passkeys p ON p.user_id = always.user_id
+	ORDER BY p.id`
 
 // Factors implements storage.FactorStore.
 func (s *Store) Factors(ctx context.Context, userID string) (*storage.Factors, error) {
-	var (
-		f storage.Factors
-		t storage.TOTP
-	)
-	err := s.readRow(ctx, selectFactors, []any{userID},
-		intoText{&t.UserID}, intoBlobOrNil{&t.SealedSecret}, intoInteger[int64]{&t.LastStep}, intoTime{&t.CreatedAt},
-		intoTime{&t.LastUsedAt}, &f.RecoveryCodes)
+	var f storage.Factors
+	passkeys, err := readRows(ctx, s, selectFactors, []any{userID}, func(row scanner) (*storage.Passkey, error) {
+		var (
+			t storage.TOTP
+			p storage.Passkey
+		)
+		into := []any{
+			intoText{&t.UserID},
+			intoBlobOrNil{&t.SealedSecret},
+			intoInteger[int64]{&t.LastStep},
+			intoTime{&t.CreatedAt},
+			intoTime{&t.LastUsedAt},
+			&f.RecoveryCodes,
+		}
+		err := row.Scan(append(into, intoPasskey(&p)...)...)
+		if t.UserID != "" {
+			f.TOTP = &t
+		}
+		return &p, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	if t.UserID != "" {
-		f.TOTP = &t
+	for _, p := range passkeys {
+		if p.ID != "" {
+			f.Passkeys = append(f.Passkeys, p)
+		}
 	}
 	return &f, nil
 }
@@ -96,7 +114,7 @@ func (s *Store) ResetFactors(ctx context.Context, userID string, event storage.A
 		if err := tx.row(selectUserToResetFactor, []any{userID}, new(string)); err != nil {
 			return err
 		}
-		for _, statement := range []string{deleteTOTP, deleteRecoveryCodes, deleteSessionsOfUser} {
+		for _, statement := range []string{deleteTOTP, deletePasskeysOfUser, deleteRecoveryCodes, deleteSessionsOfUser} {
 			if _, err := tx.exec(statement, userID); err != nil {
 				return err
 			}

@@ -67,8 +67,17 @@ const (
 	setPassword = `UPDATE users SET version = version + 1, password_hash = ?, verified_until = NULL, updated_at = ? WHERE id = ?`
 )
 
+// What a new password ends by the trigger user_password_changed, for a user who had
+// none and gets none.
+var endsOfPassword = []string{
+	deleteSessionsOfUser,
+	`DELETE FROM families WHERE grant_id IN (SELECT id FROM grants WHERE user_id = ?)`,
+	`UPDATE authorization_codes SET grant_id = NULL WHERE user_id = ? AND redeemed_at IS NULL`,
+	`UPDATE device_authorizations SET grant_id = NULL WHERE user_id = ? AND redeemed_at IS NULL`,
+}
+
 // UseUserLink implements storage.UserLinkStore. The trigger user_password_changed
-// ends what must end.
+// ends what must end with a password.
 func (s *Store) UseUserLink(ctx context.Context, use storage.UserLinkUse, event storage.AuditEvent) error {
 	if use.UserID == "" { // that is the first administrator's
 		return storage.ErrConsumed
@@ -80,17 +89,30 @@ func (s *Store) UseUserLink(ctx context.Context, use storage.UserLinkUse, event 
 		if err := tx.mustExec(setPassword, use.PasswordHash, micros(use.Now), use.UserID); err != nil {
 			return err
 		}
+		if use.Passkey != nil {
+			for _, statement := range endsOfPassword {
+				if _, err := tx.exec(statement, use.UserID); err != nil {
+					return err
+				}
+			}
+		}
+		if err := tx.insertPasskeyOf(use.UserID, use.Passkey); err != nil {
+			return err
+		}
 		return tx.record(event)
 	})
 }
 
 // UseFirstAdminLink implements storage.UserLinkStore.
-func (s *Store) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *storage.User, event storage.AuditEvent) error {
+func (s *Store) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *storage.User, p *storage.Passkey, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
 		if err := tx.spend(tokenHash, u.CreatedAt, ""); err != nil {
 			return err
 		}
 		if err := tx.insertUser(u); err != nil {
+			return err
+		}
+		if err := tx.insertPasskeyOf(u.ID, p); err != nil {
 			return err
 		}
 		return tx.record(event)

@@ -110,7 +110,7 @@ func acts(t testing.TB, f *Fixture) []act {
 	want(t, err, nil)
 	other := NewUser()
 	want(t, s.CreateUser(ctx, other, Event("user.created", other.ID)), nil)
-	code := Digest()
+	code, passkey := Digest(), NewPasskey(f.User.ID)
 	return []act{
 		{"CreateClient", func(e storage.AuditEvent) error { return s.CreateClient(ctx, client, e) }},
 		{"CreateDynamicClient", func(e storage.AuditEvent) error { return register(ctx, s, NewDynamicClient(), 100, e) }},
@@ -140,6 +140,9 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"DeleteTOTP", func(e storage.AuditEvent) error { return s.DeleteTOTP(ctx, f.User.ID, e) }},
 		{"ReplaceRecoveryCodes", func(e storage.AuditEvent) error { return s.ReplaceRecoveryCodes(ctx, f.User.ID, [][]byte{code}, e) }},
 		{"UseRecoveryCode", func(e storage.AuditEvent) error { return s.UseRecoveryCode(ctx, f.User.ID, code, e) }},
+		{"CreatePasskey", func(e storage.AuditEvent) error { return s.CreatePasskey(ctx, passkey, e) }},
+		{"RenamePasskey", func(e storage.AuditEvent) error { return s.RenamePasskey(ctx, f.User.ID, passkey.ID, "Other", e) }},
+		{"DeletePasskey", func(e storage.AuditEvent) error { return s.DeletePasskey(ctx, f.User.ID, passkey.ID, e) }},
 		{"ResetFactors", func(e storage.AuditEvent) error { return s.ResetFactors(ctx, other.ID, e) }},
 		{"UpdateSignInPolicy", func(e storage.AuditEvent) error { return s.UpdateSignInPolicy(ctx, signIn, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
@@ -249,12 +252,16 @@ func auditEventOfFailures(t *testing.T, s storage.Store) {
 		{"DeleteGroup", func(e storage.AuditEvent) error { return s.DeleteGroup(ctx, unknown, storage.AnyVersion, e) }},
 		{"CreateUserLink", func(e storage.AuditEvent) error { return s.CreateUserLink(ctx, NewUserLink(unknown), e) }},
 		{"UseUserLink", func(e storage.AuditEvent) error { return s.UseUserLink(ctx, useOf(NewUserLink(f.User.ID)), e) }},
-		{"UseFirstAdminLink", func(e storage.AuditEvent) error { return s.UseFirstAdminLink(ctx, Digest(), NewUser(), e) }},
+		{"UseFirstAdminLink", func(e storage.AuditEvent) error { return s.UseFirstAdminLink(ctx, Digest(), NewUser(), nil, e) }},
 		{"DeleteUserLink", func(e storage.AuditEvent) error { return s.DeleteUserLink(ctx, f.User.ID, e) }},
 		{"CreateTOTP", func(e storage.AuditEvent) error { return s.CreateTOTP(ctx, NewTOTP(unknown), e) }},
 		{"DeleteTOTP", func(e storage.AuditEvent) error { return s.DeleteTOTP(ctx, unknown, e) }},
 		{"ReplaceRecoveryCodes", func(e storage.AuditEvent) error { return s.ReplaceRecoveryCodes(ctx, unknown, [][]byte{Digest()}, e) }},
 		{"UseRecoveryCode", func(e storage.AuditEvent) error { return s.UseRecoveryCode(ctx, f.User.ID, Digest(), e) }},
+		{"CreatePasskey", func(e storage.AuditEvent) error { return s.CreatePasskey(ctx, NewPasskey(unknown), e) }},
+		{"UsePasskey", func(e storage.AuditEvent) error { return s.UsePasskey(ctx, NewPasskeyUse(NewPasskey(f.User.ID)), e) }},
+		{"RenamePasskey", func(e storage.AuditEvent) error { return s.RenamePasskey(ctx, f.User.ID, unknown, "Other", e) }},
+		{"DeletePasskey", func(e storage.AuditEvent) error { return s.DeletePasskey(ctx, f.User.ID, unknown, e) }},
 		{"ResetFactors", func(e storage.AuditEvent) error { return s.ResetFactors(ctx, unknown, e) }},
 		{"UpdateSignInPolicy", func(e storage.AuditEvent) error {
 			return s.UpdateSignInPolicy(ctx, &storage.SignInPolicy{SecondFactor: storage.SecondFactorNone, DestructiveScopes: storage.DestructiveScopesNone}, e)
@@ -303,7 +310,7 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		// These act on what another of them would have had to make first.
 		case "UpdateClient", "AddClientSecret", "RotateClientSecret", "DeleteClientSecret", "DeleteClient",
 			"UpdateResource", "DeleteResource", "UpdateUser", "DeleteUser", "DeleteUserLink", "DeleteSession",
-			"DeleteTOTP", "UseRecoveryCode",
+			"DeleteTOTP", "UseRecoveryCode", "RenamePasskey", "DeletePasskey",
 			"UpdateGroup", "DeleteGroup", "AddGroupMember", "RemoveGroupMember",
 			"DecideRegistration", "DeleteRegistrationRequest", "UpdatePolicy", "DeletePolicy":
 			continue

@@ -260,9 +260,9 @@ func (r *recorder) UseUserLink(ctx context.Context, use storage.UserLinkUse, eve
 	return r.Store.UseUserLink(ctx, use, event)
 }
 
-func (r *recorder) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *storage.User, event storage.AuditEvent) error {
+func (r *recorder) UseFirstAdminLink(ctx context.Context, tokenHash []byte, u *storage.User, p *storage.Passkey, event storage.AuditEvent) error {
 	r.seen.call("UseFirstAdminLink")
-	return r.Store.UseFirstAdminLink(ctx, tokenHash, u, event)
+	return r.Store.UseFirstAdminLink(ctx, tokenHash, u, p, event)
 }
 
 func (r *recorder) DeleteUserLink(ctx context.Context, userID string, event storage.AuditEvent) error {

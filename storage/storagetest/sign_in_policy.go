@@ -35,6 +35,11 @@ func signInPolicyRoundTrip(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(p, got); diff != "" || got.Version != 2 {
 		t.Errorf("policy (-stored +read):\n%s", diff)
 	}
+	p.SecondFactor = storage.SecondFactorPasskeysOnly
+	want(t, s.UpdateSignInPolicy(t.Context(), p, Event("sign_in_policy.updated", "")), nil)
+	if got, err = s.SignInPolicy(t.Context()); err != nil || got.SecondFactor != storage.SecondFactorPasskeysOnly {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 func signInPolicyRace(t *testing.T, s storage.Store) {

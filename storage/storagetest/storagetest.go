@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"Session", sessionContracts},
 		{"UserLink", userLinkContracts},
 		{"Factor", factorContracts},
+		{"Passkey", passkeyContracts},
 		{"SignInPolicy", signInPolicyContracts},
 		{"Grant", grantContracts},
 		{"Identity", identityContracts},

@@ -54,7 +54,7 @@ func wantSpent(t testing.TB, s storage.Store, l *storage.UserLink) {
 	_, _, err := s.UserLink(t.Context(), l.TokenHash, Now)
 	want(t, err, storage.ErrNotFound)
 	if l.UserID == "" {
-		want(t, s.UseFirstAdminLink(t.Context(), l.TokenHash, NewUser(), Event("user.created", "")), storage.ErrConsumed)
+		want(t, s.UseFirstAdminLink(t.Context(), l.TokenHash, NewUser(), nil, Event("user.created", "")), storage.ErrConsumed)
 		return
 	}
 	want(t, s.UseUserLink(t.Context(), useOf(l), Event("user_link.used", l.UserID)), storage.ErrConsumed)
@@ -222,10 +222,10 @@ func userLinkFirstAdmin(t *testing.T, s storage.Store) {
 	}
 	u := fullUser()
 	u.CreatedAt = l.ExpiresAt
-	want(t, s.UseFirstAdminLink(ctx, l.TokenHash, u, Event("user.created", u.ID)), storage.ErrConsumed)
+	want(t, s.UseFirstAdminLink(ctx, l.TokenHash, u, nil, Event("user.created", u.ID)), storage.ErrConsumed)
 	u.CreatedAt = Now
 	want(t, s.UseUserLink(ctx, useOf(l), Event("user_link.used", "")), storage.ErrConsumed)
-	want(t, s.UseFirstAdminLink(ctx, l.TokenHash, u, Event("user.created", u.ID)), nil)
+	want(t, s.UseFirstAdminLink(ctx, l.TokenHash, u, nil, Event("user.created", u.ID)), nil)
 	wantSpent(t, s, l)
 	made, err := s.User(ctx, u.ID)
 	want(t, err, nil)
@@ -252,7 +252,7 @@ func userLinkFirstAdminRace(t *testing.T, s storage.Store) {
 	l := createLink(t, s, "")
 	errs := race(16, func(int) error {
 		u := NewUser()
-		return s.UseFirstAdminLink(t.Context(), l.TokenHash, u, Event("user.created", u.ID))
+		return s.UseFirstAdminLink(t.Context(), l.TokenHash, u, nil, Event("user.created", u.ID))
 	})
 	wantWinners(t, errs, 1, storage.ErrConsumed)
 	users, err := s.Users(t.Context(), storage.UserFilter{}, storage.Page{Limit: 100})
