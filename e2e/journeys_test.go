@@ -32,6 +32,7 @@ var views = map[string]struct {
 	"link.html":           {headings: []string{"Welcome"}},
 	"login.html":          {headings: []string{"Sign in"}},
 	"logout.html":         {headings: []string{"Sign out?"}},
+	"passkey.html":        {instead: TestPasskeysInABrowser}, // it needs a script
 	"password.html":       {headings: []string{"Change your password"}},
 	"recovery_codes.html": {headings: []string{"Your recovery codes"}},
 	"revoke.html":         {headings: []string{"Remove access?"}},

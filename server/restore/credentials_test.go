@@ -46,6 +46,10 @@ func TestEventsOfCredentials(t *testing.T) {
 		invitation := storagetest.NewUserLink(invited.ID)
 		must(s.CreateUserLink(ctx, invitation, storagetest.Event("user_link.created", invited.ID)))
 
+		keep, gone := storagetest.NewPasskey(other.ID), storagetest.NewPasskey(other.ID)
+		must(s.CreatePasskey(ctx, keep, storagetest.Event("passkey.created", other.ID)))
+		must(s.CreatePasskey(ctx, gone, storagetest.Event("passkey.created", other.ID)))
+
 		report := replay(t, s,
 			lost("user.factors_reset", reset.ID),
 			lost("recovery_code.used", used.ID),
@@ -57,6 +61,7 @@ func TestEventsOfCredentials(t *testing.T) {
 			lost("user.linked", joined.ID, "groups", `["staff"]`),
 			lost("user.verified", verified.ID, "groups", `["staff","new"]`),
 			lost("totp.deleted", other.ID),
+			lost("passkey.deleted", other.ID, "passkey_id", gone.ID),
 		)
 		factors := func(p person) *storage.Factors {
 			t.Helper()
@@ -97,6 +102,9 @@ func TestEventsOfCredentials(t *testing.T) {
 		}
 		if u := user(verified.ID); u.PasswordHash == "" || factors(other).TOTP == nil || factors(other).RecoveryCodes != 2 {
 			t.Error("somebody has lost what nobody took away")
+		}
+		if left := factors(other).Passkeys; len(left) != 1 || left[0].ID != keep.ID {
+			t.Errorf("the passkeys are %+v", left)
 		}
 		byHand := strings.Join(report.ByHand, "; ")
 		for _, part := range []string{"user.factors_reset " + reset.ID, "recovery_codes.created " + used.ID, "user.updated " + linkUsed.ID, "totp.deleted " + other.ID} {

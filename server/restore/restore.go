@@ -130,6 +130,9 @@ func (r *replay) again(ctx context.Context, e *storage.AuditEvent) (done bool, e
 		return r.factors(ctx, e, event)
 	case "recovery_code.used", "recovery_codes.created":
 		return r.recoveryCodes(ctx, e, event)
+	case "passkey.deleted":
+		id := e.Detail["passkey_id"]
+		return true, s.DeletePasskey(ctx, e.Target, id, event.With("passkey_id", id))
 	case "client.updated":
 		return r.client(ctx, e, event)
 	case "resource.updated":
