@@ -1,4 +1,5 @@
-// Package login signs people in with a user name and a password, and out again.
+// Package login signs people in with a user name and a password, or a passkey, and out
+// again.
 //
 // The request is the state: the page is at /login?<query of /authorize>, its form
 // posts back to the same URL, and success leads to /authorize?<the same query>, to
