@@ -1,22 +1,51 @@
 package main
 
-import "runtime/debug"
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
 
-// ballastSize is address space that is never touched and so takes no memory. The
-// collector counts it as live, and lets the few megabytes that grantd really
-// keeps grow by as much before it works, instead of working every few
-// milliseconds under load. What grows beyond it is collected as ever: a higher
-// GOGC would multiply that too.
-const ballastSize = 16 << 20
+// headroom is how many bytes may be allocated between two collections as long as
+// less than that is live. The collector works for some ten milliseconds whatever it
+// finds, on a core that requests wait for: with Go's own measure, as much again as
+// the few megabytes that grantd keeps, it would do so ten times a second under load.
+const headroom = 44 << 20
 
 // settleMemory is called when the server has started: what only starting needed
-// goes back to the system. The ballast it returns must be kept for as long as the
-// server runs. An operator who has set GOGC or GOMEMLIMIT has decided otherwise:
-// then there is none.
-func settleMemory(getenv func(string) string) (ballast []byte) {
+// goes back to the system, and from then on collections are as far apart as
+// headroom says. What grows beyond it is collected as ever; a higher GOGC would
+// multiply that too, so it is set anew by what each collection has left. An
+// operator who has set GOGC or GOMEMLIMIT has decided otherwise.
+func settleMemory(getenv func(string) string) {
 	if getenv("GOGC") != "" || getenv("GOMEMLIMIT") != "" {
-		return nil
+		return
 	}
 	debug.FreeOSMemory()
-	return make([]byte, ballastSize)
+	p := &pace{percent: 100}
+	p.afterCollection()
+}
+
+// pace is how far apart collections are. Nothing refers to it: so each collection
+// finds it dead and calls afterCollection, which lives on by asking for that again.
+type pace struct {
+	percent int
+}
+
+func (p *pace) afterCollection() {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	percent := gcPercent(live[0].Value.Uint64())
+	// Setting it stops the server for a moment: small changes are not worth that.
+	if percent > p.percent*9/8 || percent < p.percent*7/8 {
+		debug.SetGCPercent(percent)
+		p.percent = percent
+	}
+	runtime.SetFinalizer(p, (*pace).afterCollection)
+}
+
+// gcPercent returns the GOGC that leaves headroom above what is live, and at
+// least Go's default.
+func gcPercent(live uint64) int {
+	return int(max(100, min(100*headroom/max(live, 1), 100*headroom/(1<<20)))) //nolint:gosec // between 100 and 4800
 }

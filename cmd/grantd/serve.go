@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -53,7 +52,7 @@ folder and can be reached from this machine only.`,
 			if err != nil {
 				return err
 			}
-			defer runtime.KeepAlive(settleMemory(os.Getenv))
+			settleMemory(os.Getenv)
 			if err := running.inviteFirstAdmin(cmd.Context(), cmd.OutOrStdout()); err != nil {
 				return errors.Join(err, running.Close())
 			}
