@@ -14,6 +14,9 @@ type AccessTokenStore interface {
 	// and familyID (empty for a machine's token) still has its Family, Grant and
 	// enabled User, with what stands behind it now (nothing for a machine's token).
 	AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing Standing, err error)
+	// AccessTokenScopes is AccessTokenLive for who need not know the User and their
+	// Groups, which is most who ask: of the standing it returns the scopes.
+	AccessTokenScopes(ctx context.Context, jti, familyID string, now time.Time) (live bool, scopes []string, err error)
 	// AdminTokenLive is AccessTokenLive for a token of the built-in Resource, which
 	// is live only while its User is in AdminGroup too, and its Client enabled and
 	// with AdminAccess.

@@ -73,8 +73,8 @@ type Renewal struct {
 	Rotation
 	ClientID, ResourceID string
 	Asked                []string // scopes that the Family must all have
-	// The Family must have one of the scopes that are allowed, to everybody or to a
-	// Group that its User is in.
+	// The Family and its Grant must both have one of the scopes that are allowed, to
+	// everybody or to a Group that its User is in.
 	Allowed   []string
 	AllowedTo []GroupScope
 }
@@ -93,10 +93,10 @@ type FamilyStore interface {
 	// ErrConsumed; ErrNotFound: the family has ended.
 	RotateFamily(ctx context.Context, r Rotation) error
 	// RenewFamily is Family, and makes Presented+1 the current generation if the row
-	// stands at Presented exactly, has not expired and is as the Renewal says, and its
-	// Grant has all of its scopes. Otherwise it changes nothing, which is only that
-	// this is not the usual case. The family is returned as it then is.
-	// ErrNotFound as Family.
+	// stands at Presented or behind it, has not expired and is as the Renewal says.
+	// Otherwise it changes nothing. The family is returned as it then is. Where
+	// AllowedTo names no Group, nobody asks for the User's, and the standing may lack
+	// them. ErrNotFound as Family.
 	RenewFamily(ctx context.Context, r Renewal) (family *Family, standing Standing, renewed bool, err error)
 	// EndFamily deletes the family. ErrNotFound.
 	EndFamily(ctx context.Context, id string, event AuditEvent) error

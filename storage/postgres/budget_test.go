@@ -88,6 +88,10 @@ func TestBudgets(t *testing.T) {
 			_, _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now)
 			return err
 		}},
+		{"AccessTokenScopes", false, func(ctx context.Context) error {
+			_, _, err := s.AccessTokenScopes(ctx, "tok_a", family.ID, now)
+			return err
+		}},
 		{"DeviceAuthorization", false, func(ctx context.Context) error { _, _, err := s.DeviceAuthorization(ctx, device.ID); return err }},
 		{"PendingDeviceAuthorization", false, func(ctx context.Context) error {
 			_, err := s.PendingDeviceAuthorization(ctx, [][]byte{device.UserCodeHash}, now)
@@ -113,10 +117,10 @@ func TestBudgets(t *testing.T) {
 			})
 			return err
 		}},
-		{"RenewFamily by a spent token", false, func(ctx context.Context) error {
+		{"RenewFamily of a group's member", true, func(ctx context.Context) error {
 			_, _, _, err := s.RenewFamily(ctx, storage.Renewal{
-				Rotation: storage.Rotation{FamilyID: family.ID, Presented: 1, Request: []byte("r"), Now: now},
-				ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: f.Resource.ScopeNames(),
+				Rotation: storage.Rotation{FamilyID: family.ID, Presented: 3, Request: []byte("r"), Now: now},
+				ClientID: f.Client.ID, ResourceID: f.Resource.ID, AllowedTo: []storage.GroupScope{{Group: "staff", Scope: "files:read"}},
 			})
 			return err
 		}},
@@ -155,6 +159,37 @@ func TestBudgets(t *testing.T) {
 			}
 			if wrote != test.writes {
 				t.Errorf("it committed a write: %t, want %t", wrote, test.writes)
+			}
+		})
+	}
+}
+
+// A refresh that is not the usual one is asked about once more, and that is all.
+func TestBudgetOfAnUnusualRenewal(t *testing.T) {
+	databaseURL := pgtest.MigratedURL(t)
+	s := open(t, databaseURL, postgres.WithTracer(counter{}))
+	f := storagetest.NewFixture(t, s)
+	family := f.Redeem(t, f.Code)
+	renewal := func(presented int64, allowed ...string) storage.Renewal {
+		return storage.Renewal{
+			Rotation: storage.Rotation{FamilyID: family.ID, Presented: presented, Request: []byte("r"), Now: storagetest.Now},
+			ClientID: f.Client.ID, ResourceID: f.Resource.ID, Allowed: allowed,
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		renewal storage.Renewal
+		renewed bool
+	}{
+		{"by a token ahead of the row", renewal(6, "files:read"), true},
+		{"by a spent token", renewal(5, "files:read"), false},
+		{"without a scope", renewal(7), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var statements atomic.Int64
+			_, _, renewed, err := s.RenewFamily(context.WithValue(t.Context(), countKey{}, &statements), test.renewal)
+			if n := statements.Load(); n != 2 || renewed != test.renewed || err != nil {
+				t.Errorf("%d statements, want 2; renewed: %t, %v", n, renewed, err)
 			}
 		})
 	}

@@ -49,6 +49,12 @@ func (s *Store) AccessTokenLive(ctx context.Context, jti, familyID string, now t
 	return s.tokenLive(ctx, selectAccessTokenLive, jti, familyID, now)
 }
 
+// AccessTokenScopes implements storage.AccessTokenStore.
+func (s *Store) AccessTokenScopes(ctx context.Context, jti, familyID string, now time.Time) (live bool, scopes []string, err error) {
+	live, standing, err := s.AccessTokenLive(ctx, jti, familyID, now)
+	return live, standing.Scopes, err
+}
+
 // AdminTokenLive implements storage.AccessTokenStore.
 func (s *Store) AdminTokenLive(ctx context.Context, jti, familyID string, now time.Time) (live bool, standing storage.Standing, err error) {
 	return s.tokenLive(ctx, selectAdminTokenLive, jti, familyID, now)

@@ -107,7 +107,7 @@ func rotationArgs(r storage.Rotation) []any {
 }
 
 // renewFamily is rotateFamily for a row that is as it was read.
-const renewFamily = rotateFamily + ` AND f.generation = @presented AND f.scopes = @scopes`
+const renewFamily = rotateFamily + ` AND f.generation = @read AND f.scopes = @scopes`
 
 // RenewFamily implements storage.FamilyStore. Between looking and rotating the row
 // may move on: then it is not renewed.
@@ -116,15 +116,18 @@ func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Fa
 	if err != nil {
 		return nil, storage.Standing{}, false, err
 	}
-	if f.Generation != r.Presented || f.Expired(r.Now) || f.ClientID != r.ClientID || f.ResourceID != r.ResourceID ||
-		!hasAll(f.Scopes, r.Asked) || !allowsOne(r, f.Scopes, standing.Groups) || !hasAll(standing.Scopes, f.Scopes) {
+	if f.Generation > r.Presented || f.Expired(r.Now) || f.ClientID != r.ClientID || f.ResourceID != r.ResourceID ||
+		len(storage.Intersect(r.Asked, f.Scopes)) != len(r.Asked) || !allowsOne(r, storage.Intersect(f.Scopes, standing.Scopes), standing.Groups) {
 		return f, standing, false, nil
 	}
 	var rotated int64
 	err = s.write(ctx, func(tx *tx) error {
 		var err error
-		rotated, err = tx.exec(renewFamily, append(rotationArgs(r.Rotation), sql.Named("scopes", list(f.Scopes)))...)
-		return err
+		rotated, err = tx.exec(renewFamily, append(rotationArgs(r.Rotation), sql.Named("read", f.Generation), sql.Named("scopes", list(f.Scopes)))...)
+		if err != nil || rotated == 0 || f.Generation == r.Presented || r.Behind.ID == "" {
+			return err
+		}
+		return tx.record(r.Behind)
 	})
 	if err != nil {
 		return nil, storage.Standing{}, false, err
@@ -141,8 +144,6 @@ func allowsOne(r storage.Renewal, scopes, groups []string) bool {
 		return slices.Contains(groups, to.Group) && slices.Contains(scopes, to.Scope)
 	})
 }
-
-func hasAll(have, wanted []string) bool { return len(storage.Intersect(wanted, have)) == len(wanted) }
 
 const deleteFamily = `DELETE FROM families WHERE id = ?`
 

@@ -358,6 +358,10 @@ func TestBudget(t *testing.T) {
 			_, _, err := s.AccessTokenLive(ctx, "tok_a", family.ID, now)
 			return err
 		}, nil},
+		{"AccessTokenScopes", 1, 0, func(ctx context.Context) error {
+			_, _, err := s.AccessTokenScopes(ctx, "tok_a", family.ID, now)
+			return err
+		}, nil},
 		{"Heartbeat", 1, 0, func(ctx context.Context) error { _, _, err := s.Heartbeat(ctx); return err }, nil},
 
 		{"EndFamily", 6, 1, func(ctx context.Context) error { return s.EndFamily(ctx, family.ID, event()) }, nil},

@@ -96,4 +96,9 @@ func wantLive(t testing.TB, s storage.Store, jti, familyID string, now time.Time
 	if live && (familyID != "") != (len(standing.Scopes) > 0) {
 		t.Errorf("AccessTokenLive(%q, %q) has the scopes %q", jti, familyID, standing.Scopes)
 	}
+	got, scopes, err := s.AccessTokenScopes(t.Context(), jti, familyID, now)
+	want(t, err, nil)
+	if got != live || cmp.Diff(standing.Scopes, scopes, emptyIsNil) != "" {
+		t.Errorf("AccessTokenScopes(%q, %q) = %t, %q, want %t, %q", jti, familyID, got, scopes, live, standing.Scopes)
+	}
 }

@@ -239,7 +239,7 @@ func deviceApproved(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(grant.Scopes, standing.Scopes); diff != "" {
 		t.Errorf("scopes of the grant (-want +got):\n%s", diff)
 	}
-	person := storage.Person{Username: f.User.Username, Name: f.User.Name, Email: f.User.Email, EmailVerified: true}
+	person := f.person()
 	if diff := cmp.Diff(person, standing.Person); diff != "" {
 		t.Errorf("who approved (-want +got):\n%s", diff)
 	}

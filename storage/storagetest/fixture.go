@@ -341,3 +341,8 @@ func NewVerification(p *storage.Provider) storage.Verification {
 		At: Now, Until: Now.Add(p.ReverifyAfter),
 	}
 }
+
+// person is what clients may be told of the fixture's user.
+func (f *Fixture) person() storage.Person {
+	return storage.Person{Username: f.User.Username, Name: f.User.Name, Email: f.User.Email, EmailVerified: true}
+}

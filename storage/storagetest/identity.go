@@ -76,7 +76,7 @@ func identityOfSignIn(t *testing.T, s storage.Store) {
 	remembered := f.NewCode("files:read", storage.ScopeOpenID)
 	remembered.GrantID, remembered.Nonce = a.Code.GrantID, "another"
 	want(t, s.CreateCode(t.Context(), remembered, f.Session.ID), nil)
-	person := storage.Person{Username: f.User.Username, Name: f.User.Name, Email: f.User.Email, EmailVerified: true}
+	person := f.person()
 	for _, wanted := range []*storage.AuthorizationCode{&a.Code, remembered} {
 		code, standing, err := s.Code(t.Context(), wanted.ID)
 		want(t, err, nil)

@@ -297,7 +297,9 @@ func groupsOfStanding(t *testing.T, s storage.Store) {
 				return got, err
 			},
 			"RenewFamily": func() (storage.Standing, error) {
-				_, got, _, err := s.RenewFamily(t.Context(), f.renewal(family.ID, 1))
+				r := f.renewal(family.ID, 1)
+				r.AllowedTo = []storage.GroupScope{{Group: "nobody", Scope: "files:read"}} // so that groups matter
+				_, got, _, err := s.RenewFamily(t.Context(), r)
 				return got, err
 			},
 			"SignIn": func() (storage.Standing, error) {

@@ -340,6 +340,11 @@ func (r *recorder) RevokeAccessToken(ctx context.Context, jti string, expiresAt 
 	return r.Store.RevokeAccessToken(ctx, jti, expiresAt, event)
 }
 
+func (r *recorder) AccessTokenScopes(ctx context.Context, jti, familyID string, now time.Time) (bool, []string, error) {
+	r.seen.call("AccessTokenScopes")
+	return r.Store.AccessTokenScopes(ctx, jti, familyID, now)
+}
+
 func (r *recorder) AccessTokenLive(ctx context.Context, jti, familyID string, now time.Time) (bool, storage.Standing, error) {
 	r.seen.call("AccessTokenLive")
 	return r.Store.AccessTokenLive(ctx, jti, familyID, now)

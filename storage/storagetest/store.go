@@ -382,6 +382,7 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"PushedRequest":             func() error { _, err := s.PushedRequest(ctx, pushed.ID); return err },
 		"DenyPushedRequest":         func() error { return s.DenyPushedRequest(ctx, f.NewDenial(pushed)) },
 		"AccessTokenLive":           func() error { _, _, err := s.AccessTokenLive(ctx, "tok_a", "", Now); return err },
+		"AccessTokenScopes":         func() error { _, _, err := s.AccessTokenScopes(ctx, "tok_a", "fam_a", Now); return err },
 		"SigningKeys":               func() error { _, err := s.SigningKeys(ctx); return err },
 		"AuditEvents":               func() error { _, err := s.AuditEvents(ctx, storage.AuditFilter{}, page); return err },
 		"Heartbeat":                 func() error { _, _, err := s.Heartbeat(ctx); return err },
