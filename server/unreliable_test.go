@@ -185,6 +185,14 @@ func (u *unreliable) AccessTokenLive(ctx context.Context, jti, familyID string, 
 	return live, standing, err
 }
 
+func (u *unreliable) AccessTokenScopes(ctx context.Context, jti, familyID string, now time.Time) (live bool, scopes []string, err error) {
+	live, err = reading(u, "AccessTokenScopes", func() (live bool, err error) {
+		live, scopes, err = u.Store.AccessTokenScopes(ctx, jti, familyID, now)
+		return live, err
+	})
+	return live, scopes, err
+}
+
 func (u *unreliable) RevokeAccessToken(ctx context.Context, jti string, expiresAt time.Time, event storage.AuditEvent) error {
 	return u.acting("RevokeAccessToken", func() error { return u.Store.RevokeAccessToken(ctx, jti, expiresAt, event) })
 }

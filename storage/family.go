@@ -72,6 +72,7 @@ type Rotation struct {
 type Renewal struct {
 	Rotation
 	ClientID, ResourceID string
+	Guessed              bool     // ResourceID is: the Family may be for another
 	Asked                []string // scopes that the Family must all have
 	// The Family and its Grant must both have one of the scopes that are allowed, to
 	// everybody or to a Group that its User is in.

@@ -1,14 +1,17 @@
 package oauth
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"grantd/server/clientauth"
 	"grantd/server/keys"
+	"grantd/server/policy"
 	"grantd/server/web"
 	"grantd/storage"
 )
@@ -92,16 +95,18 @@ func (o *OAuth) introspect(r *http.Request, caller *storage.Client, token string
 	} else if err != nil {
 		return nil, err
 	}
-	live, standing, err := o.Store.AccessTokenLive(ctx, c.TokenID, c.FamilyID, now)
+	rules, err := o.rules(ctx, client, resource)
+	if err != nil {
+		return nil, err
+	}
+	live, standing, err := o.standingOfToken(ctx, c, now, policy.AskGroups(rules.policies))
 	if err != nil {
 		return nil, err
 	}
 	// What was taken away since the token was signed counts no longer.
 	scopes := client.Within(storage.Intersect(strings.Fields(c.Scope), resource.ScopeNames()))
 	if c.FamilyID != "" { // policies are for people
-		if scopes, err = o.allowedNow(ctx, client, resource, scopes, standing); err != nil {
-			return nil, err
-		}
+		scopes = rules.allowed(scopes, standing)
 	}
 	if !live || len(scopes) == 0 || !client.MayReach(resource) {
 		return inactive, nil
@@ -111,6 +116,16 @@ func (o *OAuth) introspect(r *http.Request, caller *storage.Client, token string
 		Expiry: c.Expiry, IssuedAt: c.IssuedAt, TokenID: c.TokenID, TokenType: "Bearer",
 		ACR: c.ACR, AMR: c.AMR, AuthTime: c.AuthTime,
 	}, nil
+}
+
+// standingOfToken reports whether the token is live, and what stands behind it: the
+// groups of its person only if they are asked for.
+func (o *OAuth) standingOfToken(ctx context.Context, c *claims, now time.Time, groups bool) (live bool, standing storage.Standing, err error) {
+	if groups {
+		return o.Store.AccessTokenLive(ctx, c.TokenID, c.FamilyID, now)
+	}
+	live, standing.Scopes, err = o.Store.AccessTokenScopes(ctx, c.TokenID, c.FamilyID, now)
+	return live, standing, err
 }
 
 // clockLeeway is how far another replica's clock may be ahead, in seconds.

@@ -13,37 +13,59 @@ import (
 	"grantd/templates"
 )
 
-// decide asks the policies which of the scopes a person of these groups may have of
-// the resource through the client. Errors are outages.
+// rules are the policies as a request found them, and what they are asked about its
+// client and resource. What is read of a person for them, and what they then decide,
+// must be of one moment: so they are fetched once.
+type rules struct {
+	policies []*storage.Policy
+	question policy.Question // but for the groups
+}
+
+// rules returns those of now. How far the client is known is found out only if it
+// matters. Errors are outages.
+func (o *OAuth) rules(ctx context.Context, client *storage.Client, resource *storage.Resource) (rules, error) {
+	r := rules{question: policy.Question{Client: client, Resource: resource}}
+	var err error
+	if r.policies, err = o.Catalog.Policies(ctx); err == nil && policy.AskTrust(r.policies) {
+		r.question.Trust, err = o.Admission.Level(ctx, client)
+	}
+	return r, err
+}
+
+// decide asks which of the scopes a person of these groups may have of the resource
+// through the client.
+func (r rules) decide(groups, scopes []string) policy.Decision {
+	r.question.Groups = groups
+	return policy.Decide(r.policies, r.question, scopes)
+}
+
+// allowed are the scopes, of those once approved, that the Grant, the Resource, the
+// client's ceiling and the policies allow.
+func (r rules) allowed(approved []string, standing storage.Standing) []string {
+	client, resource := r.question.Client, r.question.Resource
+	scopes := client.Within(storage.Intersect(storage.Intersect(approved, standing.Scopes), resource.ScopeNames()))
+	if resource.Identity() { // what is told of a person is for them to decide
+		return identityNow(client, scopes, standing)
+	}
+	return r.decide(standing.Groups, scopes).Allowed()
+}
+
+// decide is what the rules of now decide. Errors are outages.
 func (o *OAuth) decide(ctx context.Context, client *storage.Client, resource *storage.Resource, groups, scopes []string) (policy.Decision, error) {
-	policies, q, err := o.policyQuestion(ctx, client, resource)
+	r, err := o.rules(ctx, client, resource)
 	if err != nil {
 		return nil, err
 	}
-	q.Groups = groups
-	return policy.Decide(policies, q, scopes), nil
+	return r.decide(groups, scopes), nil
 }
 
-// policyQuestion returns the policies, and what they are asked but for the groups.
-// How far the client is known is found out only if it matters.
-func (o *OAuth) policyQuestion(ctx context.Context, client *storage.Client, resource *storage.Resource) ([]*storage.Policy, policy.Question, error) {
-	q := policy.Question{Client: client, Resource: resource}
-	policies, err := o.Catalog.Policies(ctx)
-	if err == nil && policy.AskTrust(policies) {
-		q.Trust, err = o.Admission.Level(ctx, client)
-	}
-	return policies, q, err
-}
-
-// allowedNow are the scopes, of those once approved, that the Grant, the Resource,
-// the client's ceiling and the policies allow now. Errors are outages.
+// allowedNow is what the rules of now allow. Errors are outages.
 func (o *OAuth) allowedNow(ctx context.Context, client *storage.Client, resource *storage.Resource, approved []string, standing storage.Standing) ([]string, error) {
-	scopes := client.Within(storage.Intersect(storage.Intersect(approved, standing.Scopes), resource.ScopeNames()))
-	if resource.Identity() { // what is told of a person is for them to decide
-		return identityNow(client, scopes, standing), nil
+	r, err := o.rules(ctx, client, resource)
+	if err != nil {
+		return nil, err
 	}
-	decision, err := o.decide(ctx, client, resource, standing.Groups, scopes)
-	return decision.Allowed(), err
+	return r.allowed(approved, standing), nil
 }
 
 // permit narrows a request to the scopes that the policies let the signed-in person

@@ -51,8 +51,10 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	if client.DocumentLapsed(session.now) {
 		return invalidGrant("The client's metadata document could not be read for a week; the person must approve it again.")
 	}
-	request := rotationRequest(a)
-	usual, err := g.renewal(ctx, client, a, storage.Rotation{FamilyID: familyID, Presented: presented, Request: request, Now: session.now})
+	rotation := storage.Rotation{FamilyID: familyID, Presented: presented, Request: rotationRequest(a), Now: session.now}
+	rotation.Behind = storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.moved_forward", familyID).
+		With("reason", "the refresh token is newer than the database")
+	usual, rules, err := g.renewal(ctx, client, a, rotation)
 	if err != nil {
 		return err
 	}
@@ -81,11 +83,9 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	switch {
 	case renewed: // and so it was the client's, and live
 	case presented >= family.Generation:
-		session.rotation = &storage.Rotation{FamilyID: family.ID, Presented: presented, Request: request, Now: session.now}
-		session.rotation.Behind = storage.NewAuditEvent(session.now, "client:"+client.ClientID, "family.moved_forward", family.ID).
-			With("reason", "the refresh token is newer than the database")
+		session.rotation = &rotation
 	case presented == family.Generation-1 && session.now.Sub(family.RotatedAt) <= storage.RefreshGrace:
-		if !slices.Equal(request, family.RotationRequest) {
+		if !slices.Equal(rotation.Request, family.RotationRequest) {
 			return invalidGrant("The refresh token was already used, for another request.")
 		}
 	default:
@@ -97,33 +97,39 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	} else if err != nil {
 		return err
 	}
-	return g.narrow(ctx, session, client, family, standing, resource, a, presented)
+	if !renewed {
+		if rules, err = g.rules(ctx, client, resource); err != nil {
+			return err
+		}
+	}
+	return g.narrow(session, rules, family, standing, a, presented)
 }
 
 // renewal is the refresh of a family that is as the request lets expect: then it
-// is judged and moved on in one statement. Nil: the request does not say enough, or
-// asks for what no family could give.
-func (g *refreshGrant) renewal(ctx context.Context, client *storage.Client, a asked, rotation storage.Rotation) (*storage.Renewal, error) {
+// is judged, by the rules, and moved on in one act. Nil: the request does not say
+// enough, or asks for what no family could give.
+func (g *refreshGrant) renewal(ctx context.Context, client *storage.Client, a asked, rotation storage.Rotation) (*storage.Renewal, rules, error) {
 	all, err := g.Catalog.Resources(ctx)
 	if err != nil {
-		return nil, err
+		return nil, rules{}, err
 	}
-	// Which Resource the family is for, the request says, or there is only one.
+	// Which Resource the family is for, the request says, or there is only one, which is
+	// a guess: those of grantd's own are in no list.
 	resource, err := choose(all, asked{resources: a.resources})
 	if err != nil || !client.MayReach(resource) {
-		return nil, nil //nolint:nilerr // what is wrong with it is found out later, in the order of the checks
+		return nil, rules{}, nil //nolint:nilerr // what is wrong with it is found out later, in the order of the checks
 	}
 	allowed := client.Within(resource.ScopeNames())
 	if len(a.scopes) > 0 {
 		allowed = storage.Intersect(allowed, a.scopes)
 	}
-	policies, q, err := g.policyQuestion(ctx, client, resource)
+	now, err := g.rules(ctx, client, resource)
 	if err != nil {
-		return nil, err
+		return nil, rules{}, err
 	}
-	usual := &storage.Renewal{Rotation: rotation, ClientID: client.ID, ResourceID: resource.ID, Asked: a.scopes}
-	usual.Allowed, usual.AllowedTo = policy.Foretell(policies, q, allowed)
-	return usual, nil
+	usual := &storage.Renewal{Rotation: rotation, ClientID: client.ID, ResourceID: resource.ID, Guessed: len(a.resources) == 0, Asked: a.scopes}
+	usual.Allowed, usual.AllowedTo = policy.Foretell(now.policies, now.question, allowed)
+	return usual, now, nil
 }
 
 // look reads the family and, in the usual case, renews it.
@@ -138,7 +144,8 @@ func (g *refreshGrant) look(ctx context.Context, familyID string, usual *storage
 // narrow works out the scopes of the new access token: asked ∩ family ∩ Grant ∩
 // what resource, client and policies allow now. The family keeps its own, so that
 // somebody who is back in a group has them again.
-func (g *refreshGrant) narrow(ctx context.Context, session *tokenSession, client *storage.Client, family *storage.Family, standing storage.Standing, resource *storage.Resource, a asked, presented int64) error {
+func (g *refreshGrant) narrow(session *tokenSession, rules rules, family *storage.Family, standing storage.Standing, a asked, presented int64) (err error) {
+	client, resource := rules.question.Client, rules.question.Resource
 	if len(a.resources) == 1 && !resource.Names(a.resources[0]) {
 		return invalidTarget("The refresh token is for another resource.")
 	}
@@ -147,10 +154,7 @@ func (g *refreshGrant) narrow(ctx context.Context, session *tokenSession, client
 			return invalidScope("A refresh cannot ask for more than was granted.")
 		}
 	}
-	scopes, err := g.allowedNow(ctx, client, resource, family.Scopes, standing)
-	if err != nil {
-		return err
-	}
+	scopes := rules.allowed(family.Scopes, standing)
 	if len(scopes) == 0 || !client.MayReach(resource) {
 		return invalidGrant("The approval behind this refresh token has been withdrawn, or the policy no longer allows it.")
 	}

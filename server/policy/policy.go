@@ -114,6 +114,12 @@ func AskTrust(policies []*storage.Policy) bool {
 	return slices.ContainsFunc(policies, func(p *storage.Policy) bool { return len(p.Trust) > 0 })
 }
 
+// AskGroups reports whether it matters to any of the policies what Groups a person is
+// in.
+func AskGroups(policies []*storage.Policy) bool {
+	return slices.ContainsFunc(policies, func(p *storage.Policy) bool { return len(p.Groups) > 0 })
+}
+
 // Foretell answers before it is known who asks: it returns the scopes that are
 // allowed to everybody, and for the others to whom.
 func Foretell(policies []*storage.Policy, q Question, scopes []string) (everybody []string, members []storage.GroupScope) {

@@ -147,7 +147,7 @@ FROM seen LEFT JOIN renewed ON true`
 // statement costs Postgres three quarters of the other's: what it does not renew is
 // asked about again.
 func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Family, storage.Standing, bool, error) {
-	if len(r.AllowedTo) == 0 {
+	if len(r.AllowedTo) == 0 && !r.Guessed {
 		f, standing, err := s.renewUsual(ctx, r)
 		if !errors.Is(err, storage.ErrNotFound) {
 			return f, standing, err == nil, err

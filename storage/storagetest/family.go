@@ -174,10 +174,10 @@ func familyRenews(t *testing.T, s storage.Store) {
 
 func familyDoesNotRenew(t *testing.T, s storage.Store) {
 	for name, change := range map[string]func(t *testing.T, f *Fixture, family *storage.Family, r *storage.Renewal){
-		"of an unknown family":   func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.FamilyID = "fam_none" },
-		"by a spent token":       func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.Presented = 1 },
-		"by another client":      func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.ClientID = "cl_other" },
-		"for another resource":   func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.ResourceID = "res_other" },
+		"of an unknown family": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.FamilyID = "fam_none" },
+		"by a spent token":     func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.Presented = 1 },
+		"by another client":    func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.ClientID = "cl_other" },
+		"for another resource": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) { r.ResourceID = "res_other" },
 		"for a scope it lacks": func(_ *testing.T, _ *Fixture, _ *storage.Family, r *storage.Renewal) {
 			r.Asked = []string{"files:read", "files:delete"}
 		},
