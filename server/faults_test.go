@@ -99,6 +99,15 @@ var deeds = []deed{
 		got := o.tokens(t)
 		return func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh) }
 	}, isTokens},
+	{"refresh for a named resource", func(o *office, t *testing.T) func() *servertest.Answer {
+		got := o.tokens(t)
+		return func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh, "resource", resourceURI) }
+	}, isTokens},
+	{"refresh again for a named resource", func(o *office, t *testing.T) func() *servertest.Answer {
+		got := o.tokens(t)
+		wantTokens(t, o.Refresh(o.clientID, got.refresh, "resource", resourceURI))
+		return func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh, "resource", resourceURI) }
+	}, isTokens},
 	{"refresh as another client", func(o *office, t *testing.T) func() *servertest.Answer {
 		form := servertest.Form("grant_type", "refresh_token", "refresh_token", o.tokens(t).refresh)
 		return func() *servertest.Answer { return o.Post("/token", form, o.web.basic()) }
@@ -108,6 +117,12 @@ var deeds = []deed{
 		wantTokens(t, o.Refresh(o.clientID, got.refresh))
 		o.Clock.Advance(time.Minute)
 		return func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh) }
+	}, isInvalidGrant},
+	{"reuse a refresh token for a named resource", func(o *office, t *testing.T) func() *servertest.Answer {
+		got := o.tokens(t)
+		wantTokens(t, o.Refresh(o.clientID, got.refresh))
+		o.Clock.Advance(time.Minute)
+		return func() *servertest.Answer { return o.Refresh(o.clientID, got.refresh, "resource", resourceURI) }
 	}, isInvalidGrant},
 	{"client credentials", func(o *office, _ *testing.T) func() *servertest.Answer {
 		return func() *servertest.Answer {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,205 +14,223 @@ import (
 
 const day = 24 * time.Hour
 
+// withOrWithoutResource runs a test of what is asked of the database in another way
+// when the request names its resource.
+func withOrWithoutResource(t *testing.T, test func(t *testing.T, named []string)) {
+	t.Helper()
+	t.Run("resource named", func(t *testing.T) { test(t, []string{"resource", resourceURI}) })
+	t.Run("no resource named", func(t *testing.T) { test(t, nil) })
+}
+
 // TestRefreshGrant: the rows RF of the catalogue of attacks.
 func TestRefreshGrant(t *testing.T) {
 	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
-		o := newOffice(t, servertest.WithStore(open(t)))
-		other := o.PublicClient(callback).String("client_id")
-		refresh := func(token string, pairs ...string) *servertest.Answer { return o.Refresh(o.clientID, token, pairs...) }
-		refused := func(t *testing.T, answer *servertest.Answer) {
-			t.Helper()
-			wantError(t, answer, http.StatusBadRequest, "invalid_grant")
+		withOrWithoutResource(t, func(t *testing.T, named []string) { testRefreshGrant(t, open, named) })
+	})
+}
+
+func testRefreshGrant(t *testing.T, open func(testing.TB) storage.Store, named []string) {
+	o := newOffice(t, servertest.WithStore(open(t)))
+	other := o.PublicClient(callback).String("client_id")
+	refresh := func(token string, pairs ...string) *servertest.Answer {
+		if !slices.Contains(pairs, "resource") {
+			pairs = append(pairs, named...)
 		}
-		// ended fails unless the family is gone with everything it gave out.
-		ended := func(t *testing.T, current issued, earlier ...issued) {
-			t.Helper()
-			o.wantGone(t, current.refresh)
-			for _, one := range append(earlier, current) {
-				if o.active(t, one.access) {
-					t.Error("an access token of the family is still active")
-				}
+		return o.Refresh(o.clientID, token, pairs...)
+	}
+	refused := func(t *testing.T, answer *servertest.Answer) {
+		t.Helper()
+		wantError(t, answer, http.StatusBadRequest, "invalid_grant")
+	}
+	// ended fails unless the family is gone with everything it gave out.
+	ended := func(t *testing.T, current issued, earlier ...issued) {
+		t.Helper()
+		o.wantGone(t, current.refresh)
+		for _, one := range append(earlier, current) {
+			if o.active(t, one.access) {
+				t.Error("an access token of the family is still active")
 			}
 		}
+	}
 
-		for _, wait := range []time.Duration{31 * time.Second, time.Hour, 20 * day} {
-			t.Run("RF-01 spent token after "+wait.String(), func(t *testing.T) {
-				first := o.tokens(t)
-				second := wantTokens(t, refresh(first.refresh))
-				o.Clock.Advance(wait)
-				before := o.audited(t, "family.ended")
-				refused(t, refresh(first.refresh))
-				ended(t, second, first)
-				if n := o.audited(t, "family.ended") - before; n != 1 {
-					t.Errorf("%d audit events, want 1", n)
-				}
-			})
-		}
-
-		t.Run("RF-03 lost response", func(t *testing.T) {
+	for _, wait := range []time.Duration{31 * time.Second, time.Hour, 20 * day} {
+		t.Run("RF-01 spent token after "+wait.String(), func(t *testing.T) {
 			first := o.tokens(t)
 			second := wantTokens(t, refresh(first.refresh))
-			if second.refresh == first.refresh {
-				t.Fatal("the refresh token did not change")
-			}
-			for _, wait := range []time.Duration{0, time.Second, 28 * time.Second} {
-				o.Clock.Advance(wait)
-				again := wantTokens(t, refresh(first.refresh))
-				if again.refresh != second.refresh {
-					t.Error("another successor")
-				}
-				if again.access == second.access {
-					t.Error("the same access token")
-				}
-			}
-			third := wantTokens(t, refresh(second.refresh))
-			if !o.active(t, third.access) {
-				t.Error("the access token is not active")
-			}
-		})
-
-		t.Run("RF-03 a retry does not make the window longer", func(t *testing.T) {
-			first := o.tokens(t)
-			second := wantTokens(t, refresh(first.refresh))
-			o.Clock.Advance(29 * time.Second)
-			wantTokens(t, refresh(first.refresh))
-			o.Clock.Advance(2 * time.Second)
+			o.Clock.Advance(wait)
+			before := o.audited(t, "family.ended")
 			refused(t, refresh(first.refresh))
 			ended(t, second, first)
-		})
-
-		t.Run("RF-04 grandparent within the window", func(t *testing.T) {
-			first := o.tokens(t)
-			second := wantTokens(t, refresh(first.refresh))
-			third := wantTokens(t, refresh(second.refresh))
-			fourth := wantTokens(t, refresh(third.refresh))
-			refused(t, refresh(second.refresh))
-			ended(t, fourth, first, second, third)
-		})
-
-		t.Run("RF-05 predecessor after its successor was used", func(t *testing.T) {
-			first := o.tokens(t)
-			second := wantTokens(t, refresh(first.refresh))
-			third := wantTokens(t, refresh(second.refresh))
-			refused(t, refresh(first.refresh))
-			ended(t, third, first, second)
-		})
-
-		t.Run("RF-06 retry that asks for something else", func(t *testing.T) {
-			first := o.tokens(t)
-			second := wantTokens(t, refresh(first.refresh, "resource", resourceURI))
-			for _, pairs := range [][]string{{}, {"scope", "notes:read"}, {"scope", "notes:read", "resource", resourceURI}} {
-				refused(t, refresh(first.refresh, pairs...))
+			if n := o.audited(t, "family.ended") - before; n != 1 {
+				t.Errorf("%d audit events, want 1", n)
 			}
-			if again := wantTokens(t, refresh(first.refresh, "resource", resourceURI)); again.refresh != second.refresh {
+		})
+	}
+
+	t.Run("RF-03 lost response", func(t *testing.T) {
+		first := o.tokens(t)
+		second := wantTokens(t, refresh(first.refresh))
+		if second.refresh == first.refresh {
+			t.Fatal("the refresh token did not change")
+		}
+		for _, wait := range []time.Duration{0, time.Second, 28 * time.Second} {
+			o.Clock.Advance(wait)
+			again := wantTokens(t, refresh(first.refresh))
+			if again.refresh != second.refresh {
 				t.Error("another successor")
 			}
-			wantTokens(t, refresh(second.refresh))
-		})
+			if again.access == second.access {
+				t.Error("the same access token")
+			}
+		}
+		third := wantTokens(t, refresh(second.refresh))
+		if !o.active(t, third.access) {
+			t.Error("the access token is not active")
+		}
+	})
 
-		t.Run("RF-08 forged", func(t *testing.T) {
-			first := o.tokens(t)
-			second := wantTokens(t, refresh(first.refresh))
-			o.Clock.Advance(time.Minute)
-			for _, value := range []string{forged(first.refresh), forged(second.refresh), first.refresh + "A", first.refresh[:40], "rt_", strings.TrimPrefix(first.refresh, "rt_")} {
-				refused(t, refresh(value))
-				refused(t, o.Refresh(other, value))
-			}
-			if !o.active(t, second.access) {
-				t.Error("the access token is dead")
-			}
-			wantTokens(t, refresh(second.refresh))
-		})
+	t.Run("RF-03 a retry does not make the window longer", func(t *testing.T) {
+		first := o.tokens(t)
+		second := wantTokens(t, refresh(first.refresh))
+		o.Clock.Advance(29 * time.Second)
+		wantTokens(t, refresh(first.refresh))
+		o.Clock.Advance(2 * time.Second)
+		refused(t, refresh(first.refresh))
+		ended(t, second, first)
+	})
 
-		t.Run("RF-09 scope wider than granted", func(t *testing.T) {
-			got := o.tokens(t, "scope", "notes:read")
-			for _, scope := range []string{"notes:write", "notes:read notes:write", "notes:read admin"} {
-				wantError(t, refresh(got.refresh, "scope", scope), http.StatusBadRequest, "invalid_scope")
-			}
-			// Had it been rotated, this would be a reuse.
-			o.Clock.Advance(time.Minute)
-			wantTokens(t, refresh(got.refresh))
-		})
+	t.Run("RF-04 grandparent within the window", func(t *testing.T) {
+		first := o.tokens(t)
+		second := wantTokens(t, refresh(first.refresh))
+		third := wantTokens(t, refresh(second.refresh))
+		fourth := wantTokens(t, refresh(third.refresh))
+		refused(t, refresh(second.refresh))
+		ended(t, fourth, first, second, third)
+	})
 
-		t.Run("RF-10 scope narrower", func(t *testing.T) {
-			got := o.tokens(t)
-			narrow := wantTokens(t, refresh(got.refresh, "scope", "notes:write offline_access"))
-			if narrow.scope != "notes:write" {
-				t.Errorf("scope is %q", narrow.scope)
-			}
-			if wide := wantTokens(t, refresh(narrow.refresh)); wide.scope != got.scope {
-				t.Errorf("the next refresh gave %q, want %q", wide.scope, got.scope)
-			}
-		})
+	t.Run("RF-05 predecessor after its successor was used", func(t *testing.T) {
+		first := o.tokens(t)
+		second := wantTokens(t, refresh(first.refresh))
+		third := wantTokens(t, refresh(second.refresh))
+		refused(t, refresh(first.refresh))
+		ended(t, third, first, second)
+	})
 
-		t.Run("RF-11 another resource", func(t *testing.T) {
-			o.Resource("https://other.example.com/mcp", nil, "other:read")
-			got := o.tokens(t)
-			for _, uri := range []string{"https://other.example.com/mcp", "https://unknown.example.com/", resourceURI + "/x"} {
-				wantError(t, refresh(got.refresh, "resource", uri), http.StatusBadRequest, "invalid_target")
-			}
-			o.Clock.Advance(time.Minute)
-			next := wantTokens(t, refresh(got.refresh, "resource", resourceURI+"/"))
-			if claims := servertest.Claims(next.access); claims["aud"] != resourceURI {
-				t.Errorf("aud is %v", claims["aud"])
-			}
-		})
+	t.Run("RF-06 retry that asks for something else", func(t *testing.T) {
+		first := o.tokens(t)
+		refresh := func(token string, pairs ...string) *servertest.Answer { return o.Refresh(o.clientID, token, pairs...) }
+		second := wantTokens(t, refresh(first.refresh, "resource", resourceURI))
+		for _, pairs := range [][]string{{}, {"scope", "notes:read"}, {"scope", "notes:read", "resource", resourceURI}} {
+			refused(t, refresh(first.refresh, pairs...))
+		}
+		if again := wantTokens(t, refresh(first.refresh, "resource", resourceURI)); again.refresh != second.refresh {
+			t.Error("another successor")
+		}
+		wantTokens(t, refresh(second.refresh))
+	})
 
-		t.Run("RF-15 reuse is seen as long as the family lives", func(t *testing.T) {
-			first := o.tokens(t)
-			current := first
-			for range 5 {
-				o.Clock.Advance(15 * day)
-				if _, err := o.Store.Sweep(t.Context(), o.Clock.Now(), day, 1000); err != nil {
-					t.Fatal(err)
+	t.Run("RF-08 forged", func(t *testing.T) {
+		first := o.tokens(t)
+		second := wantTokens(t, refresh(first.refresh))
+		o.Clock.Advance(time.Minute)
+		for _, value := range []string{forged(first.refresh), forged(second.refresh), first.refresh + "A", first.refresh[:40], "rt_", strings.TrimPrefix(first.refresh, "rt_")} {
+			refused(t, refresh(value))
+			refused(t, o.Refresh(other, value))
+		}
+		if !o.active(t, second.access) {
+			t.Error("the access token is dead")
+		}
+		wantTokens(t, refresh(second.refresh))
+	})
+
+	t.Run("RF-09 scope wider than granted", func(t *testing.T) {
+		got := o.tokens(t, "scope", "notes:read")
+		for _, scope := range []string{"notes:write", "notes:read notes:write", "notes:read admin"} {
+			wantError(t, refresh(got.refresh, "scope", scope), http.StatusBadRequest, "invalid_scope")
+		}
+		// Had it been rotated, this would be a reuse.
+		o.Clock.Advance(time.Minute)
+		wantTokens(t, refresh(got.refresh))
+	})
+
+	t.Run("RF-10 scope narrower", func(t *testing.T) {
+		got := o.tokens(t)
+		narrow := wantTokens(t, refresh(got.refresh, "scope", "notes:write offline_access"))
+		if narrow.scope != "notes:write" {
+			t.Errorf("scope is %q", narrow.scope)
+		}
+		if wide := wantTokens(t, refresh(narrow.refresh)); wide.scope != got.scope {
+			t.Errorf("the next refresh gave %q, want %q", wide.scope, got.scope)
+		}
+	})
+
+	t.Run("RF-11 another resource", func(t *testing.T) {
+		o.Resource("https://other.example.com/mcp", nil, "other:read")
+		got := o.tokens(t)
+		for _, uri := range []string{"https://other.example.com/mcp", "https://unknown.example.com/", resourceURI + "/x"} {
+			wantError(t, refresh(got.refresh, "resource", uri), http.StatusBadRequest, "invalid_target")
+		}
+		o.Clock.Advance(time.Minute)
+		next := wantTokens(t, refresh(got.refresh, "resource", resourceURI+"/"))
+		if claims := servertest.Claims(next.access); claims["aud"] != resourceURI {
+			t.Errorf("aud is %v", claims["aud"])
+		}
+	})
+
+	t.Run("RF-15 reuse is seen as long as the family lives", func(t *testing.T) {
+		first := o.tokens(t)
+		current := first
+		for range 5 {
+			o.Clock.Advance(15 * day)
+			if _, err := o.Store.Sweep(t.Context(), o.Clock.Now(), day, 1000); err != nil {
+				t.Fatal(err)
+			}
+			current = wantTokens(t, refresh(current.refresh))
+		}
+		refused(t, refresh(first.refresh))
+		ended(t, current)
+	})
+
+	t.Run("RF-16 sweeping while refreshing", func(t *testing.T) {
+		first := o.tokens(t)
+		current := first
+		race(2, func(i int) {
+			for range 20 {
+				if i == 0 {
+					if _, err := o.Store.Sweep(t.Context(), o.Clock.Now(), day, 10); err != nil {
+						t.Error(err)
+					}
+					continue
 				}
 				current = wantTokens(t, refresh(current.refresh))
 			}
-			refused(t, refresh(first.refresh))
-			ended(t, current)
 		})
-
-		t.Run("RF-16 sweeping while refreshing", func(t *testing.T) {
-			first := o.tokens(t)
-			current := first
-			race(2, func(i int) {
-				for range 20 {
-					if i == 0 {
-						if _, err := o.Store.Sweep(t.Context(), o.Clock.Now(), day, 10); err != nil {
-							t.Error(err)
-						}
-						continue
-					}
-					current = wantTokens(t, refresh(current.refresh))
-				}
-			})
-			if !o.active(t, current.access) {
-				t.Error("the access token is dead")
-			}
-			refused(t, refresh(first.refresh))
-			ended(t, current)
-		})
-
-		known := o.tokens(t).refresh
-		zeros := known[:10] + strings.Repeat("A", len(known)-10)
-		for _, test := range []struct {
-			name   string
-			form   []string
-			status int
-			code   string
-		}{
-			{"no client_id", []string{"client_id", ""}, 400, "invalid_request"},
-			{"empty refresh_token", []string{"refresh_token", ""}, 400, "invalid_request"},
-			{"refresh_token of 60 KiB", []string{"refresh_token", "rt_" + strings.Repeat("A", 60<<10)}, 400, "invalid_grant"},
-			{"refresh_token of 1 MiB", []string{"refresh_token", "rt_" + strings.Repeat("A", 1<<20)}, 413, "invalid_request"},
-			{"refresh_token of zeros under the known root key", []string{"refresh_token", zeros}, 400, "invalid_grant"},
-		} {
-			t.Run("RF-20 "+test.name, func(t *testing.T) {
-				form := servertest.Form("grant_type", "refresh_token", "client_id", o.clientID, "refresh_token", "rt_x")
-				wantError(t, o.Post("/token", changed(form, test.form...), ""), test.status, test.code)
-			})
+		if !o.active(t, current.access) {
+			t.Error("the access token is dead")
 		}
+		refused(t, refresh(first.refresh))
+		ended(t, current)
 	})
+
+	known := o.tokens(t).refresh
+	zeros := known[:10] + strings.Repeat("A", len(known)-10)
+	for _, test := range []struct {
+		name   string
+		form   []string
+		status int
+		code   string
+	}{
+		{"no client_id", []string{"client_id", ""}, 400, "invalid_request"},
+		{"empty refresh_token", []string{"refresh_token", ""}, 400, "invalid_request"},
+		{"refresh_token of 60 KiB", []string{"refresh_token", "rt_" + strings.Repeat("A", 60<<10)}, 400, "invalid_grant"},
+		{"refresh_token of 1 MiB", []string{"refresh_token", "rt_" + strings.Repeat("A", 1<<20)}, 413, "invalid_request"},
+		{"refresh_token of zeros under the known root key", []string{"refresh_token", zeros}, 400, "invalid_grant"},
+	} {
+		t.Run("RF-20 "+test.name, func(t *testing.T) {
+			form := servertest.Form("grant_type", "refresh_token", "client_id", o.clientID, "refresh_token", "rt_x")
+			wantError(t, o.Post("/token", changed(form, test.form...), ""), test.status, test.code)
+		})
+	}
 }
 
 // TestRefreshOfAnotherClient: RF-07.
@@ -322,18 +341,20 @@ func TestRefreshFollowsRights(t *testing.T) {
 				}
 			}, 200, "notes:write"},
 		} {
-			t.Run(test.name, func(t *testing.T) {
-				o.renew(t)
-				got := o.tokens(t)
-				test.change(o, t)
-				answer := o.Refresh(o.clientID, got.refresh)
-				if test.status != http.StatusOK {
-					wantError(t, answer, test.status, test.want)
-					return
-				}
-				if next := wantTokens(t, answer); next.scope != test.want {
-					t.Errorf("the next token has %q, want %q", next.scope, test.want)
-				}
+			withOrWithoutResource(t, func(t *testing.T, named []string) {
+				t.Run(test.name, func(t *testing.T) {
+					o.renew(t)
+					got := o.tokens(t)
+					test.change(o, t)
+					answer := o.Refresh(o.clientID, got.refresh, named...)
+					if test.status != http.StatusOK {
+						wantError(t, answer, test.status, test.want)
+						return
+					}
+					if next := wantTokens(t, answer); next.scope != test.want {
+						t.Errorf("the next token has %q, want %q", next.scope, test.want)
+					}
+				})
 			})
 		}
 	})
