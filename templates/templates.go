@@ -137,6 +137,8 @@ func pagesIn(language string, texts map[string]string, brand template.FuncMap) (
 			return nil, fmt.Errorf("templates: %w", err)
 		}
 	}
+	constants := constantsOf(words, brand)
+	constants.fold(shared)
 	made := make(pages, len(claimed))
 	for name, least := range claimed {
 		page, err := shared.Clone()
@@ -146,6 +148,7 @@ func pagesIn(language string, texts map[string]string, brand template.FuncMap) (
 		if _, err := page.New(name).Parse(texts[name]); err != nil {
 			return nil, fmt.Errorf("templates: %w", err)
 		}
+		constants.fold(page)
 		// html/template escapes at the first execution. Doing that now turns
 		// a mistake in a template into a failed start, not a failed sign-in.
 		if err := page.ExecuteTemplate(io.Discard, "layout", least); err != nil {
