@@ -64,8 +64,8 @@ type SessionStore interface {
 	// has the password that s names, else ErrNotFound.
 	CreateSession(ctx context.Context, s *Session, event AuditEvent) error
 	// SignIn returns the live session of an enabled and verified user by the hash
-	// of its token, as of now, in one statement; it also moves LastSeenAt forward when
-	// SessionTouch has passed. clientID and resourceID (opaque ids) may be empty:
+	// of its token, as of now, in one statement; when SessionTouch has passed, another
+	// moves LastSeenAt forward. clientID and resourceID (opaque ids) may be empty:
 	// then Grant is nil; ClientKnown needs the first alone. ErrNotFound.
 	SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*SignIn, error)
 	// UserSessions lists the User's live sessions by ID, without TokenHash.

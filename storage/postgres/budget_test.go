@@ -60,10 +60,6 @@ func TestBudgets(t *testing.T) {
 			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, now)
 			return err
 		}},
-		{"SignIn that is written down", true, func(ctx context.Context) error {
-			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, now.Add(storage.SessionTouch))
-			return err
-		}},
 		{"Approve", true, func(ctx context.Context) error { return s.Approve(ctx, page, event("grant.approved", "")) }},
 		{"Approve a document", true, func(ctx context.Context) error { return s.Approve(ctx, documented, event("grant.approved", "")) }},
 		{"UpdateClientDocument", true, func(ctx context.Context) error {
@@ -190,6 +186,30 @@ func TestBudgetOfAnUnusualRenewal(t *testing.T) {
 			_, _, renewed, err := s.RenewFamily(context.WithValue(t.Context(), countKey{}, &statements), test.renewal)
 			if n := statements.Load(); n != 2 || renewed != test.renewed || err != nil {
 				t.Errorf("%d statements, want 2; renewed: %t, %v", n, renewed, err)
+			}
+		})
+	}
+}
+
+// Every SessionTouch a look at a session is followed by writing down that it was seen.
+func TestBudgetOfASessionSeen(t *testing.T) {
+	databaseURL := pgtest.MigratedURL(t)
+	s := open(t, databaseURL, postgres.WithTracer(counter{}))
+	f := storagetest.NewFixture(t, s)
+	for _, test := range []struct {
+		name       string
+		after      time.Duration
+		statements int64
+	}{
+		{"long ago", storage.SessionTouch, 2},
+		{"just now", storage.SessionTouch + time.Minute, 1},
+		{"long ago again", 2 * storage.SessionTouch, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var statements atomic.Int64
+			_, err := s.SignIn(context.WithValue(t.Context(), countKey{}, &statements), f.Session.TokenHash, f.Client.ID, f.Resource.ID, storagetest.Now.Add(test.after))
+			if n := statements.Load(); n != test.statements || err != nil {
+				t.Errorf("%d statements, want %d; %v", n, test.statements, err)
 			}
 		})
 	}

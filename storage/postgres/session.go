@@ -27,41 +27,31 @@ SELECT id FROM created`
 			session.CreatedAt, session.LastSeenAt, session.UserAgent, session.Address, session.PasswordHash, list(session.AMR))...)
 }
 
-// SignIn implements storage.SessionStore. It commits nothing unless SessionTouch
-// has passed.
+// SignIn implements storage.SessionStore. That somebody was seen is written down every
+// few minutes: as a part of the look it would be prepared for each time, which costs as
+// much as a table more.
 func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
-	const sql = `
-WITH live AS (
-	SELECT s.id AS session_id, s.token_hash, s.authenticated_at, s.created_at AS session_created_at, s.last_seen_at,
-		s.user_agent, s.address, s.amr,
-		u.id AS user_id, u.username, u.version, u.email, u.name, u.verified_until, u.created_at, u.updated_at,
-		ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name) AS groups
-	FROM sessions s
-	JOIN users u ON u.id = s.user_id
-	WHERE s.token_hash = $1 AND s.last_seen_at > $5 AND s.created_at > $6 AND NOT u.disabled
-		AND (u.verified_until IS NULL OR u.verified_until > $4)
-), seen AS (
-	UPDATE sessions SET last_seen_at = $4
-	FROM live
-	WHERE sessions.id = live.session_id AND sessions.last_seen_at <= $7
-)
-SELECT session_id, token_hash, authenticated_at, session_created_at,
-	CASE WHEN last_seen_at <= $7 THEN $4::timestamptz ELSE last_seen_at END, user_agent, address, amr,
-	live.user_id, username, version, email, name, verified_until, live.created_at, live.updated_at, groups,
+	const (
+		look = `
+SELECT s.id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address, s.amr,
+	u.id, u.username, u.version, u.email, u.name, u.verified_until, u.created_at, u.updated_at,
+	ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name),
 	g.id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, false), g.created_at, g.updated_at,
-	EXISTS (SELECT 1 FROM grants WHERE client_id = $2)
-FROM live
-LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resource_id = $3`
+	g.id IS NOT NULL OR EXISTS (SELECT FROM grants WHERE client_id = $2)
+FROM sessions s
+JOIN users u ON u.id = s.user_id
+LEFT JOIN grants g ON g.user_id = u.id AND g.client_id = $2 AND g.resource_id = $3
+WHERE s.token_hash = $1 AND s.last_seen_at > $5 AND s.created_at > $6
+	AND NOT u.disabled AND (u.verified_until IS NULL OR u.verified_until > $4)`
+		touch = `UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at <= $3`
+	)
 	var (
 		in    storage.SignIn
 		grant storage.Grant
 	)
-	err := s.row(ctx, "look up a sign-in", sql,
-		[]any{
-			octets(tokenHash), clientID, resourceID, now,
-			now.Add(-storage.SessionIdle), now.Add(-storage.SessionLifetime), now.Add(-storage.SessionTouch),
-		},
-		&in.Session.ID, &in.Session.TokenHash, &in.Session.AuthenticatedAt, &in.Session.CreatedAt,
+	err := s.row(ctx, "look up a sign-in", look,
+		[]any{octets(tokenHash), clientID, resourceID, now, now.Add(-storage.SessionIdle), now.Add(-storage.SessionLifetime)},
+		&in.Session.ID, &in.Session.AuthenticatedAt, &in.Session.CreatedAt,
 		&in.Session.LastSeenAt, &in.Session.UserAgent, &in.Session.Address, &in.Session.AMR,
 		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name,
 		(*zeronull.Timestamptz)(&in.User.VerifiedUntil), &in.User.CreatedAt, &in.User.UpdatedAt, &in.User.Groups,
@@ -70,10 +60,16 @@ LEFT JOIN grants g ON g.user_id = live.user_id AND g.client_id = $2 AND g.resour
 	if err != nil {
 		return nil, err
 	}
-	in.Session.UserID = in.User.ID
+	in.Session.TokenHash, in.Session.UserID = octets(tokenHash), in.User.ID
 	if grant.ID != "" {
 		grant.UserID, grant.ClientID, grant.ResourceID = in.User.ID, clientID, resourceID
 		in.Grant = &grant
+	}
+	if due := now.Add(-storage.SessionTouch); !in.Session.LastSeenAt.After(due) {
+		if _, err := s.exec(ctx, "write down that somebody was seen", touch, in.Session.ID, now, due); err != nil {
+			return nil, err
+		}
+		in.Session.LastSeenAt = now
 	}
 	return &in, nil
 }
