@@ -43,10 +43,10 @@ WITH live AS (
 	SELECT $14::text, live.user_id, live.client_id, live.resource_id, $13::text[], $15::text, $16::text, $17::timestamptz, $17::timestamptz, `
 	mergeGrant = `
 	ON CONFLICT (user_id, client_id, resource_id) DO UPDATE SET
-		scopes = ARRAY(
+		scopes = CASE WHEN grants.scopes = EXCLUDED.scopes THEN grants.scopes ELSE ARRAY(
 			SELECT name COLLATE "C" FROM (
 				SELECT unnest(grants.scopes) EXCEPT SELECT unnest($18::text[]) UNION SELECT unnest(EXCLUDED.scopes)
-			) AS decided (name) ORDER BY 1),
+			) AS decided (name) ORDER BY 1) END,
 		redirect_uri = EXCLUDED.redirect_uri,
 		client_name = EXCLUDED.client_name,
 		in_advance = EXCLUDED.in_advance,
