@@ -62,7 +62,8 @@ func halfLoad(ctx context.Context, o options, s scenario, found results, floor, 
 		}
 		p50, p99 := medianOf(runs[t], func(r *run) float64 { return r.latency(50) }), medianOf(runs[t], func(r *run) float64 { return r.latency(99) })
 		what := fmt.Sprintf("%s at %.0f/s, half of capacity: p99 in p50", s.name, medianOf(runs[t], (*run).rate))
-		measured := fmt.Sprintf("%.1f x (%s ms in %s ms)", p99/p50, ms(p99), ms(p50))
+		busy := medianOf(runs[t], func(r *run) float64 { return r.busy })
+		measured := fmt.Sprintf("%.1f x (%s ms in %s ms, cores %.0f %% busy)", p99/p50, ms(p99), ms(p50), 100*busy)
 		if t == floor {
 			add(what+", the floor", measured, "", true)
 			continue

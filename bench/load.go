@@ -19,6 +19,7 @@ type run struct {
 	took       time.Duration
 	latencies  []time.Duration // sorted
 	server, db time.Duration   // CPU time, in all
+	busy       float64         // share of the machine's cores that was used
 	wal, grown int64           // bytes, in all
 }
 
@@ -66,7 +67,8 @@ func measure(ctx context.Context, t *target, s scenario, l load) (*run, error) {
 	slices.Sort(latencies)
 	return &run{
 		operations: len(latencies), took: after.at.Sub(before.at), latencies: latencies,
-		server: after.server - before.server, db: after.db - before.db, wal: after.wal - before.wal, grown: after.occupied - before.occupied,
+		server: after.server - before.server, db: after.db - before.db, busy: (after.used - before.used) / max(after.cores-before.cores, 1),
+		wal: after.wal - before.wal, grown: after.occupied - before.occupied,
 	}, nil
 }
 

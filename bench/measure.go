@@ -95,6 +95,27 @@ func parseStat(line []byte) (process, bool) {
 	return process{parent: number(1), used: ticks(11) + ticks(12), ended: ticks(13) + ticks(14)}, true
 }
 
+// busyOf returns how much of the cores' time was used since they started, by
+// whomever (the load and what a hypervisor took among it), and how much there was.
+func busyOf() (used, all float64, err error) {
+	content, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	line, _, _ := bytes.Cut(content, []byte("\n"))
+	// user nice system idle iowait irq softirq steal; the rest is in them (proc(5)).
+	for i, field := range bytes.Fields(line)[1:9] {
+		ticks, err := strconv.ParseFloat(string(field), 64)
+		if err != nil {
+			return 0, 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		if all += ticks; i != 3 && i != 4 {
+			used += ticks
+		}
+	}
+	return used, all, nil
+}
+
 // memoryOf returns a process's resident memory now and at its peak, in bytes.
 func memoryOf(pid int) (now, peak int64, err error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -135,6 +156,7 @@ func openDatabase(ctx context.Context, databaseURL string, pid int) (*database, 
 type reading struct {
 	at            time.Time
 	server, db    time.Duration // CPU time
+	used, cores   float64       // CPU time of the whole machine, in its own unit
 	wal, occupied int64         // bytes
 }
 
@@ -164,6 +186,9 @@ SELECT pg_current_wal_insert_lsn() - '0/0',
 		if r.db, err = cpuOf(t.database.pid); err != nil {
 			return r, err
 		}
+	}
+	if r.used, r.cores, err = busyOf(); err != nil {
+		return r, err
 	}
 	r.at = time.Now()
 	if !first {
