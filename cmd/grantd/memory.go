@@ -10,7 +10,9 @@ import (
 // less than that is live. The collector works for some ten milliseconds whatever it
 // finds, on a core that requests wait for: with Go's own measure, as much again as
 // the few megabytes that grantd keeps, it would do so ten times a second under load.
-const headroom = 44 << 20
+// More than this, and a row of password checks (19 MiB each, which a collection may find
+// half done) would leave the budget of 120 MiB behind.
+const headroom = 36 << 20
 
 // settleMemory is called when the server has started: what only starting needed
 // goes back to the system, and from then on collections are as far apart as
