@@ -87,6 +87,10 @@ var deeds = []deed{
 		code := o.alice.Code(openID(o.clientID, loopback, "openid profile email"))
 		return func() *servertest.Answer { return o.Redeem(o.clientID, code) }
 	}, isTokens},
+	{"redeem a code of a resource with openid", func(o *office, t *testing.T) func() *servertest.Answer {
+		code := o.code(t, "scope", "openid email notes:read")
+		return func() *servertest.Answer { return o.Redeem(o.clientID, code) }
+	}, isTokens},
 	{"refresh with openid", func(o *office, t *testing.T) func() *servertest.Answer {
 		got := o.Redeem(o.clientID, o.code(t, "scope", "openid email notes:read"))
 		return func() *servertest.Answer { return o.Refresh(o.clientID, got.JSON.String("refresh_token")) }
@@ -342,6 +346,13 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 	t.Run("AC-16 code", func(t *testing.T) {
 		code := o.code(t)
+		wantOutage(t, lost("ExchangeCode", func() *servertest.Answer { return o.Redeem(o.clientID, code) }))
+		wantError(t, o.Redeem(o.clientID, code), http.StatusBadRequest, "invalid_grant")
+	})
+	t.Run("AC-16 unusual code", func(t *testing.T) {
+		code := o.code(t)
+		store.unusual.Store(true)
+		defer store.unusual.Store(false)
 		wantOutage(t, lost("RedeemCode", func() *servertest.Answer { return o.Redeem(o.clientID, code) }))
 		wantError(t, o.Redeem(o.clientID, code), http.StatusBadRequest, "invalid_grant")
 	})

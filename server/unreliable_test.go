@@ -21,7 +21,7 @@ type unreliable struct {
 	seen          []string
 	before, after func(call string) error
 
-	unusual atomic.Bool // no family is one that RenewFamily renews
+	unusual atomic.Bool // nothing is what RenewFamily renews or ExchangeCode exchanges
 }
 
 // set makes calls go wrong from now on; nil: they go well.
@@ -140,6 +140,19 @@ func (u *unreliable) Code(ctx context.Context, id string) (code *storage.Authori
 
 func (u *unreliable) RedeemCode(ctx context.Context, codeID string, f *storage.Family) error {
 	return u.acting("RedeemCode", func() error { return u.Store.RedeemCode(ctx, codeID, f) })
+}
+
+func (u *unreliable) ExchangeCode(ctx context.Context, e storage.Exchange) (code *storage.AuthorizationCode, standing storage.Standing, exchanged bool, err error) {
+	err = u.acting("ExchangeCode", func() error {
+		var err error
+		if u.unusual.Load() {
+			code, standing, err = u.Store.Code(ctx, e.CodeID)
+		} else {
+			code, standing, exchanged, err = u.Store.ExchangeCode(ctx, e)
+		}
+		return err
+	})
+	return code, standing, exchanged, err
 }
 
 func (u *unreliable) FailCode(ctx context.Context, codeID string) error {

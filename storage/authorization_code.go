@@ -46,6 +46,32 @@ func (c *AuthorizationCode) FamilyID() string {
 	return IDFromBytes(PrefixFamily, raw)
 }
 
+// Exchange asks to redeem a code of which all that the usual one needs is foretold,
+// so that judging it and redeeming it is one act.
+type Exchange struct {
+	CodeID               string
+	ClientID, ResourceID string
+	RedirectURI          string // as it was sent again; empty: it was not
+	CodeChallenge        string // that of the code_verifier
+	// The code must have no scope but those that are allowed, to everybody or to a Group
+	// that its User is in. Those of the identity of people are allowed to everybody.
+	Allowed   []string
+	AllowedTo []GroupScope
+	Now       time.Time
+	// What the code does not say of its Family.
+	ExpiresAt          time.Time
+	UserAgent, Address string
+}
+
+// Family is what redeeming the code now makes of it.
+func (e *Exchange) Family(c *AuthorizationCode) *Family {
+	return &Family{
+		ID: c.FamilyID(), GrantID: c.GrantID, UserID: c.UserID, ClientID: c.ClientID, ResourceID: c.ResourceID, Scopes: c.Scopes,
+		Generation: 1, RotatedAt: e.Now, CreatedAt: e.Now, ExpiresAt: e.ExpiresAt,
+		SessionID: c.SessionID, AMR: c.AMR, AuthenticatedAt: c.AuthenticatedAt, UserAgent: e.UserAgent, Address: e.Address,
+	}
+}
+
 // AuthorizationCodeStore keeps AuthorizationCodes.
 type AuthorizationCodeStore interface {
 	// CreateCode inserts a code under a remembered approval: c.GrantID must exist,
@@ -60,6 +86,13 @@ type AuthorizationCodeStore interface {
 	// ErrConsumed: it was redeemed, failed too often, expired by f.CreatedAt, its
 	// Grant is gone, or no scope is left.
 	RedeemCode(ctx context.Context, codeID string, f *Family) error
+	// ExchangeCode is Code, and redeems the code, whose Family gets all of its scopes, if
+	// it may be redeemed and is as the Exchange says, its Grant has all of its scopes, and
+	// one of them is not of the identity of people. Otherwise it changes nothing, which is
+	// only that this is not the usual case. The code is returned as it then is. The
+	// standing may lack Groups unless AllowedTo names one. ErrNotFound as Code;
+	// ErrConsumed: the Family is there already.
+	ExchangeCode(ctx context.Context, e Exchange) (code *AuthorizationCode, standing Standing, exchanged bool, err error)
 	// RevokeCode makes a code that was not redeemed worthless; its Grant stays.
 	// ErrConsumed: it was redeemed; ErrNotFound: it is gone, or worthless already.
 	RevokeCode(ctx context.Context, codeID string, event AuditEvent) error

@@ -107,7 +107,8 @@ type tokenSession struct {
 
 	tokenID string // the jti of the access token that was signed last
 
-	code     *storage.AuthorizationCode   // authorization_code
+	asked    asked                        // authorization_code
+	codeID   string                       // authorization_code
 	device   *storage.DeviceAuthorization // device_code
 	rotation *storage.Rotation            // refresh_token; nil: answer the same successor
 	refresh  string                       // the refresh token to answer with, if any

@@ -32,6 +32,40 @@ func (o *OAuth) rules(ctx context.Context, client *storage.Client, resource *sto
 	return r, err
 }
 
+// foretold is what can be said of a code or a Family before its row is read.
+type foretold struct {
+	rules // of its Resource
+	// Which scopes the client may have of it: those allowed to everybody, and to whom the
+	// others.
+	everybody []string
+	members   []storage.GroupScope
+}
+
+// foretell says what can be said of a code or a Family that a request presents. Which
+// Resource it is for, the request says, or there is only one, which is a guess: those of
+// grantd's own are in no list. Nil: it does not say enough, or the client may not reach
+// it. Errors are outages.
+func (o *OAuth) foretell(ctx context.Context, client *storage.Client, a asked) (*foretold, error) {
+	all, err := o.Catalog.Resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resource, err := choose(all, asked{resources: a.resources})
+	if err != nil || !client.MayReach(resource) {
+		return nil, nil //nolint:nilerr // what is wrong with it is found out later, in the order of the checks
+	}
+	scopes := client.Within(resource.ScopeNames())
+	if len(a.scopes) > 0 {
+		scopes = storage.Intersect(scopes, a.scopes)
+	}
+	f := new(foretold)
+	if f.rules, err = o.rules(ctx, client, resource); err != nil {
+		return nil, err
+	}
+	f.everybody, f.members = policy.Foretell(f.policies, f.question, scopes)
+	return f, nil
+}
+
 // decide asks which of the scopes a person of these groups may have of the resource
 // through the client.
 func (r rules) decide(groups, scopes []string) policy.Decision {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ory/fosite"
 
-	"grantd/server/policy"
 	"grantd/storage"
 )
 
@@ -109,27 +108,14 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 // is judged, by the rules, and moved on in one act. Nil: the request does not say
 // enough, or asks for what no family could give.
 func (g *refreshGrant) renewal(ctx context.Context, client *storage.Client, a asked, rotation storage.Rotation) (*storage.Renewal, rules, error) {
-	all, err := g.Catalog.Resources(ctx)
-	if err != nil {
+	f, err := g.foretell(ctx, client, a)
+	if err != nil || f == nil {
 		return nil, rules{}, err
 	}
-	// Which Resource the family is for, the request says, or there is only one, which is
-	// a guess: those of grantd's own are in no list.
-	resource, err := choose(all, asked{resources: a.resources})
-	if err != nil || !client.MayReach(resource) {
-		return nil, rules{}, nil //nolint:nilerr // what is wrong with it is found out later, in the order of the checks
-	}
-	allowed := client.Within(resource.ScopeNames())
-	if len(a.scopes) > 0 {
-		allowed = storage.Intersect(allowed, a.scopes)
-	}
-	now, err := g.rules(ctx, client, resource)
-	if err != nil {
-		return nil, rules{}, err
-	}
-	usual := &storage.Renewal{Rotation: rotation, ClientID: client.ID, ResourceID: resource.ID, Guessed: len(a.resources) == 0, Asked: a.scopes}
-	usual.Allowed, usual.AllowedTo = policy.Foretell(now.policies, now.question, allowed)
-	return usual, now, nil
+	return &storage.Renewal{
+		Rotation: rotation, ClientID: client.ID, ResourceID: f.question.Resource.ID, Guessed: len(a.resources) == 0,
+		Asked: a.scopes, Allowed: f.everybody, AllowedTo: f.members,
+	}, f.rules, nil
 }
 
 // look reads the family and, in the usual case, renews it.

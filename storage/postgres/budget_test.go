@@ -39,6 +39,7 @@ func TestBudgets(t *testing.T) {
 	f := storagetest.NewFixture(t, s)
 	now, event := storagetest.Now, storagetest.Event
 	family := f.Redeem(t, f.Approve(t, "files:read"))
+	usual, ofMember, untouched := f.Approve(t, "files:read"), f.Approve(t, "files:read"), f.Approve(t, "files:read")
 	session := storagetest.NewSession(f.User.ID)
 	remembered := f.NewCode("files:read")
 	remembered.GrantID = f.Grant.ID
@@ -73,6 +74,26 @@ func TestBudgets(t *testing.T) {
 		{"FailCode", true, func(ctx context.Context) error { return s.FailCode(ctx, f.Code.ID) }},
 		{"RedeemCode", true, func(ctx context.Context) error {
 			return s.RedeemCode(ctx, f.Code.ID, storagetest.NewFamily(f.Code))
+		}},
+		{"ExchangeCode", true, func(ctx context.Context) error {
+			_, _, _, err := s.ExchangeCode(ctx, f.NewExchange(usual))
+			return err
+		}},
+		{"ExchangeCode by a member of a group", true, func(ctx context.Context) error {
+			e := f.NewExchange(ofMember)
+			e.Allowed, e.AllowedTo = nil, []storage.GroupScope{{Group: "staff", Scope: "files:read"}}
+			_, _, _, err := s.ExchangeCode(ctx, e)
+			return err
+		}},
+		{"ExchangeCode of a redeemed code", false, func(ctx context.Context) error {
+			_, _, _, err := s.ExchangeCode(ctx, f.NewExchange(usual))
+			return err
+		}},
+		{"ExchangeCode by a wrong verifier", false, func(ctx context.Context) error {
+			e := f.NewExchange(untouched)
+			e.CodeChallenge = "wrong"
+			_, _, _, err := s.ExchangeCode(ctx, e)
+			return err
 		}},
 		{"Family", false, func(ctx context.Context) error { _, _, err := s.Family(ctx, family.ID); return err }},
 		{"RotateFamily", true, func(ctx context.Context) error { return s.RotateFamily(ctx, rotation) }},

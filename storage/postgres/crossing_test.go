@@ -80,6 +80,22 @@ SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM 
 		},
 	},
 	{
+		"ExchangeCode",
+		func(t *testing.T, c *crossing) pgx.Tx {
+			const sql = `
+INSERT INTO families
+SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM grants WHERE id = $2`
+			return hold(t, c.db, sql, c.Code.FamilyID(), c.Grant.ID)
+		},
+		func(c *crossing) error {
+			_, _, exchanged, err := c.Store.ExchangeCode(context.Background(), c.NewExchange(c.Code))
+			if err == nil && !exchanged {
+				return storage.ErrConsumed
+			}
+			return err
+		},
+	},
+	{
 		"ApproveDeviceAuthorization",
 		func(t *testing.T, c *crossing) pgx.Tx { return holdEvent(t, c.db, c.event) },
 		func(c *crossing) error {
@@ -142,6 +158,7 @@ var endings = []ending{
 var unrelated = map[string][]string{
 	"CreateSession": {"disabling the client", "deleting the client", "deleting the resource", "removing scopes", "revoking the grant", "signing out"},
 	"RedeemCode":    {"signing out"},
+	"ExchangeCode":  {"signing out"},
 
 	"RedeemDeviceAuthorization": {"signing out"},
 }

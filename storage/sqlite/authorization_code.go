@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"grantd/storage"
 )
@@ -116,6 +117,59 @@ func (s *Store) redeem(ctx context.Context, f *storage.Family, query string, arg
 		f.Scopes = scopes
 	}
 	return err
+}
+
+// exchangeCode is redeemCode for a code that is as it was read.
+const exchangeCode = `UPDATE authorization_codes SET redeemed_at = @now
+	WHERE id = @id AND grant_id = @grant AND redeemed_at IS NULL
+	  AND failed_proofs < @max_failed_proofs AND scopes = @scopes`
+
+// ExchangeCode implements storage.AuthorizationCodeStore. Between looking and
+// redeeming the code may be redeemed or spoilt: then it is not exchanged.
+func (s *Store) ExchangeCode(ctx context.Context, e storage.Exchange) (*storage.AuthorizationCode, storage.Standing, bool, error) {
+	c, standing, err := s.Code(ctx, e.CodeID)
+	if err != nil {
+		return nil, storage.Standing{}, false, err
+	}
+	if !exchangeable(c, standing, e) {
+		return c, standing, false, nil
+	}
+	f := e.Family(c)
+	var redeemed int64
+	err = s.write(ctx, func(tx *tx) error {
+		var err error
+		redeemed, err = tx.exec(exchangeCode,
+			sql.Named("id", c.ID), sql.Named("grant", c.GrantID), sql.Named("scopes", list(c.Scopes)),
+			sql.Named("now", micros(e.Now)), sql.Named("max_failed_proofs", storage.MaxFailedProofs))
+		if err != nil || redeemed == 0 {
+			return err
+		}
+		_, err = tx.exec(insertFamily, familyArgs(f, f.Scopes)...)
+		return consumedIfTaken(err)
+	})
+	if err != nil {
+		return nil, storage.Standing{}, false, err
+	}
+	if redeemed == 1 {
+		c.RedeemedAt = e.Now
+	}
+	return c, standing, redeemed == 1, nil
+}
+
+// exchangeable reports whether the code is as the Exchange says. Without a Grant it
+// has no scopes, and of a disabled User there is none.
+func exchangeable(c *storage.AuthorizationCode, standing storage.Standing, e storage.Exchange) bool {
+	allowed := slices.Clone(e.Allowed)
+	for _, to := range e.AllowedTo {
+		if slices.Contains(standing.Groups, to.Group) {
+			allowed = append(allowed, to.Scope)
+		}
+	}
+	return c.RedeemedAt.IsZero() && e.Now.Before(c.ExpiresAt) && c.FailedProofs < storage.MaxFailedProofs &&
+		c.ClientID == e.ClientID && c.ResourceID == e.ResourceID && (e.RedirectURI == "" || e.RedirectURI == c.RedirectURI) &&
+		c.CodeChallenge == e.CodeChallenge &&
+		len(c.Scopes) > 0 && !slices.Contains(storage.IdentityScopes, c.Scopes[0]) &&
+		len(storage.Intersect(storage.Intersect(c.Scopes, standing.Scopes), allowed)) == len(c.Scopes)
 }
 
 const (

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -21,6 +22,9 @@ var authorizationCodeContracts = []contract{
 	{"a code dies of wrong proofs", codeFailed},
 	{"a code is revoked unless it was redeemed", codeRevoked},
 	{"a scope removed since the code was read is not redeemed", codeRedeemedAfterRemoval},
+	{"an exchange redeems the usual code at once", codeExchanges},
+	{"an exchange changes nothing about an unusual one", codeDoesNotExchange},
+	{"an exchange whose family is there already is refused", codeExchangedBefore},
 }
 
 func codeRoundTrip(t *testing.T, s storage.Store) {
@@ -236,4 +240,180 @@ func codeRevoked(t *testing.T, s storage.Store) {
 	family := f.Redeem(t, other)
 	want(t, revoke(other.ID), storage.ErrConsumed)
 	wantFamily(t, s, family)
+}
+
+// NewExchange returns the usual exchange of a code of the fixture's, a second after it
+// was made, that was proved and sent its redirect_uri again.
+func (f *Fixture) NewExchange(code *storage.AuthorizationCode) storage.Exchange {
+	now := code.CreatedAt.Add(time.Second)
+	return storage.Exchange{
+		CodeID: code.ID, ClientID: f.Client.ID, ResourceID: f.Resource.ID, RedirectURI: code.RedirectURI, CodeChallenge: code.CodeChallenge,
+		Allowed: append(f.Resource.ScopeNames(), storage.IdentityScopes...),
+		Now:     now, ExpiresAt: now.Add(storage.FamilyLifetime), UserAgent: "node", Address: "192.0.2.7",
+	}
+}
+
+// Exchange is NewExchange, done. ErrConsumed: it was not exchanged.
+func (f *Fixture) Exchange(t testing.TB, code *storage.AuthorizationCode) error {
+	t.Helper()
+	_, _, exchanged, err := f.Store.ExchangeCode(t.Context(), f.NewExchange(code))
+	if err == nil && !exchanged {
+		return storage.ErrConsumed
+	}
+	return err
+}
+
+func codeExchanges(t *testing.T, s storage.Store) {
+	of := func(group, scope string) storage.GroupScope { return storage.GroupScope{Group: group, Scope: scope} }
+	for name, change := range map[string]func(e *storage.Exchange){
+		"usual":                         func(*storage.Exchange) {},
+		"without its redirect_uri":      func(e *storage.Exchange) { e.RedirectURI = "" },
+		"by nobody who told their name": func(e *storage.Exchange) { e.UserAgent, e.Address = "", "" },
+		"at the last moment":            func(e *storage.Exchange) { e.Now = Now.Add(storage.CodeLifetime - step) },
+		"with no more than it needs":    func(e *storage.Exchange) { e.Allowed = []string{"openid", "files:write", "files:read", "email"} },
+		"with a scope for a group": func(e *storage.Exchange) {
+			e.Allowed[0], e.AllowedTo = "x", []storage.GroupScope{of("staff", "files:read")}
+		},
+		"with scopes for several groups": func(e *storage.Exchange) {
+			e.Allowed = storage.IdentityScopes
+			e.AllowedTo = []storage.GroupScope{of("admins", "files:delete"), of("staff", "files:read"), of("staff", "files:write")}
+		},
+		"where other groups are nobody's": func(e *storage.Exchange) { e.AllowedTo = []storage.GroupScope{of("admins", "files:delete")} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := NewFixture(t, s)
+			other := f.Approve(t, "files:read")
+			a := f.NewApproval("files:read", "files:write", storage.ScopeOpenID, storage.ScopeEmail)
+			a.Code.Nonce = "n-0S6_WzA2Mj"
+			want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+			e := f.NewExchange(&a.Code)
+			change(&e)
+			granted := grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID).Scopes
+
+			code, standing, exchanged, err := s.ExchangeCode(t.Context(), e)
+			want(t, err, nil)
+			expected := a.Code
+			expected.RedeemedAt = e.Now
+			if diff := cmp.Diff(&expected, code); diff != "" || !exchanged {
+				t.Errorf("exchanged: %t (-want +got):\n%s", exchanged, diff)
+			}
+			person := storage.Person{Username: f.User.Username, Name: f.User.Name, Email: f.User.Email, EmailVerified: true}
+			if !slices.Equal(standing.Scopes, granted) || standing.Person != person {
+				t.Errorf("its standing is %+v", standing)
+			}
+			if len(e.AllowedTo) > 0 && !slices.Equal(standing.Groups, f.User.Groups) {
+				t.Errorf("its user is in %q", standing.Groups)
+			}
+			stored, _, err := s.Code(t.Context(), code.ID)
+			want(t, err, nil)
+			equal(t, stored, code)
+
+			family := NewFamily(&a.Code)
+			family.RotatedAt, family.CreatedAt, family.ExpiresAt = e.Now, e.Now, e.ExpiresAt
+			wantFamily(t, s, family)
+			family.UserAgent, family.Address = e.UserAgent, e.Address
+			all, err := s.UserFamilies(t.Context(), f.User.ID, Now, storage.Page{Limit: 9})
+			want(t, err, nil)
+			equal(t, all, []*storage.Family{family})
+
+			codeDead(t, s, code)
+			want(t, f.Exchange(t, code), storage.ErrConsumed)
+			want(t, f.Exchange(t, other), nil)
+		})
+	}
+}
+
+func codeDoesNotExchange(t *testing.T, s storage.Store) {
+	type changing func(t *testing.T, f *Fixture, e *storage.Exchange)
+	asking := func(change func(e *storage.Exchange)) changing {
+		return func(_ *testing.T, _ *Fixture, e *storage.Exchange) { change(e) }
+	}
+	user := func(change func(u *storage.User)) changing {
+		return func(t *testing.T, f *Fixture, _ *storage.Exchange) {
+			u := *f.User
+			change(&u)
+			want(t, s.UpdateUser(t.Context(), &u, Event("user.updated", u.ID)), nil)
+		}
+	}
+	members := []storage.GroupScope{{Group: "staff", Scope: "files:read"}, {Group: "staff", Scope: "files:write"}}
+	for name, change := range map[string]changing{
+		"that is unknown":               asking(func(e *storage.Exchange) { e.CodeID = storage.NewID(storage.PrefixCode) }),
+		"by another client":             asking(func(e *storage.Exchange) { e.ClientID = "cl_other" }),
+		"for another resource":          asking(func(e *storage.Exchange) { e.ResourceID = "res_other" }),
+		"to another redirect_uri":       asking(func(e *storage.Exchange) { e.RedirectURI += "/" }),
+		"by a wrong verifier":           asking(func(e *storage.Exchange) { e.CodeChallenge = "F" + e.CodeChallenge[1:] }),
+		"without a verifier":            asking(func(e *storage.Exchange) { e.CodeChallenge = "" }),
+		"that has expired":              asking(func(e *storage.Exchange) { e.Now = Now.Add(storage.CodeLifetime) }),
+		"of which nothing is allowed":   asking(func(e *storage.Exchange) { e.Allowed = nil }),
+		"of which one scope is not":     asking(func(e *storage.Exchange) { e.Allowed = []string{"files:read", "files:delete"} }),
+		"of which only the identity is": asking(func(e *storage.Exchange) { e.Allowed = storage.IdentityScopes }),
+		"with scopes of other groups": asking(func(e *storage.Exchange) {
+			e.Allowed, e.AllowedTo = nil, []storage.GroupScope{{Group: "admins", Scope: "files:read"}, {Group: "admins", Scope: "files:write"}, {Group: "staff", Scope: "files:delete"}}
+		}),
+		"when the user has left the group": func(t *testing.T, f *Fixture, e *storage.Exchange) {
+			e.Allowed, e.AllowedTo = nil, members
+			user(func(u *storage.User) { u.Groups = []string{"guests"} })(t, f, e)
+		},
+		"of a disabled user":              user(func(u *storage.User) { u.Disabled = true }),
+		"of somebody with a new password": user(func(u *storage.User) { u.PasswordHash = "another" }),
+		"that was redeemed": func(t *testing.T, f *Fixture, _ *storage.Exchange) {
+			want(t, s.EndFamily(t.Context(), f.Redeem(t, f.Code).ID, Event("family.ended", "")), nil)
+		},
+		"that was failed too often": func(t *testing.T, f *Fixture, _ *storage.Exchange) {
+			for range storage.MaxFailedProofs {
+				want(t, s.FailCode(t.Context(), f.Code.ID), nil)
+			}
+		},
+		"that was revoked": func(t *testing.T, f *Fixture, _ *storage.Exchange) {
+			want(t, s.RevokeCode(t.Context(), f.Code.ID, Event("authorization_code.revoked", f.Code.ID)), nil)
+		},
+		"when the grant has lost a scope": func(t *testing.T, f *Fixture, _ *storage.Exchange) {
+			a := f.NewApproval("files:read")
+			a.Shown = []string{"files:read", "files:write"}
+			want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+		},
+		"when the grant is gone": func(t *testing.T, f *Fixture, _ *storage.Exchange) {
+			want(t, s.DeleteGrant(t.Context(), f.Grant.ID, Event("grant.deleted", f.Grant.ID)), nil)
+		},
+		"of the identity alone": func(t *testing.T, f *Fixture, e *storage.Exchange) {
+			a := f.NewApproval(storage.ScopeOpenID, storage.ScopeEmail)
+			want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
+			e.CodeID = a.Code.ID
+		},
+		"of no scope at all": func(t *testing.T, f *Fixture, e *storage.Exchange) {
+			e.CodeID = f.Approve(t).ID
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := NewFixture(t, s)
+			e := f.NewExchange(f.Code)
+			change(t, f, &e)
+			before, standing, err := s.Code(t.Context(), e.CodeID)
+			got, gotStanding, exchanged, gotErr := s.ExchangeCode(t.Context(), e)
+			if len(e.AllowedTo) == 0 {
+				gotStanding.Groups = standing.Groups
+			}
+			if diff := cmp.Diff(before, got) + cmp.Diff(standing, gotStanding, emptyIsNil); diff != "" || exchanged || errors.Is(err, storage.ErrNotFound) != errors.Is(gotErr, storage.ErrNotFound) {
+				t.Errorf("exchanged: %t, %v, want the code as it is (-want +got):\n%s", exchanged, gotErr, diff)
+			}
+			after, _, _ := s.Code(t.Context(), e.CodeID)
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("it was changed (-before +after):\n%s", diff)
+			}
+			familyGone(t, s, (&storage.AuthorizationCode{ID: e.CodeID}).FamilyID())
+		})
+	}
+}
+
+func codeExchangedBefore(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	other := f.Approve(t, "files:read", "files:write")
+	family := NewFamily(f.Code)
+	family.ID = other.FamilyID()
+	want(t, s.RedeemCode(t.Context(), f.Code.ID, family), nil)
+	want(t, f.Exchange(t, other), storage.ErrConsumed)
+	wantFamily(t, s, family)
+	code, _, err := s.Code(t.Context(), other.ID)
+	want(t, err, nil)
+	equal(t, code, other)
 }

@@ -286,7 +286,13 @@ func groupsOfStanding(t *testing.T, s storage.Store) {
 		f.User.Groups = groups
 		want(t, s.UpdateUser(t.Context(), f.User, Event("user.updated", f.User.ID)), nil)
 		for name, read := range map[string]func() (storage.Standing, error){
-			"Code":   func() (storage.Standing, error) { _, got, err := s.Code(t.Context(), f.Code.ID); return got, err },
+			"Code": func() (storage.Standing, error) { _, got, err := s.Code(t.Context(), f.Code.ID); return got, err },
+			"ExchangeCode": func() (storage.Standing, error) {
+				e := f.NewExchange(f.Code)
+				e.Allowed, e.AllowedTo = nil, []storage.GroupScope{{Group: "staff", Scope: "files:delete"}}
+				_, got, _, err := s.ExchangeCode(t.Context(), e)
+				return got, err
+			},
 			"Family": func() (storage.Standing, error) { _, got, err := s.Family(t.Context(), family.ID); return got, err },
 			"DeviceAuthorization": func() (storage.Standing, error) {
 				_, got, err := s.DeviceAuthorization(t.Context(), device.ID)

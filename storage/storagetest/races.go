@@ -16,6 +16,8 @@ const rounds = 20
 
 var raceContracts = []contract{
 	{"one code is redeemed once", raceRedeem},
+	{"one code is exchanged once", raceExchange},
+	{"an exchange meets what spoils its code", raceSpoil},
 	{"one refresh token rotates once and answers everyone", raceRotate},
 	{"different requests with one refresh token have one winner", raceRotateDifferently},
 	{"racing renewals have one winner", raceRenew},
@@ -44,6 +46,54 @@ func raceRedeem(t *testing.T, s storage.Store) {
 	errs := race(racers, func(int) error { return s.RedeemCode(t.Context(), f.Code.ID, NewFamily(f.Code)) })
 	wantWinners(t, errs, 1, storage.ErrConsumed)
 	wantFamily(t, s, NewFamily(f.Code))
+}
+
+func raceExchange(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	errs := race(racers, func(i int) error {
+		if i%4 == 3 { // one for whom it is not usual
+			return s.RedeemCode(t.Context(), f.Code.ID, NewFamily(f.Code))
+		}
+		return f.Exchange(t, f.Code)
+	})
+	wantWinners(t, errs, 1, storage.ErrConsumed)
+	got, _, err := s.Family(t.Context(), f.Code.FamilyID())
+	want(t, err, nil)
+	if got.Generation != 1 || !slices.Equal(got.Scopes, f.Code.Scopes) {
+		t.Errorf("the family has generation %d and scopes %q", got.Generation, got.Scopes)
+	}
+}
+
+// Of an exchange and what spoils its code one comes first. The other then finds the
+// code as that left it.
+func raceSpoil(t *testing.T, s storage.Store) {
+	for range rounds {
+		for name, spoil := range map[string]func(f *Fixture) error{
+			"RevokeCode": func(f *Fixture) error {
+				return s.RevokeCode(t.Context(), f.Code.ID, Event("authorization_code.revoked", f.Code.ID))
+			},
+			"FailCode": func(f *Fixture) error { return s.FailCode(t.Context(), f.Code.ID) },
+		} {
+			f := NewFixture(t, s)
+			for range storage.MaxFailedProofs - 1 {
+				want(t, s.FailCode(t.Context(), f.Code.ID), nil)
+			}
+			errs := race(2, func(i int) error {
+				if i == 0 {
+					return spoil(f)
+				}
+				return f.Exchange(t, f.Code)
+			})
+			if spoilt, exchanged := errs[0] == nil, errs[1] == nil; spoilt == exchanged {
+				t.Fatalf("%s: %v, and the exchange: %v", name, errs[0], errs[1])
+			}
+			if errs[1] != nil {
+				want(t, errs[1], storage.ErrConsumed)
+				familyGone(t, s, f.Code.FamilyID())
+			}
+			codeDead(t, s, f.Code)
+		}
+	}
 }
 
 func raceRotate(t *testing.T, s storage.Store) {
@@ -225,8 +275,9 @@ func crossing(t *testing.T, f *Fixture, end func() error) []*storage.Authorizati
 	}
 	remembered := f.NewCode("files:read")
 	remembered.GrantID = waiting.GrantID
+	usual := f.Approve(t, "files:read", "files:write")
 
-	errs := race(len(pages)+4, func(i int) error {
+	errs := race(len(pages)+5, func(i int) error {
 		switch i {
 		case 0:
 			return end()
@@ -252,8 +303,13 @@ func crossing(t *testing.T, f *Fixture, end func() error) []*storage.Authorizati
 				return err
 			}
 			return nil
+		case 4:
+			if err := f.Exchange(t, usual); !isOneOf(err, storage.ErrConsumed, storage.ErrNotFound) {
+				return err
+			}
+			return nil
 		default:
-			a := pages[i-4]
+			a := pages[i-5]
 			if err := s.Approve(t.Context(), a, Event("grant.approved", a.Code.ID)); err != nil {
 				if !isOneOf(err, storage.ErrNotFound) {
 					return err
@@ -271,7 +327,7 @@ func crossing(t *testing.T, f *Fixture, end func() error) []*storage.Authorizati
 			t.Fatalf("racer %d: %v", i, err)
 		}
 	}
-	return []*storage.AuthorizationCode{f.Code, waiting, remembered, &pages[0].Code, &pages[1].Code, &pages[2].Code}
+	return []*storage.AuthorizationCode{f.Code, waiting, remembered, usual, &pages[0].Code, &pages[1].Code, &pages[2].Code}
 }
 
 // wantAllDead fails the test if any of the codes can be redeemed or has left a
@@ -363,12 +419,18 @@ func raceDisableClient(t *testing.T, s storage.Store) {
 func raceRemoveScope(t *testing.T, s storage.Store) {
 	for range rounds {
 		f := NewFixture(t, s)
-		a := f.NewApproval("files:delete", "files:read")
-		errs := race(2, func(i int) error {
-			if i == 0 {
+		a, usual := f.NewApproval("files:delete", "files:read"), f.Approve(t, "files:read", "files:write", "files:delete")
+		errs := race(3, func(i int) error {
+			switch i {
+			case 0:
 				r := *f.Resource
 				r.Scopes = r.Scopes[:2] // without files:delete
 				return s.UpdateResource(t.Context(), &r, Event("resource.updated", r.ID))
+			case 1:
+				if err := f.Exchange(t, usual); !isOneOf(err, storage.ErrConsumed) {
+					return err
+				}
+				return nil
 			}
 			err := s.Approve(t.Context(), a, Event("grant.approved", a.Code.ID))
 			if isOneOf(err, storage.ErrNotFound) {
@@ -383,18 +445,26 @@ func raceRemoveScope(t *testing.T, s storage.Store) {
 		if code, _, err := s.Code(t.Context(), a.Code.ID); err == nil && slices.Contains(code.Scopes, "files:delete") {
 			t.Fatalf("the code has the removed scope: %q", code.Scopes)
 		}
+		if family, _, err := s.Family(t.Context(), usual.FamilyID()); err == nil && slices.Contains(family.Scopes, "files:delete") {
+			t.Fatalf("the family has the removed scope: %q", family.Scopes)
+		}
 	}
 }
 
 func raceDeleteGrant(t *testing.T, s storage.Store) {
 	for range rounds {
 		f := NewFixture(t, s)
-		family := NewFamily(f.Code)
-		errs := race(2, func(i int) error {
+		family, usual := NewFamily(f.Code), f.Approve(t, "files:read", "files:write")
+		errs := race(3, func(i int) error {
 			if i == 0 {
 				return s.DeleteGrant(t.Context(), f.Grant.ID, Event("grant.deleted", f.Grant.ID))
 			}
-			err := s.RedeemCode(t.Context(), f.Code.ID, family)
+			var err error
+			if i == 1 {
+				err = s.RedeemCode(t.Context(), f.Code.ID, family)
+			} else {
+				err = f.Exchange(t, usual)
+			}
 			if isOneOf(err, storage.ErrConsumed) {
 				return nil
 			}
@@ -402,8 +472,7 @@ func raceDeleteGrant(t *testing.T, s storage.Store) {
 		})
 		want(t, errors.Join(errs...), nil)
 		wantNoGrant(t, f)
-		familyGone(t, s, family.ID)
-		codeDead(t, s, f.Code)
+		wantAllDead(t, s, []*storage.AuthorizationCode{f.Code, usual})
 	}
 }
 

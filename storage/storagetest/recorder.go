@@ -305,6 +305,11 @@ func (r *recorder) RedeemCode(ctx context.Context, codeID string, f *storage.Fam
 	return r.Store.RedeemCode(ctx, codeID, f)
 }
 
+func (r *recorder) ExchangeCode(ctx context.Context, e storage.Exchange) (*storage.AuthorizationCode, storage.Standing, bool, error) {
+	r.seen.call("ExchangeCode")
+	return r.Store.ExchangeCode(ctx, e)
+}
+
 func (r *recorder) FailCode(ctx context.Context, codeID string) error {
 	r.seen.call("FailCode")
 	return r.Store.FailCode(ctx, codeID)

@@ -129,6 +129,7 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	check("CreateSession", s.CreateSession(ctx, NewSession(f.User.ID), Event("session.created", "")))
 	check("Approve", s.Approve(ctx, f.NewApproval("files:read"), Event("grant.approved", "")))
 	check("RedeemCode", s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)))
+	check("ExchangeCode", f.Exchange(t, f.Approve(t, "files:read")))
 	check("RotateFamily", s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Presented: 1, Request: []byte("r"), Now: Now}))
 	pushed := f.NewPushedRequest()
 	check("CreatePushedRequest", s.CreatePushedRequest(ctx, pushed, 1))
@@ -368,6 +369,7 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"CreateCode":                 func() error { return s.CreateCode(ctx, code, f.Session.ID) },
 		"Code":                       func() error { _, _, err := s.Code(ctx, f.Code.ID); return err },
 		"RedeemCode":                 func() error { return s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)) },
+		"ExchangeCode":               func() error { _, _, _, err := s.ExchangeCode(ctx, f.NewExchange(f.Code)); return err },
 		"FailCode":                   func() error { return s.FailCode(ctx, f.Code.ID) },
 		"Family":                     func() error { _, _, err := s.Family(ctx, f.Code.FamilyID()); return err },
 		"RotateFamily":               func() error { return s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Now: Now}) },
