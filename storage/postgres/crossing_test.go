@@ -88,11 +88,7 @@ SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM 
 			return hold(t, c.db, sql, c.Code.FamilyID(), c.Grant.ID)
 		},
 		func(c *crossing) error {
-			_, _, exchanged, err := c.Store.ExchangeCode(context.Background(), c.NewExchange(c.Code))
-			if err == nil && !exchanged {
-				return storage.ErrConsumed
-			}
-			return err
+			return c.Exchange(context.Background(), c.Code)
 		},
 	},
 	{
@@ -211,6 +207,32 @@ func TestWhatEndsLeavesNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A code that was as an exchange says when it looked, and of which only the identity is
+// left when it has the row, is not exchanged.
+func TestExchangeJudgesTheLockedCode(t *testing.T) {
+	databaseURL := pgtest.MigratedURL(t)
+	s, db := open(t, databaseURL), database(t, databaseURL)
+	c := newCrossing(t, s, db)
+	code := c.Approve(t, "files:read", storage.ScopeOpenID)
+	event := storagetest.Event("test.ended", "")
+	held := holdEvent(t, db, event)
+	without := *c.Resource
+	without.Scopes = without.Scopes[1:]
+	removed := start(func() error { return s.UpdateResource(context.Background(), &without, event) })
+	awaitBlocked(t, db, 1)
+	exchanged := start(func() error { return c.Exchange(context.Background(), code) })
+	awaitBlocked(t, db, 2)
+	release(t, held)
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+	if err := <-exchanged; !errors.Is(err, storage.ErrConsumed) {
+		t.Errorf("the exchange: %v", err)
+	}
+	wantNone(t, db, "families", `id = $1`, code.FamilyID())
+	wantNone(t, db, "authorization_codes", `id = $1 AND redeemed_at IS NOT NULL`, code.ID)
 }
 
 // noDeadlock fails the test if Postgres had to resolve a deadlock, which the Store

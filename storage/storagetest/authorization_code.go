@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -254,9 +255,8 @@ func (f *Fixture) NewExchange(code *storage.AuthorizationCode) storage.Exchange 
 }
 
 // Exchange is NewExchange, done. ErrConsumed: it was not exchanged.
-func (f *Fixture) Exchange(t testing.TB, code *storage.AuthorizationCode) error {
-	t.Helper()
-	_, _, exchanged, err := f.Store.ExchangeCode(t.Context(), f.NewExchange(code))
+func (f *Fixture) Exchange(ctx context.Context, code *storage.AuthorizationCode) error {
+	_, _, exchanged, err := f.Store.ExchangeCode(ctx, f.NewExchange(code))
 	if err == nil && !exchanged {
 		return storage.ErrConsumed
 	}
@@ -317,8 +317,8 @@ func codeExchanges(t *testing.T, s storage.Store) {
 			equal(t, all, []*storage.Family{family})
 
 			codeDead(t, s, code)
-			want(t, f.Exchange(t, code), storage.ErrConsumed)
-			want(t, f.Exchange(t, other), nil)
+			want(t, f.Exchange(t.Context(), code), storage.ErrConsumed)
+			want(t, f.Exchange(t.Context(), other), nil)
 		})
 	}
 }
@@ -411,7 +411,7 @@ func codeExchangedBefore(t *testing.T, s storage.Store) {
 	family := NewFamily(f.Code)
 	family.ID = other.FamilyID()
 	want(t, s.RedeemCode(t.Context(), f.Code.ID, family), nil)
-	want(t, f.Exchange(t, other), storage.ErrConsumed)
+	want(t, f.Exchange(t.Context(), other), storage.ErrConsumed)
 	wantFamily(t, s, family)
 	code, _, err := s.Code(t.Context(), other.ID)
 	want(t, err, nil)

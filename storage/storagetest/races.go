@@ -54,7 +54,7 @@ func raceExchange(t *testing.T, s storage.Store) {
 		if i%4 == 3 { // one for whom it is not usual
 			return s.RedeemCode(t.Context(), f.Code.ID, NewFamily(f.Code))
 		}
-		return f.Exchange(t, f.Code)
+		return f.Exchange(t.Context(), f.Code)
 	})
 	wantWinners(t, errs, 1, storage.ErrConsumed)
 	got, _, err := s.Family(t.Context(), f.Code.FamilyID())
@@ -82,7 +82,7 @@ func raceSpoil(t *testing.T, s storage.Store) {
 				if i == 0 {
 					return spoil(f)
 				}
-				return f.Exchange(t, f.Code)
+				return f.Exchange(t.Context(), f.Code)
 			})
 			if spoilt, exchanged := errs[0] == nil, errs[1] == nil; spoilt == exchanged {
 				t.Fatalf("%s: %v, and the exchange: %v", name, errs[0], errs[1])
@@ -304,7 +304,7 @@ func crossing(t *testing.T, f *Fixture, end func() error) []*storage.Authorizati
 			}
 			return nil
 		case 4:
-			if err := f.Exchange(t, usual); !isOneOf(err, storage.ErrConsumed, storage.ErrNotFound) {
+			if err := f.Exchange(t.Context(), usual); !isOneOf(err, storage.ErrConsumed, storage.ErrNotFound) {
 				return err
 			}
 			return nil
@@ -427,7 +427,7 @@ func raceRemoveScope(t *testing.T, s storage.Store) {
 				r.Scopes = r.Scopes[:2] // without files:delete
 				return s.UpdateResource(t.Context(), &r, Event("resource.updated", r.ID))
 			case 1:
-				if err := f.Exchange(t, usual); !isOneOf(err, storage.ErrConsumed) {
+				if err := f.Exchange(t.Context(), usual); !isOneOf(err, storage.ErrConsumed) {
 					return err
 				}
 				return nil
@@ -463,7 +463,7 @@ func raceDeleteGrant(t *testing.T, s storage.Store) {
 			if i == 1 {
 				err = s.RedeemCode(t.Context(), f.Code.ID, family)
 			} else {
-				err = f.Exchange(t, usual)
+				err = f.Exchange(t.Context(), usual)
 			}
 			if isOneOf(err, storage.ErrConsumed) {
 				return nil

@@ -129,7 +129,7 @@ func heartbeatStays(t *testing.T, s storage.Store) {
 	check("CreateSession", s.CreateSession(ctx, NewSession(f.User.ID), Event("session.created", "")))
 	check("Approve", s.Approve(ctx, f.NewApproval("files:read"), Event("grant.approved", "")))
 	check("RedeemCode", s.RedeemCode(ctx, f.Code.ID, NewFamily(f.Code)))
-	check("ExchangeCode", f.Exchange(t, f.Approve(t, "files:read")))
+	check("ExchangeCode", f.Exchange(ctx, f.Approve(t, "files:read")))
 	check("RotateFamily", s.RotateFamily(ctx, storage.Rotation{FamilyID: f.Code.FamilyID(), Presented: 1, Request: []byte("r"), Now: Now}))
 	pushed := f.NewPushedRequest()
 	check("CreatePushedRequest", s.CreatePushedRequest(ctx, pushed, 1))
