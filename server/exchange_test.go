@@ -42,18 +42,27 @@ func TestCodeBothWays(t *testing.T) {
 			want        got
 			redeems     bool // it is not exchanged, and redeemed with a call of its own
 		}{
-			{"all of it", "notes:read notes:write", nil, got{"", "notes:read notes:write", "notes:read notes:write", "notes:read notes:write"}, false},
+			{
+				"all of it", "notes:read notes:write", nil,
+				got{"", "notes:read notes:write", "notes:read notes:write", "notes:read notes:write"},
+				false,
+			},
 			{
 				"with openid", "email notes:write openid", nil,
-				got{"", "notes:write openid email", "notes:write openid email", "notes:write"}, false,
+				got{"", "notes:write openid email", "notes:write openid email", "notes:write"},
+				false,
 			},
 			{
-				"one scope that a rule no longer allows", "notes:read notes:write openid", []string{"notes:read"},
-				got{"", "notes:read openid", "notes:read openid", "notes:read"}, true,
+				"one scope that a rule no longer allows", "notes:read notes:write openid",
+				[]string{"notes:read"},
+				got{"", "notes:read openid", "notes:read openid", "notes:read"},
+				true,
 			},
 			{
-				"none that a rule allows", "notes:read openid", []string{"notes:write"},
-				got{Error: "invalid_grant"}, false,
+				"none that a rule allows", "notes:read openid",
+				[]string{"notes:write"},
+				got{Error: "invalid_grant"},
+				false,
 			},
 		} {
 			t.Run(test.name, func(t *testing.T) {
