@@ -49,5 +49,5 @@ func (p *pace) afterCollection() {
 // gcPercent returns the GOGC that leaves headroom above what is live, and at
 // least Go's default.
 func gcPercent(live uint64) int {
-	return int(max(100, min(100*headroom/max(live, 1), 100*headroom/(1<<20)))) //nolint:gosec // between 100 and 4800
+	return int(max(100, min(100*headroom/max(live, 1), 100*headroom/(1<<20))))
 }
