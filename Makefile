@@ -13,7 +13,7 @@ build: ## build bin/grantd
 	go build -o bin/grantd ./cmd/grantd
 
 test: ## run the tests
-	go test -race -timeout 30m ./...
+	go test -race -timeout 38m ./server ./...
 
 lint: ## run the linters
 	golangci-lint run
