@@ -21,6 +21,10 @@ func (p *place) budgets(ctx context.Context, o options, found results, floor, gr
 	}
 	add("binary", mebibytes(size), "40 MiB", size <= 40<<20)
 
+	progress("looking how often the machine takes a core away")
+	perSecond, share, longest := stalls(5 * o.duration)
+	add("a core that only spins stands still for over 1 ms", fmt.Sprintf("%.0f times a second, %.1f %% of the time, %.1f ms at the most", perSecond, 100*share, float64(longest)/float64(time.Millisecond)), "", true)
+
 	for _, s := range o.selected() {
 		if !slices.Contains([]string{"client_credentials", "refresh", "introspect", "code flow"}, s.name) {
 			continue

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -114,6 +116,42 @@ func busyOf() (used, all float64, err error) {
 		}
 	}
 	return used, all, nil
+}
+
+// stall is for how long a thread that only looks at the clock must have stood still to
+// count: five times what most requests take.
+const stall = time.Millisecond
+
+// stalls spins on every core while nothing else asks for one, and returns how often in a
+// second one of them was taken away for longer than stall, for how long at the most,
+// and for what share of the time. A hypervisor does that, and no server can answer
+// meanwhile.
+func stalls(spin time.Duration) (perSecond, share float64, longest time.Duration) {
+	var (
+		spinning sync.WaitGroup
+		mu       sync.Mutex
+		n        int
+		lost     time.Duration
+		cores    = runtime.NumCPU()
+	)
+	for range cores {
+		spinning.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			began := time.Now()
+			for last := began; last.Sub(began) < spin; {
+				now := time.Now()
+				if gap := now.Sub(last); gap > stall {
+					mu.Lock()
+					n, lost, longest = n+1, lost+gap, max(longest, gap)
+					mu.Unlock()
+				}
+				last = now
+			}
+		})
+	}
+	spinning.Wait()
+	return float64(n) / spin.Seconds(), lost.Seconds() / (spin.Seconds() * float64(cores)), longest
 }
 
 // memoryOf returns a process's resident memory now and at its peak, in bytes.
