@@ -95,17 +95,23 @@ func (o *OAuth) introspect(r *http.Request, caller *storage.Client, token string
 	} else if err != nil {
 		return nil, err
 	}
-	rules, err := o.rules(ctx, client, resource)
-	if err != nil {
-		return nil, err
+	var (
+		rules  rules
+		groups bool
+	)
+	if c.FamilyID != "" { // policies are for people
+		if rules, err = o.rules(ctx, client, resource); err != nil {
+			return nil, err
+		}
+		groups = policy.AskGroups(rules.policies, resource)
 	}
-	live, standing, err := o.standingOfToken(ctx, c, now, policy.AskGroups(rules.policies))
+	live, standing, err := o.standingOfToken(ctx, c, now, groups)
 	if err != nil {
 		return nil, err
 	}
 	// What was taken away since the token was signed counts no longer.
 	scopes := client.Within(storage.Intersect(strings.Fields(c.Scope), resource.ScopeNames()))
-	if c.FamilyID != "" { // policies are for people
+	if c.FamilyID != "" {
 		scopes = rules.allowed(scopes, standing)
 	}
 	if !live || len(scopes) == 0 || !client.MayReach(resource) {

@@ -21,10 +21,13 @@ type rules struct {
 	question policy.Question // but for the groups
 }
 
-// rules returns those of now. How far the client is known is found out only if it
-// matters. Errors are outages.
+// rules returns those of now: none about the identity of people, which is theirs. How
+// far the client is known is found out only if it matters. Errors are outages.
 func (o *OAuth) rules(ctx context.Context, client *storage.Client, resource *storage.Resource) (rules, error) {
 	r := rules{question: policy.Question{Client: client, Resource: resource}}
+	if resource.Identity() {
+		return r, nil
+	}
 	var err error
 	if r.policies, err = o.Catalog.Policies(ctx); err == nil && policy.AskTrust(r.policies) {
 		r.question.Trust, err = o.Admission.Level(ctx, client)

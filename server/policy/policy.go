@@ -114,10 +114,10 @@ func AskTrust(policies []*storage.Policy) bool {
 	return slices.ContainsFunc(policies, func(p *storage.Policy) bool { return len(p.Trust) > 0 })
 }
 
-// AskGroups reports whether it matters to any of the policies what Groups a person is
-// in.
-func AskGroups(policies []*storage.Policy) bool {
-	return slices.ContainsFunc(policies, func(p *storage.Policy) bool { return len(p.Groups) > 0 })
+// AskGroups reports whether it matters to any of the policies, asked about the Resource,
+// what Groups a person is in.
+func AskGroups(policies []*storage.Policy, resource *storage.Resource) bool {
+	return slices.ContainsFunc(Deciding(policies, resource), func(p *storage.Policy) bool { return len(p.Groups) > 0 })
 }
 
 // Foretell answers before it is known who asks: it returns the scopes that are
