@@ -51,6 +51,7 @@ func (c *AuthorizationCode) FamilyID() string {
 type Exchange struct {
 	CodeID               string
 	ClientID, ResourceID string
+	Guessed              bool   // ResourceID is: the code may be for another
 	RedirectURI          string // as it was sent again; empty: it was not
 	CodeChallenge        string // that of the code_verifier
 	// The code must have no scope but those that are allowed, to everybody or to a Group
@@ -67,7 +68,7 @@ type Exchange struct {
 func (e *Exchange) Family(c *AuthorizationCode) *Family {
 	return &Family{
 		ID: c.FamilyID(), GrantID: c.GrantID, UserID: c.UserID, ClientID: c.ClientID, ResourceID: c.ResourceID, Scopes: c.Scopes,
-		Generation: 1, RotatedAt: e.Now, CreatedAt: e.Now, ExpiresAt: e.ExpiresAt,
+		Generation: FirstGeneration, RotatedAt: e.Now, CreatedAt: e.Now, ExpiresAt: e.ExpiresAt,
 		SessionID: c.SessionID, AMR: c.AMR, AuthenticatedAt: c.AuthenticatedAt, UserAgent: e.UserAgent, Address: e.Address,
 	}
 }
@@ -90,8 +91,8 @@ type AuthorizationCodeStore interface {
 	// it may be redeemed and is as the Exchange says, its Grant has all of its scopes, and
 	// one of them is not of the identity of people. Otherwise it changes nothing, which is
 	// only that this is not the usual case. The code is returned as it then is. The
-	// standing may lack Groups unless AllowedTo names one. ErrNotFound as Code;
-	// ErrConsumed: the Family is there already.
+	// standing may lack Groups unless AllowedTo names one, or ResourceID was Guessed.
+	// ErrNotFound as Code; ErrConsumed: the Family is there already.
 	ExchangeCode(ctx context.Context, e Exchange) (code *AuthorizationCode, standing Standing, exchanged bool, err error)
 	// RevokeCode makes a code that was not redeemed worthless; its Grant stays.
 	// ErrConsumed: it was redeemed; ErrNotFound: it is gone, or worthless already.

@@ -12,6 +12,9 @@ const (
 	FamilyIdle     = 30 * 24 * time.Hour
 	FamilyLifetime = 90 * 24 * time.Hour
 	RefreshGrace   = 30 * time.Second
+
+	// FirstGeneration is of the refresh token that a new Family comes with.
+	FirstGeneration = 1
 )
 
 // Family is one installation of a Client that redeemed a code. Its refresh token
@@ -95,9 +98,9 @@ type FamilyStore interface {
 	RotateFamily(ctx context.Context, r Rotation) error
 	// RenewFamily is Family, and makes Presented+1 the current generation if the row
 	// stands at Presented or behind it, has not expired and is as the Renewal says.
-	// Otherwise it changes nothing. The family is returned as it then is. Where
-	// AllowedTo names no Group, nobody asks for the User's, and the standing may lack
-	// them. ErrNotFound as Family.
+	// Otherwise it changes nothing. The family is returned as it then is. The standing of
+	// one that was renewed may lack Groups where AllowedTo names none. ErrNotFound as
+	// Family.
 	RenewFamily(ctx context.Context, r Renewal) (family *Family, standing Standing, renewed bool, err error)
 	// EndFamily deletes the family. ErrNotFound.
 	EndFamily(ctx context.Context, id string, event AuditEvent) error

@@ -30,8 +30,8 @@ func constantsOf(words *catalogue, brand template.FuncMap) constants {
 }
 
 // fold replaces the calls in what was parsed, before it is escaped: what takes their
-// place is escaped as in HTML text and in quoted attributes, which is where pages say
-// something (they hold no script and no style).
+// place is escaped as in HTML text and in quoted attributes, which is where the built-in
+// pages say something. Of pages that an operator has written nobody knows that.
 func (c constants) fold(parsed *template.Template) {
 	for _, t := range parsed.Templates() {
 		if t.Tree != nil {

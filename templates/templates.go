@@ -86,9 +86,10 @@ func newSetWith(files fs.FS, assets assetFS, brand string) (*Set, error) {
 		return nil, err
 	}
 	set := &Set{assets: assets, pages: make(map[string]func() (pages, error), len(Languages))}
+	ours := files == fs.FS(htmlFiles)
 	for _, language := range Languages {
 		set.pages[language] = sync.OnceValues(func() (pages, error) {
-			return pagesIn(language, texts, brandFunctions(assets, brand))
+			return pagesIn(language, texts, brandFunctions(assets, brand), ours)
 		})
 	}
 	if _, err := set.pages[English](); err != nil {
@@ -125,8 +126,8 @@ func read(files fs.FS) (map[string]string, error) {
 	return texts, nil
 }
 
-// pagesIn makes the pages in one language.
-func pagesIn(language string, texts map[string]string, brand template.FuncMap) (pages, error) {
+// pagesIn makes the pages in one language; ours: each of their files is built in.
+func pagesIn(language string, texts map[string]string, brand template.FuncMap, ours bool) (pages, error) {
 	words, err := loadCatalogue(language)
 	if err != nil {
 		return nil, err
@@ -138,7 +139,9 @@ func pagesIn(language string, texts map[string]string, brand template.FuncMap) (
 		}
 	}
 	constants := constantsOf(words, brand)
-	constants.fold(shared)
+	if ours {
+		constants.fold(shared)
+	}
 	made := make(pages, len(claimed))
 	for name, least := range claimed {
 		page, err := shared.Clone()
@@ -148,7 +151,9 @@ func pagesIn(language string, texts map[string]string, brand template.FuncMap) (
 		if _, err := page.New(name).Parse(texts[name]); err != nil {
 			return nil, fmt.Errorf("templates: %w", err)
 		}
-		constants.fold(page)
+		if ours {
+			constants.fold(page)
+		}
 		// html/template escapes at the first execution. Doing that now turns
 		// a mistake in a template into a failed start, not a failed sign-in.
 		if err := page.ExecuteTemplate(io.Discard, "layout", least); err != nil {

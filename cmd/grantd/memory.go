@@ -6,8 +6,8 @@ import (
 	"runtime/metrics"
 )
 
-// headroom is how many bytes may be allocated between two collections as long as
-// less than that is live. The collector works for some ten milliseconds whatever it
+// headroom is about how many bytes may be allocated between two collections as long
+// as less than that is live. The collector works for some ten milliseconds whatever it
 // finds, on a core that requests wait for: with Go's own measure, as much again as
 // the few megabytes that grantd keeps, it would do so ten times a second under load.
 // More than this, and a row of password checks (19 MiB each, which a collection may find
@@ -32,6 +32,7 @@ func settleMemory(getenv func(string) string) {
 // finds it dead and calls afterCollection, which lives on by asking for that again.
 type pace struct {
 	percent int
+	_       *byte // without a pointer it would share its memory with others, and live as long as they do
 }
 
 func (p *pace) afterCollection() {
@@ -47,7 +48,7 @@ func (p *pace) afterCollection() {
 }
 
 // gcPercent returns the GOGC that leaves headroom above what is live, and at
-// least Go's default.
+// least Go's default. Go takes 4 MiB for live where less is.
 func gcPercent(live uint64) int {
-	return int(max(100, min(100*headroom/max(live, 1), 100*headroom/(1<<20))))
+	return int(max(100, 100*headroom/max(live, 4<<20))) //nolint:gosec // at most 900
 }

@@ -118,7 +118,7 @@ func (g *codeGrant) usual(ctx context.Context, form url.Values, client *storage.
 		allowed = append(allowed, identity...)
 	}
 	return &storage.Exchange{
-		CodeID: session.codeID, ClientID: client.ID, ResourceID: resource.ID,
+		CodeID: session.codeID, ClientID: client.ID, ResourceID: resource.ID, Guessed: len(session.asked.resources) == 0,
 		RedirectURI: form.Get("redirect_uri"), CodeChallenge: codeChallenge(verifier), Allowed: allowed, AllowedTo: f.members,
 		Now: session.now, ExpiresAt: session.now.Add(familyLifetime(resource)), UserAgent: session.userAgent, Address: session.address,
 	}, f.rules, nil

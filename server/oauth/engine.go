@@ -88,8 +88,8 @@ func sessionOf(requester fosite.Requester) *tokenSession {
 	return requester.GetSession().(*tokenSession)
 }
 
-// tokenSession is what a token request has found out, from the checks of
-// HandleTokenEndpointRequest to the writing in PopulateTokenEndpointResponse.
+// tokenSession is what a token request has found out, from HandleTokenEndpointRequest
+// to the writing in PopulateTokenEndpointResponse.
 type tokenSession struct {
 	fosite.DefaultSession
 	now      time.Time

@@ -13,7 +13,7 @@ import (
 func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session *tokenSession, grantID, what string, redeem func(context.Context, *storage.Family) error) (accessToken string, err error) {
 	family := &storage.Family{
 		ID: session.familyID, GrantID: grantID, UserID: session.subject, ClientID: client.ID, ResourceID: session.resource.ID,
-		Scopes: session.granted(), Generation: firstGeneration, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(familyLifetime(session.resource)),
+		Scopes: session.granted(), Generation: storage.FirstGeneration, RotatedAt: session.now, CreatedAt: session.now, ExpiresAt: session.now.Add(familyLifetime(session.resource)),
 		SessionID: session.identified.sessionID, AMR: session.amr, AuthenticatedAt: session.authenticatedAt,
 		UserAgent: session.userAgent, Address: session.address,
 	}
@@ -37,13 +37,10 @@ func (o *OAuth) beginFamily(ctx context.Context, client *storage.Client, session
 	return accessToken, nil
 }
 
-// firstGeneration is of the refresh token that a new Family comes with.
-const firstGeneration = 1
-
 // makeTokens makes the tokens of a new Family. It changes nothing.
 func (o *OAuth) makeTokens(client *storage.Client, session *tokenSession) (accessToken string, err error) {
 	if client.MayUse(storage.GrantTypeRefreshToken) {
-		if session.refresh, err = o.values.refreshToken(session.familyID, firstGeneration); err != nil {
+		if session.refresh, err = o.values.refreshToken(session.familyID, storage.FirstGeneration); err != nil {
 			return "", err
 		}
 	}

@@ -169,7 +169,7 @@ func (s *Store) ExchangeCode(ctx context.Context, e storage.Exchange) (*storage.
 		e.CodeID, e.Now, storage.MaxFailedProofs, e.ClientID, e.ResourceID, e.RedirectURI, e.CodeChallenge, list(e.Allowed),
 		c.FamilyID(), e.ExpiresAt, e.UserAgent, e.Address,
 	}
-	if len(e.AllowedTo) > 0 {
+	if len(e.AllowedTo) > 0 || e.Guessed {
 		groups, scopes := memberships(e.AllowedTo)
 		sql, args = exchangeMembersCode, append(args, groups, scopes)
 	}

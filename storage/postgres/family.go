@@ -110,7 +110,7 @@ RETURNING f.grant_id, f.user_id, f.scopes, f.created_at, f.expires_at, seen.veri
 	seen.grant_scopes, seen.username, seen.name, seen.email, seen.email_verified`
 
 	// renew is for every family, and returns it renewed or not. Parameters 12 to 17 are
-	// the event of one that stood behind.
+	// the event of one that stood behind, when this was asked.
 	renew = `
 WITH seen AS (
 	SELECT f.id, f.grant_id, f.user_id, f.client_id, f.resource_id, f.scopes, f.generation, f.rotation_request,
@@ -158,10 +158,7 @@ func (s *Store) RenewFamily(ctx context.Context, r storage.Renewal) (*storage.Fa
 		standing storage.Standing
 		renewed  bool
 	)
-	groups, scopes := make([]string, len(r.AllowedTo)), make([]string, len(r.AllowedTo))
-	for i, to := range r.AllowedTo {
-		groups[i], scopes[i] = to.Group, to.Scope
-	}
+	groups, scopes := memberships(r.AllowedTo)
 	err := s.row(ctx, renewFamily, renew, append(append(renewalArgs(r), groups, scopes), withEvent(r.Behind)...),
 		&f.ID, &f.GrantID, &f.UserID, &f.ClientID, &f.ResourceID, &f.Scopes, &f.Generation, &f.RotationRequest,
 		&f.RotatedAt, &f.CreatedAt, &f.ExpiresAt, (*zeronull.Timestamptz)(&f.VerifiedUntil), &f.SessionID, &f.AMR, (*zeronull.Timestamptz)(&f.AuthenticatedAt),

@@ -293,6 +293,12 @@ func groupsOfStanding(t *testing.T, s storage.Store) {
 				_, got, _, err := s.ExchangeCode(t.Context(), e)
 				return got, err
 			},
+			"ExchangeCode for a Resource that was guessed": func() (storage.Standing, error) {
+				e := f.NewExchange(f.Code)
+				e.ResourceID, e.Guessed = "res_other", true
+				_, got, _, err := s.ExchangeCode(t.Context(), e)
+				return got, err
+			},
 			"Family": func() (storage.Standing, error) { _, got, err := s.Family(t.Context(), family.ID); return got, err },
 			"DeviceAuthorization": func() (storage.Standing, error) {
 				_, got, err := s.DeviceAuthorization(t.Context(), device.ID)
