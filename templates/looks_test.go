@@ -48,6 +48,24 @@ func TestLooks(t *testing.T) {
 	}
 }
 
+// What an operator's page says is escaped for where it stands, which need not be text or
+// a quoted attribute.
+func TestOwnPageIsEscapedForItsContext(t *testing.T) {
+	const page = `{{define "title"}}{{t "Sign out"}}{{end}}{{define "main"}}<p title={{t "Back to your account"}}>{{t "Sign out"}}</p>` +
+		`<a href="{{t "javascript:alert(1)"}}">{{t "Sign out"}}</a>{{end}}`
+	set, err := templates.NewWith(templates.Looks{Folder: fstest.MapFS{"logout.html": {Data: []byte(page)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := set.Logout(&b, templates.LogoutPage{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), `<p title=Back&#32;to&#32;your&#32;account>`) || strings.Contains(b.String(), "javascript:") {
+		t.Errorf("it is not escaped as it must be:\n%s", b.String())
+	}
+}
+
 // A style sheet in the folder takes the place of the built-in one, under a name of its
 // own, on every page.
 func TestOwnStyleSheet(t *testing.T) {
