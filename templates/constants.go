@@ -6,9 +6,9 @@ import (
 	"text/template/parse"
 )
 
-// constants are what the templates call with nothing that depends on the page. Half of
-// the time that a page takes went into asking for the same sentences anew, so their
-// answers become text when the pages of a language are made.
+// constants are what the templates call with nothing that depends on the page. A
+// quarter of the time that a page takes went into asking for the same sentences anew, so
+// their answers become text when the pages of a language are made.
 type constants struct {
 	bare  map[string]string              // by name
 	named map[string]func(string) string // of one string

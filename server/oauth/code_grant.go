@@ -134,7 +134,8 @@ func (g *codeGrant) look(ctx context.Context, id string, usual *storage.Exchange
 }
 
 // judge makes every check on a code that was not exchanged as is usual, and returns
-// what it is good for. It goes by the rules that its standing was read for.
+// what it is good for. It goes by the rules that its standing was read for, unless they
+// were of a Resource that was guessed.
 func (g *codeGrant) judge(ctx context.Context, form url.Values, client *storage.Client, session *tokenSession, code *storage.AuthorizationCode, standing storage.Standing, rules rules) (*storage.Resource, []string, error) {
 	if err := g.prove(ctx, code, client, form.Get("code_verifier"), form.Get("redirect_uri"), session.now); err != nil {
 		return nil, nil, err

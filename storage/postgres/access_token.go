@@ -57,7 +57,8 @@ func (s *Store) AccessTokenScopes(ctx context.Context, jti, familyID string, now
 
 func (s *Store) machineTokenLive(ctx context.Context, jti string) (live bool, err error) {
 	const sql = `SELECT NOT EXISTS (SELECT 1 FROM revoked_access_tokens WHERE jti = $1)`
-	return live, s.row(ctx, lookUpToken, sql, []any{jti}, &live)
+	err = s.row(ctx, lookUpToken, sql, []any{jti}, &live)
+	return live, err
 }
 
 // AdminTokenLive implements storage.AccessTokenStore.

@@ -69,24 +69,14 @@ FROM authorization_codes WHERE id = $2`
 	},
 	{
 		"RedeemCode",
-		func(t *testing.T, c *crossing) pgx.Tx {
-			const sql = `
-INSERT INTO families
-SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM grants WHERE id = $2`
-			return hold(t, c.db, sql, c.Code.FamilyID(), c.Grant.ID)
-		},
+		func(t *testing.T, c *crossing) pgx.Tx { return holdFamily(t, c.db, c.Code.FamilyID(), c.Grant.ID) },
 		func(c *crossing) error {
 			return c.Store.RedeemCode(context.Background(), c.Code.ID, storagetest.NewFamily(c.Code))
 		},
 	},
 	{
 		"ExchangeCode",
-		func(t *testing.T, c *crossing) pgx.Tx {
-			const sql = `
-INSERT INTO families
-SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM grants WHERE id = $2`
-			return hold(t, c.db, sql, c.Code.FamilyID(), c.Grant.ID)
-		},
+		func(t *testing.T, c *crossing) pgx.Tx { return holdFamily(t, c.db, c.Code.FamilyID(), c.Grant.ID) },
 		func(c *crossing) error {
 			return c.Exchange(context.Background(), c.Code)
 		},
@@ -100,12 +90,7 @@ SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM 
 	},
 	{
 		"RedeemDeviceAuthorization",
-		func(t *testing.T, c *crossing) pgx.Tx {
-			const sql = `
-INSERT INTO families
-SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM grants WHERE id = $2`
-			return hold(t, c.db, sql, c.device.FamilyID(), c.Grant.ID)
-		},
+		func(t *testing.T, c *crossing) pgx.Tx { return holdFamily(t, c.db, c.device.FamilyID(), c.Grant.ID) },
 		func(c *crossing) error {
 			return c.Store.RedeemDeviceAuthorization(context.Background(), c.device.ID, storagetest.NewDeviceFamily(c.device))
 		},

@@ -19,6 +19,15 @@ func holdEvent(t *testing.T, db *pgxpool.Pool, event storage.AuditEvent) pgx.Tx 
 	return hold(t, db, sql, event.ID, event.At)
 }
 
+// holdFamily makes whoever makes this family of the grant wait.
+func holdFamily(t *testing.T, db *pgxpool.Pool, familyID, grantID string) pgx.Tx {
+	t.Helper()
+	const sql = `
+INSERT INTO families
+SELECT $1, id, '', '', '', '{}', 1, '', created_at, created_at, created_at FROM grants WHERE id = $2`
+	return hold(t, db, sql, familyID, grantID)
+}
+
 // hold runs a statement in a transaction that stays open.
 func hold(t *testing.T, db *pgxpool.Pool, sql string, args ...any) pgx.Tx {
 	t.Helper()

@@ -297,8 +297,7 @@ func codeExchanges(t *testing.T, s storage.Store) {
 			if diff := cmp.Diff(&expected, code); diff != "" || !exchanged {
 				t.Errorf("exchanged: %t (-want +got):\n%s", exchanged, diff)
 			}
-			person := storage.Person{Username: f.User.Username, Name: f.User.Name, Email: f.User.Email, EmailVerified: true}
-			if !slices.Equal(standing.Scopes, granted) || standing.Person != person {
+			if !slices.Equal(standing.Scopes, granted) || standing.Person != f.person() {
 				t.Errorf("its standing is %+v", standing)
 			}
 			if len(e.AllowedTo) > 0 && !slices.Equal(standing.Groups, f.User.Groups) {
