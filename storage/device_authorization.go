@@ -83,8 +83,8 @@ type DevicePoll struct {
 
 // DeviceApproval is a person's yes on the page of a device.
 type DeviceApproval struct {
-	ID         string // of the DeviceAuthorization
-	SessionID  string
+	ID string // of the DeviceAuthorization
+	Approver
 	UserID     string
 	ClientID   string // the Client's opaque id
 	ResourceID string

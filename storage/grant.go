@@ -56,10 +56,23 @@ func (g *Grant) Record(event AuditEvent) AuditEvent {
 	return event.With("user_id", g.UserID).With("client_id", g.ClientID).With("resource_id", g.ResourceID)
 }
 
+// Approver is who approves: the Session, and its User as they were when the person was
+// asked. Anybody else's approval is none, so whom the page knows need not be looked up
+// once more.
+type Approver struct {
+	SessionID   string
+	UserVersion int64
+}
+
+// Approver is who approves when the signed-in person does.
+func (s *SignIn) Approver() Approver {
+	return Approver{SessionID: s.Session.ID, UserVersion: s.User.Version}
+}
+
 // Approval is a person's yes on a consent page, or that of a Policy in advance.
 type Approval struct {
-	Code      AuthorizationCode // GrantID is filled in by Approve
-	SessionID string
+	Code AuthorizationCode // GrantID is filled in by Approve
+	Approver
 	// The new Grant is (Grant - Shown) + Code.Scopes: what was on the page is
 	// decided by it, what was not stays.
 	Shown      []string
@@ -89,7 +102,7 @@ type GrantStore interface {
 	// A Document is written in the same statement, unless the row has one as new. It
 	// never enables a disabled Client.
 	// ErrConsumed: this page (Code.ID) was approved before; ErrNotFound: one of
-	// the four is gone or disabled.
+	// the four is gone or disabled, or the Approver is another by now.
 	Approve(ctx context.Context, a *Approval, event AuditEvent) error
 	// Grant returns the grant with this id. ErrNotFound.
 	Grant(ctx context.Context, id string) (*Grant, error)

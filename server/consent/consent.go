@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -82,27 +81,14 @@ type Consent struct {
 	Now   func() time.Time
 }
 
-// approval is what is sealed into the page.
-type approval struct {
-	SessionID string    `json:"s"`
-	UserID    string    `json:"u"`
-	Digest    []byte    `json:"d"`
-	At        time.Time `json:"t"`
-	Nonce     string    `json:"n"`
-}
-
 // Show answers with the page. notice and problem are sentences above the form,
 // usually empty.
 func (c *Consent) Show(w http.ResponseWriter, q Question, status int, notice, problem string) error {
 	page := c.page(q)
-	sealed, err := json.Marshal(approval{
+	page.Approval = c.seal(approval{
 		SessionID: q.SignIn.Session.ID, UserID: q.SignIn.User.ID, Digest: digest(q, page),
-		At: c.Now(), Nonce: storage.NewID(storage.PrefixCode),
+		At: c.Now(), Nonce: storage.NewID(storage.PrefixCode), Seen: seenOf(q.SignIn),
 	})
-	if err != nil {
-		return fmt.Errorf("encode the approval: %w", err)
-	}
-	page.Approval = c.Root.Seal(sealPurpose, sealed)
 	page.Notice, page.Problem = notice, problem
 	forms := web.AnyForm
 	if q.Device != nil { // no client waits behind this form
@@ -113,17 +99,11 @@ func (c *Consent) Show(w http.ResponseWriter, q Question, status int, notice, pr
 
 // Judge reads the answer to a page. ErrForeign, ErrStale, ErrNothingChosen, a
 // *web.Error for a malformed form, or keys.ErrUnknownKey.
-func (c *Consent) Judge(q Question, form web.Parameters) (Decision, error) {
-	plain, err := c.Root.Open(sealPurpose, form.Get(FieldApproval))
-	if errors.Is(err, keys.ErrForged) {
-		return Decision{}, ErrForeign
-	} else if err != nil {
-		return Decision{}, err
+func (c *Consent) Judge(q Question, answer Answer) (Decision, error) {
+	if answer.err != nil {
+		return Decision{}, answer.err
 	}
-	var page approval
-	if err := json.Unmarshal(plain, &page); err != nil {
-		return Decision{}, ErrForeign
-	}
+	page, form := answer.page, answer.form
 	if page.SessionID != q.SignIn.Session.ID || page.UserID != q.SignIn.User.ID {
 		return Decision{}, ErrForeign
 	}

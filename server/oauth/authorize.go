@@ -65,87 +65,6 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
 }
 
-// Decide serves POST /authorize: the answer to a consent page.
-func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
-	if err := web.CheckOrigin(r, o.Issuer); err != nil {
-		return err
-	}
-	form, err := readDecision(w, r)
-	if err != nil {
-		return err
-	}
-	request, err := o.readAuthorizationRequest(r)
-	if request == nil {
-		return o.showUnredirectable(w, r, err)
-	}
-	if err != nil {
-		return o.refuse(w, r, request, err)
-	}
-	signIn, err := o.Sessions.SignIn(r, request.client.ID, request.resource.ID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return o.sendToLogin(w, request)
-	} else if err != nil {
-		return err
-	}
-	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
-		return err
-	}
-	if answered, err := o.permit(w, r, request, signIn); answered || err != nil {
-		return err
-	}
-	if answered, err := o.stepUp(w, r, request, signIn); answered || err != nil {
-		return err
-	}
-	q := o.question(request, signIn)
-	decision, err := o.Consent.Judge(q, form)
-	switch {
-	case errors.Is(err, consent.ErrForeign):
-		return &web.Error{
-			Status: http.StatusForbidden, Code: "foreign-approval", Title: "This page belongs to another sign-in",
-			Message: "Nothing was approved. Go back to the application and start again.", Err: err,
-		}
-	case errors.Is(err, consent.ErrStale) && o.mustSignInAgain(request, signIn):
-		// The page may have been that of a request that wants no new sign-in.
-		return o.sendToLogin(w, request)
-	case errors.Is(err, consent.ErrStale):
-		return o.Consent.Show(w, q, http.StatusOK, "This page had become out of date, or what it asks for has changed. Please look again and decide.", "")
-	case errors.Is(err, consent.ErrNothingChosen):
-		return o.Consent.Show(w, q, http.StatusOK, "", "Choose at least one permission to allow, or deny the request.")
-	case err != nil:
-		return err
-	case !decision.Approved:
-		return o.deny(w, r, request, signIn)
-	}
-	return o.approve(w, r, request, signIn, decision)
-}
-
-// readDecision reads the form of a consent page and nothing else: what the
-// request asks is in the URL alone.
-func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error) {
-	form, err := web.ReadForm(r, consent.FieldScope)
-	switch {
-	case errors.Is(err, web.ErrContentType):
-		return form, &web.Error{Status: http.StatusUnsupportedMediaType, Code: "content-type", Message: "The answer must be sent by the form of the page."}
-	case err != nil:
-		return form, &web.Error{Status: http.StatusBadRequest, Code: "malformed", Message: "The answer could not be read. Nothing was approved."}
-	case !form.Has(consent.FieldDecision):
-		w.Header().Set("Allow", "GET, HEAD")
-		return form, &web.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Message: "Authorization requests are sent by GET."}
-	}
-	decision := form.Get(consent.FieldDecision)
-	unknown := len(form.Repeated) > 0 || (decision != "approve" && decision != "deny")
-	for name := range form.Values {
-		unknown = unknown || !slices.Contains([]string{consent.FieldDecision, consent.FieldApproval, consent.FieldScope}, name)
-	}
-	if unknown {
-		return form, &web.Error{
-			Status: http.StatusBadRequest, Code: "malformed", Title: "That was not on the page",
-			Message: "The answer has something that the page did not ask. Nothing was approved.",
-		}
-	}
-	return form, nil
-}
-
 func (o *OAuth) question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
 	q := consent.Question{
 		Query: request.query, Client: request.client, Known: request.known, Trust: request.trust, LooksLike: request.looksLike, RedirectURI: request.redirectURI,
@@ -241,40 +160,17 @@ func (o *OAuth) leave(w http.ResponseWriter, r *http.Request, request *authoriza
 	return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Continue(out, page) })
 }
 
-// approve writes the Grant and the code, and answers.
-func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, decision consent.Decision) error {
-	target, err := o.grant(r, request, signIn, decision.Nonce, decision.Scopes, false)
-	switch {
-	case errors.Is(err, storage.ErrConsumed):
-		return answeredBefore(err)
-	case errors.Is(err, storage.ErrNotFound):
-		return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "What this page asks for has just changed. Please look again and decide.", "")
-	case err != nil:
-		return err
-	}
-	respond(w, target)
-	return nil
-}
-
 // grant writes the Grant of the scopes and the code, and returns where the browser
 // goes with it.
 func (o *OAuth) grant(r *http.Request, request *authorizationRequest, signIn *storage.SignIn, nonce string, scopes []string, inAdvance bool) (target string, err error) {
 	code := o.newCode(request, signIn, request.codeID(nonce), scopes)
 	approval := &storage.Approval{
-		Code: *code, SessionID: signIn.Session.ID, Shown: request.scopes, ClientName: request.client.ClientName, InAdvance: inAdvance,
+		Code: *code, Approver: signIn.Approver(), Shown: request.scopes, ClientName: request.client.ClientName, InAdvance: inAdvance,
 	}
 	if !request.client.Stored() {
 		approval.Document, approval.DocumentEvent = request.client, documentEvent(request.client, signIn, code.CreatedAt)
 	}
 	return o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID, approval: approval, decision: request.decision})
-}
-
-// answeredBefore is the answer to whoever decides what was decided.
-func answeredBefore(err error) error {
-	return &web.Error{
-		Status: http.StatusConflict, Code: "already-decided", Title: "This page was answered before",
-		Message: "The application has its answer already. If it is still waiting, go back to it and start again.", Err: err,
-	}
 }
 
 // documentEvent records that a person's approval made a client of a document, or
@@ -286,27 +182,6 @@ func documentEvent(client *storage.Client, signIn *storage.SignIn, now time.Time
 	}
 	return storage.NewAuditEvent(now, "user:"+signIn.User.ID, action, client.ID).
 		With("client_id", client.ClientID).With("client_name", client.ClientName).With("redirect_uris", strings.Join(client.RedirectURIs, " "))
-}
-
-// deny tells the client. A self-asserted client's address is not followed
-// without the person's click.
-func (o *OAuth) deny(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
-	if err := o.denyPushed(r.Context(), request, signIn); errors.Is(err, storage.ErrConsumed) {
-		return answeredBefore(err)
-	} else if err != nil {
-		return err
-	}
-	web.Refused(w, "access_denied")
-	target := o.redirectTarget(request, errorValues(web.NewOAuthError("access_denied", "The person denied the request.")))
-	if !request.client.SelfAsserted() {
-		respond(w, target)
-		return nil
-	}
-	page := templates.ContinuePage{
-		Base: o.Pages.Base(), Title: "You denied the request", Message: "Nothing was allowed. You can close this page, or tell the application:",
-		URL: target, Host: consent.RedirectHost(request.redirectURI),
-	}
-	return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Continue(out, page) })
 }
 
 func (o *OAuth) newCode(request *authorizationRequest, signIn *storage.SignIn, id string, scopes []string) *storage.AuthorizationCode {

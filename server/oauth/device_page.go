@@ -99,7 +99,7 @@ func (o *OAuth) showDevice(w http.ResponseWriter, r *http.Request, q consent.Que
 
 // decideDevice carries out the answer to a page.
 func (o *OAuth) decideDevice(w http.ResponseWriter, r *http.Request, q consent.Question, form web.Parameters) error {
-	decision, err := o.Consent.Judge(q, form)
+	decision, err := o.Consent.Judge(q, o.Consent.Read(form))
 	switch {
 	case errors.Is(err, consent.ErrForeign):
 		return &web.Error{
@@ -120,7 +120,7 @@ func (o *OAuth) decideDevice(w http.ResponseWriter, r *http.Request, q consent.Q
 			With("shown", strings.Join(q.Scopes, " "))
 		event = withPolicies(event, q.Decision, decision.Scopes)
 		err = o.Store.ApproveDeviceAuthorization(r.Context(), &storage.DeviceApproval{
-			ID: q.Device.ID, SessionID: q.SignIn.Session.ID, UserID: user.ID, ClientID: q.Client.ID, ResourceID: q.Resource.ID,
+			ID: q.Device.ID, Approver: q.SignIn.Approver(), UserID: user.ID, ClientID: q.Client.ID, ResourceID: q.Resource.ID,
 			Scopes: decision.Scopes, Shown: q.Scopes, ClientName: q.Client.ClientName, Now: now,
 		}, event)
 	} else {

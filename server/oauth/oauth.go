@@ -51,9 +51,11 @@ type Clients interface {
 
 // Sessions finds the person at the browser, and what they approved before for a
 // client and a resource (opaque ids, which may be empty). storage.ErrNotFound:
-// nobody is signed in.
+// nobody is signed in. TokenHash is what the browser's session would be stored under,
+// or nil.
 type Sessions interface {
 	SignIn(r *http.Request, clientID, resourceID string) (*storage.SignIn, error)
+	TokenHash(r *http.Request) []byte
 }
 
 // Config is what the engine room is built from. Every field is needed.

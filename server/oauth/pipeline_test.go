@@ -69,6 +69,8 @@ func (s *spy) HandleAuthorizeEndpointRequest(_ context.Context, r fosite.Authori
 // signedIn are Sessions in which the fixture's person is always signed in.
 type signedIn struct{ f *storagetest.Fixture }
 
+func (s signedIn) TokenHash(*http.Request) []byte { return s.f.Session.TokenHash }
+
 func (s signedIn) SignIn(*http.Request, string, string) (*storage.SignIn, error) {
 	return &storage.SignIn{Session: *s.f.Session, User: *s.f.User, Grant: s.f.Grant}, nil
 }

@@ -105,25 +105,35 @@ func (o *OAuth) allowedNow(ctx context.Context, client *storage.Client, resource
 	return r.allowed(approved, standing), nil
 }
 
-// permit narrows a request to the scopes that the policies let the signed-in person
-// approve. Where none is left it answers: the person learns it from a page, and the
-// client, with the person's click, that access is denied. Who the person is the
-// policies do not decide: where they approve the rest in advance, that is with it.
-// It writes nothing.
-func (o *OAuth) permit(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) (answered bool, err error) {
+// narrow leaves of a request the scopes that the policies let the signed-in person
+// approve; false: none, and the request stays as it is. Who the person is the policies
+// do not decide: where they approve the rest in advance, that is with it. Errors are
+// outages.
+func (o *OAuth) narrow(ctx context.Context, request *authorizationRequest, signIn *storage.SignIn) (some bool, err error) {
 	if request.resource.Identity() {
-		return false, nil
+		return true, nil
 	}
 	scopes := storage.WithoutIdentity(request.scopes)
-	decision, err := o.decide(r.Context(), request.client, request.resource, signIn.User.Groups, scopes)
+	decision, err := o.decide(ctx, request.client, request.resource, signIn.User.Groups, scopes)
 	if err != nil {
 		return false, err
 	}
-	if allowed := decision.Allowed(); len(allowed) > 0 {
-		request.withheld = slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) })
-		identity := storage.Intersect(request.scopes, storage.IdentityScopes)
-		request.scopes, request.decision = append(allowed, identity...), decision.Of(allowed)
+	allowed := decision.Allowed()
+	if len(allowed) == 0 {
 		return false, nil
+	}
+	request.withheld = slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) })
+	identity := storage.Intersect(request.scopes, storage.IdentityScopes)
+	request.scopes, request.decision = append(allowed, identity...), decision.Of(allowed)
+	return true, nil
+}
+
+// permit narrows a request to what the signed-in person may approve. Where that is
+// nothing it answers: the person learns it from a page, and the client, with the
+// person's click, that access is denied. It writes nothing.
+func (o *OAuth) permit(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) (answered bool, err error) {
+	if some, err := o.narrow(r.Context(), request, signIn); some || err != nil {
+		return false, err
 	}
 	if request.resource.BuiltIn() {
 		return true, o.refuse(w, r, request, notAdministrator())

@@ -28,17 +28,23 @@ func readACR(request *authorizationRequest, parameters web.Parameters) error {
 // whoever is asked to allow destructive scopes. The request must be permitted, so
 // that only what the person may allow counts.
 func (o *OAuth) stepUp(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) (answered bool, err error) {
-	if signIn.Session.ACR() == storage.ACRMultiFactor {
-		return false, nil
-	}
-	needed, err := o.needsTwoFactors(r.Context(), request, request.scopes)
+	lacking, err := o.lacksFactor(r.Context(), request, signIn)
 	switch {
-	case err != nil || !needed:
+	case err != nil || !lacking:
 		return false, err
 	case request.prompt("none"):
 		return true, o.refuse(w, r, request, web.NewOAuthError("login_required", "The person must sign in with a second factor."))
 	}
 	return true, o.sendToLogin(w, request)
+}
+
+// lacksFactor reports whether the request needs one factor more than the person has
+// signed in with. Errors are outages.
+func (o *OAuth) lacksFactor(ctx context.Context, request *authorizationRequest, signIn *storage.SignIn) (bool, error) {
+	if signIn.Session.ACR() == storage.ACRMultiFactor {
+		return false, nil
+	}
+	return o.needsTwoFactors(ctx, request, request.scopes)
 }
 
 func (o *OAuth) needsTwoFactors(ctx context.Context, request *authorizationRequest, scopes []string) (bool, error) {

@@ -54,7 +54,7 @@ type How struct {
 // for the client on the resource when both ids are given. storage.ErrNotFound
 // when nobody is; storage.ErrUnavailable.
 func (m *Manager) SignIn(r *http.Request, clientID, resourceID string) (*storage.SignIn, error) {
-	hash := m.tokenHash(r)
+	hash := m.TokenHash(r)
 	if hash == nil {
 		return nil, storage.ErrNotFound
 	}
@@ -153,9 +153,9 @@ func newToken() string {
 	return base64.RawURLEncoding.EncodeToString(token)
 }
 
-// tokenHash returns what the browser's session is stored under, or nil when its
-// cookie is absent, doubled or not of our making.
-func (m *Manager) tokenHash(r *http.Request) []byte {
+// TokenHash returns what the browser's session is stored under, if there is one, or nil
+// when its cookie is absent, doubled or not of our making.
+func (m *Manager) TokenHash(r *http.Request) []byte {
 	token := m.Issuer.Cookie(r, Cookie)
 	if raw, err := base64.RawURLEncoding.Strict().DecodeString(token); err != nil || len(raw) != tokenBytes {
 		return nil

@@ -21,8 +21,7 @@ WITH ready AS (
 	FROM users u
 	JOIN sessions s ON s.user_id = u.id
 	CROSS JOIN resources r
-	WHERE u.id = $7 AND NOT u.disabled AND r.id = $9
-		AND s.id = $10 AND s.last_seen_at > $11 AND s.created_at > $12
+	WHERE ` + approver + ` AND r.id = $9
 	FOR SHARE OF u, r FOR KEY SHARE OF s
 ), held AS (
 	SELECT scopes.name
@@ -32,16 +31,16 @@ WITH ready AS (
 	FOR KEY SHARE OF scopes
 ), known AS (
 	SELECT c.id FROM clients c
-	WHERE c.id = $8 AND c.client_id = $24 AND NOT c.disabled AND c.document_fetched_at >= $43
+	WHERE c.id = $8 AND c.client_id = $25 AND NOT c.disabled AND c.document_fetched_at >= $44
 	FOR SHARE
 ), written AS (
 	INSERT INTO clients (id, client_id, source, version, client_name, redirect_uris, grant_types, response_types,
 		token_endpoint_auth_method, application_type, scope, resources, client_uri, logo_uri, tos_uri, policy_uri,
 		contacts, software_id, software_version, jwks, jwks_uri, token_endpoint_auth_signing_alg, post_logout_redirect_uris, disabled,
 		created_at, updated_at, document_fetched_at)
-	SELECT $8::text, $24::text, 'metadata_document', 1, $25::text, $26::text[], $27::text[], $28::text[], $29::text,
-		$30::text, $31::text[], '{}', $32::text, $33::text, $34::text, $35::text, $36::text[], $37::text, $38::text,
-		$39::text, $40::text, $41::text, $42::text[], false, $17::timestamptz, $17::timestamptz, $43::timestamptz
+	SELECT $8::text, $25::text, 'metadata_document', 1, $26::text, $27::text[], $28::text[], $29::text[], $30::text,
+		$31::text, $32::text[], '{}', $33::text, $34::text, $35::text, $36::text, $37::text[], $38::text, $39::text,
+		$40::text, $41::text, $42::text, $43::text[], false, $17::timestamptz, $17::timestamptz, $44::timestamptz
 	FROM ready
 	WHERE (SELECT count(*) FROM held) = cardinality($13) AND NOT EXISTS (SELECT 1 FROM known)
 	ON CONFLICT (id) DO UPDATE SET (version, client_name, redirect_uris, grant_types, response_types,
@@ -57,7 +56,7 @@ WITH ready AS (
 	RETURNING id, version
 ), noted AS (
 	INSERT INTO audit_events (id, at, actor, action, target, detail)
-	SELECT $44::text, $45::timestamptz, $46::text, $47::text, $48::text, $49::jsonb FROM written
+	SELECT $45::text, $46::timestamptz, $47::text, $48::text, $49::text, $50::jsonb FROM written
 ), moved AS (` + moveCatalog + ` WHERE EXISTS (SELECT 1 FROM written WHERE version > 1)
 ), live AS (
 	SELECT ready.user_id, client.id AS client_id, ready.resource_id, ready.amr, ready.authenticated_at

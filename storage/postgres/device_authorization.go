@@ -112,16 +112,16 @@ func (s *Store) ApproveDeviceAuthorization(ctx context.Context, a *storage.Devic
 	SELECT d.id
 	FROM live
 	JOIN device_authorizations d ON d.client_id = live.client_id AND d.resource_id = live.resource_id
-	WHERE d.id = $19 AND d.state = 'pending' AND d.expires_at > $17
+	WHERE d.id = $20 AND d.state = 'pending' AND d.expires_at > $17
 	FOR UPDATE OF d
 ), granted AS (` + insertGrant + `, pending
 	WHERE ` + allHeld + mergeGrant + `
 	RETURNING id, user_id
 ), decided AS (
-	UPDATE device_authorizations d SET state = 'approved', user_id = granted.user_id, grant_id = granted.id, scopes = $20::text[],
+	UPDATE device_authorizations d SET state = 'approved', user_id = granted.user_id, grant_id = granted.id, scopes = $21::text[],
 		amr = live.amr, authenticated_at = live.authenticated_at
 	FROM granted, live
-	WHERE d.id = $19 AND d.state = 'pending'
+	WHERE d.id = $20 AND d.state = 'pending'
 	RETURNING d.id
 ), recorded AS (` + recordEvent + `decided)
 SELECT EXISTS (SELECT 1 FROM decided), EXISTS (SELECT 1 FROM live) AND ` + allHeld
@@ -132,7 +132,7 @@ SELECT EXISTS (SELECT 1 FROM decided), EXISTS (SELECT 1 FROM live) AND ` + allHe
 		withEvent(event, a.UserID, a.ClientID, a.ResourceID, a.SessionID,
 			a.Now.Add(-storage.SessionIdle), a.Now.Add(-storage.SessionLifetime),
 			list(sorted), storage.NewID(storage.PrefixGrant), "", a.ClientName, a.Now, list(a.Shown),
-			a.ID, list(a.Scopes)),
+			a.UserVersion, a.ID, list(a.Scopes)),
 		&decided, &live)
 	switch {
 	case err != nil || decided:

@@ -13,7 +13,7 @@ import (
 	"grantd/storage"
 )
 
-// What every approval is made of, in parameters 7 to 18. live locks what it relies
+// What every approval is made of, in parameters 7 to 19. live locks what it relies
 // on and has no row when any of it is gone or disabled; held does the same for the
 // Resource's scopes. Of the two and of what is approved an INSERT into grants
 // selects its row; what stands there already is merged with it.
@@ -25,8 +25,7 @@ WITH live AS (
 	JOIN sessions s ON s.user_id = u.id
 	CROSS JOIN clients c
 	CROSS JOIN resources r
-	WHERE u.id = $7 AND NOT u.disabled AND c.id = $8 AND NOT c.disabled AND r.id = $9
-		AND s.id = $10 AND s.last_seen_at > $11 AND s.created_at > $12
+	WHERE ` + approver + ` AND c.id = $8 AND NOT c.disabled AND r.id = $9
 	FOR SHARE OF u, c, r FOR KEY SHARE OF s
 ), held AS (
 	SELECT scopes.name
@@ -35,6 +34,8 @@ WITH live AS (
 	WHERE scopes.name = ANY ($13)
 	FOR KEY SHARE OF scopes
 )`
+	approver = `u.id = $7 AND u.version = $19 AND NOT u.disabled AND (u.verified_until IS NULL OR u.verified_until > $17)
+		AND s.id = $10 AND s.last_seen_at > $11 AND s.created_at > $12`
 	allHeld     = `(SELECT count(*) FROM held) = cardinality($13)`
 	insertGrant = grantValues + `false FROM live`
 	// grantValues lacks whether it is in advance.
@@ -65,8 +66,8 @@ const (
 ), coded AS (
 	INSERT INTO authorization_codes (id, grant_id, user_id, client_id, resource_id, scopes, redirect_uri,
 		code_challenge, created_at, expires_at, failed_proofs, nonce, session_id, amr, authenticated_at)
-	SELECT $19::text, granted.id, granted.user_id, granted.client_id, granted.resource_id, $20::text[], $15::text,
-		$21::text, $17::timestamptz, $22::timestamptz, 0, $23::text, $10::text, live.amr, live.authenticated_at
+	SELECT $20::text, granted.id, granted.user_id, granted.client_id, granted.resource_id, $21::text[], $15::text,
+		$22::text, $17::timestamptz, $23::timestamptz, 0, $24::text, $10::text, live.amr, live.authenticated_at
 	FROM granted, live
 	RETURNING grant_id
 ), recorded AS (` + recordEvent + `coded)
@@ -80,7 +81,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 	args := withEvent(event, c.UserID, c.ClientID, c.ResourceID, a.SessionID,
 		c.CreatedAt.Add(-storage.SessionIdle), c.CreatedAt.Add(-storage.SessionLifetime),
 		list(decided), storage.NewID(storage.PrefixGrant), c.RedirectURI, a.ClientName, c.CreatedAt, list(a.Shown),
-		c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt, c.Nonce)
+		a.UserVersion, c.ID, list(c.Scopes), c.CodeChallenge, c.ExpiresAt, c.Nonce)
 	switch {
 	case a.InAdvance: // and so it is a client with a row
 		return s.row(ctx, "approve in advance", approving+approveInAdvance, args, &c.GrantID)

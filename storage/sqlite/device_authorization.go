@@ -119,6 +119,7 @@ func (s *Store) ApproveDeviceAuthorization(ctx context.Context, a *storage.Devic
 			sql.Named("id", storage.NewID(storage.PrefixGrant)),
 			sql.Named("session", a.SessionID),
 			sql.Named("user", a.UserID),
+			sql.Named("user_version", a.UserVersion),
 			sql.Named("client", a.ClientID),
 			sql.Named("document", nil), // its client has a row
 			sql.Named("resource", a.ResourceID),

@@ -19,7 +19,7 @@ const writeGrant = `INSERT INTO grants
 	JOIN clients c ON c.id = @client
 	JOIN resources r ON r.id = @resource
 	WHERE s.id = @session AND ` + liveSession + `
-	  AND u.id = @user AND NOT u.disabled AND NOT c.disabled AND c.client_id = coalesce(@document, c.client_id)
+	  AND u.id = @user AND u.version = @user_version AND NOT u.disabled AND (u.verified_until IS NULL OR u.verified_until > @now) AND NOT c.disabled AND c.client_id = coalesce(@document, c.client_id)
 	  AND NOT EXISTS (
 		SELECT 1 FROM json_each(@sorted)
 		WHERE value NOT IN (SELECT name FROM scopes WHERE scopes.resource_id IN (r.id, '` + storage.IdentityResourceID + `')))
@@ -57,6 +57,7 @@ func (s *Store) Approve(ctx context.Context, a *storage.Approval, event storage.
 			sql.Named("id", storage.NewID(storage.PrefixGrant)),
 			sql.Named("session", a.SessionID),
 			sql.Named("user", code.UserID),
+			sql.Named("user_version", a.UserVersion),
 			sql.Named("client", code.ClientID),
 			sql.Named("resource", code.ResourceID),
 			sql.Named("sorted", list(sorted)),

@@ -147,7 +147,14 @@ func acts(t testing.TB, f *Fixture) []act {
 		{"UpdateSignInPolicy", func(e storage.AuditEvent) error { return s.UpdateSignInPolicy(ctx, signIn, e) }},
 		{"CreateSession", func(e storage.AuditEvent) error { return s.CreateSession(ctx, session, e) }},
 		{"DeleteSession", func(e storage.AuditEvent) error { return s.DeleteSession(ctx, session.ID, e) }},
-		{"Approve", func(e storage.AuditEvent) error { return s.Approve(ctx, f.NewApproval("files:read"), e) }},
+		{"Approve", func(e storage.AuditEvent) error {
+			u, err := s.User(ctx, f.User.ID) // who has been in and out of groups
+			if err != nil {
+				return err
+			}
+			f.User = u
+			return s.Approve(ctx, f.NewApproval("files:read"), e)
+		}},
 		{"ApproveDeviceAuthorization", func(e storage.AuditEvent) error {
 			return s.ApproveDeviceAuthorization(ctx, f.NewDeviceApproval(wanted), e)
 		}},

@@ -115,14 +115,16 @@ func documentMoves(t *testing.T, s storage.Store) {
 
 func documentNeeds(t *testing.T, s storage.Store) {
 	f, other := NewFixture(t, s), NewFixture(t, s)
-	for name, spoil := range map[string]func(*storage.Approval){
-		"no session":             func(a *storage.Approval) { a.SessionID = "ses_none" },
-		"another user's session": func(a *storage.Approval) { a.SessionID = other.Session.ID },
-		"no user":                func(a *storage.Approval) { a.Code.UserID = "usr_none" },
-		"no resource":            func(a *storage.Approval) { a.Code.ResourceID = "res_none" },
-		"an unknown scope":       func(a *storage.Approval) { a.Code.Scopes = []string{"files:share"} },
-		"a page used before":     func(a *storage.Approval) { a.Code.ID = f.Code.ID },
-	} {
+	spoils := map[string]func(*storage.Approval){
+		"no user":            func(a *storage.Approval) { a.Code.UserID = "usr_none" },
+		"no resource":        func(a *storage.Approval) { a.Code.ResourceID = "res_none" },
+		"an unknown scope":   func(a *storage.Approval) { a.Code.Scopes = []string{"files:share"} },
+		"a page used before": func(a *storage.Approval) { a.Code.ID = f.Code.ID },
+	}
+	for name, by := range otherApprovers(other) {
+		spoils[name] = func(a *storage.Approval) { by(&a.Approver) }
+	}
+	for name, spoil := range spoils {
 		c := NewDocumentClient()
 		a := f.NewDocumentApproval(c)
 		spoil(a)

@@ -69,7 +69,7 @@ func (f *Fixture) Device(t testing.TB, scopes ...string) *storage.DeviceAuthoriz
 // NewDeviceApproval returns an approval, at Now, of all the device asks for.
 func (f *Fixture) NewDeviceApproval(d *storage.DeviceAuthorization) *storage.DeviceApproval {
 	return &storage.DeviceApproval{
-		ID: d.ID, SessionID: f.Session.ID, UserID: f.User.ID, ClientID: d.ClientID, ResourceID: d.ResourceID,
+		ID: d.ID, Approver: f.approver(), UserID: f.User.ID, ClientID: d.ClientID, ResourceID: d.ResourceID,
 		Scopes: slices.Clone(d.Scopes), Shown: slices.Clone(d.Scopes), ClientName: f.Client.ClientName, Now: Now,
 	}
 }
@@ -256,22 +256,25 @@ func deviceApproved(t *testing.T, s storage.Store) {
 
 func deviceApprovalNeeds(t *testing.T, s storage.Store) {
 	f, other := NewFixture(t, s), NewFixture(t, s)
-	for _, c := range []struct {
+	type spoiled struct {
 		name  string
 		spoil func(a *storage.DeviceApproval)
 		err   error
-	}{
+	}
+	cases := []spoiled{
 		{"no such device", func(a *storage.DeviceApproval) { a.ID = "dev_none" }, storage.ErrConsumed},
 		{"expired", func(a *storage.DeviceApproval) { a.Now = Now.Add(storage.DeviceLifetime) }, storage.ErrConsumed},
 		{"another client's", func(a *storage.DeviceApproval) { a.ClientID = other.Client.ID }, storage.ErrConsumed},
 		{"for another resource", func(a *storage.DeviceApproval) { a.ResourceID = other.Resource.ID }, storage.ErrConsumed},
-		{"no session", func(a *storage.DeviceApproval) { a.SessionID = "ses_none" }, storage.ErrNotFound},
-		{"another user's session", func(a *storage.DeviceApproval) { a.SessionID = other.Session.ID }, storage.ErrNotFound},
 		{"no user", func(a *storage.DeviceApproval) { a.UserID = "usr_none" }, storage.ErrNotFound},
 		{"no client", func(a *storage.DeviceApproval) { a.ClientID = "cl_none" }, storage.ErrNotFound},
 		{"no resource", func(a *storage.DeviceApproval) { a.ResourceID = "res_none" }, storage.ErrNotFound},
 		{"a scope the resource has not", func(a *storage.DeviceApproval) { a.Scopes = []string{"files:read", "files:none"} }, storage.ErrNotFound},
-	} {
+	}
+	for name, by := range otherApprovers(other) {
+		cases = append(cases, spoiled{name, func(a *storage.DeviceApproval) { by(&a.Approver) }, storage.ErrNotFound})
+	}
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			d := f.Device(t, "files:read", "files:delete")
 			a := f.NewDeviceApproval(d)
@@ -294,7 +297,7 @@ func deviceApprovalNeeds(t *testing.T, s storage.Store) {
 	f.Session = NewSession(f.User.ID)
 	f.Session.LastSeenAt = Now.Add(-storage.SessionIdle)
 	want(t, s.CreateSession(t.Context(), f.Session, Event("session.created", "")), nil)
-	idle.SessionID = f.Session.ID
+	idle.Approver = f.approver()
 	want(t, s.ApproveDeviceAuthorization(t.Context(), idle, Event("grant.approved", d.ID)), storage.ErrNotFound)
 }
 

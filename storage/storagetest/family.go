@@ -229,8 +229,7 @@ func familyDoesNotRenew(t *testing.T, s storage.Store) {
 		"when the provider no longer vouches for the user": func(t *testing.T, f *Fixture, family *storage.Family, r *storage.Renewal) {
 			v := NewVerification(createProvider(t, s))
 			want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
-			f.Session = NewSession(f.User.ID)
-			want(t, s.CreateSession(t.Context(), f.Session, Event("user.signed_in", f.Session.ID)), nil)
+			f.SignInAgain(t)
 			*family = renew(t, s, f.renewal(f.Redeem(t, f.Approve(t, "files:read")).ID, 1))
 			r.FamilyID, r.Now = family.ID, v.Until
 		},

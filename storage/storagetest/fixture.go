@@ -63,10 +63,25 @@ func (f *Fixture) Redeem(t testing.TB, code *storage.AuthorizationCode) *storage
 func (f *Fixture) NewApproval(scopes ...string) *storage.Approval {
 	return &storage.Approval{
 		Code:       *f.NewCode(scopes...),
-		SessionID:  f.Session.ID,
+		Approver:   f.approver(),
 		Shown:      slices.Clone(scopes),
 		ClientName: f.Client.ClientName,
 	}
+}
+
+// approver is the fixture's person in the fixture's session.
+func (f *Fixture) approver() storage.Approver {
+	return (&storage.SignIn{Session: *f.Session, User: *f.User}).Approver()
+}
+
+// SignInAgain has the fixture's person, as they are by now, sign in anew at Now.
+func (f *Fixture) SignInAgain(t testing.TB) {
+	t.Helper()
+	var err error
+	f.User, err = f.Store.User(t.Context(), f.User.ID)
+	want(t, err, nil)
+	f.Session = NewSession(f.User.ID)
+	want(t, f.Store.CreateSession(t.Context(), f.Session, Event("user.signed_in", f.Session.ID)), nil)
 }
 
 // NewCode returns a code of the fixture's person, client and resource, made at

@@ -15,6 +15,7 @@ var grantContracts = []contract{
 	{"a page approves once", grantPageApprovesOnce},
 	{"an approval needs session, user, client and resource", grantNeeds},
 	{"an approval needs a live session", grantNeedsLiveSession},
+	{"an approval needs a user whom the provider vouches for", grantNeedsVouching},
 	{"a resource without scopes can be approved", grantWithoutScopes},
 	{"grants are listed by user, client and resource", grantFilters},
 	{"a grant is found by its id", grantByID},
@@ -127,13 +128,11 @@ func grantNeeds(t *testing.T, s storage.Store) {
 	disabledClient.Client.Disabled = true
 	want(t, s.UpdateClient(t.Context(), disabledClient.Client, Event("client.disabled", "")), nil)
 
-	for name, spoil := range map[string]func(*storage.Approval){
-		"no session":             func(a *storage.Approval) { a.SessionID = "ses_none" },
-		"another user's session": func(a *storage.Approval) { a.SessionID = other.Session.ID },
-		"no user":                func(a *storage.Approval) { a.Code.UserID = "usr_none" },
-		"another user":           func(a *storage.Approval) { a.Code.UserID = other.User.ID },
+	spoils := map[string]func(*storage.Approval){
+		"no user":      func(a *storage.Approval) { a.Code.UserID = "usr_none" },
+		"another user": func(a *storage.Approval) { a.Code.UserID = other.User.ID },
 		"a disabled user": func(a *storage.Approval) {
-			a.Code.UserID, a.SessionID = disabledUser.User.ID, disabledUser.Session.ID
+			a.Code.UserID, a.Approver = disabledUser.User.ID, disabledUser.approver()
 		},
 		"no client":              func(a *storage.Approval) { a.Code.ClientID = "cl_none" },
 		"a disabled client":      func(a *storage.Approval) { a.Code.ClientID = disabledClient.Client.ID },
@@ -142,7 +141,11 @@ func grantNeeds(t *testing.T, s storage.Store) {
 		"a scope in other case":  func(a *storage.Approval) { a.Code.Scopes = []string{"Files:read"} },
 		"only an unknown scope":  func(a *storage.Approval) { a.Code.Scopes = []string{"files:share"} },
 		"an empty name of scope": func(a *storage.Approval) { a.Code.Scopes = []string{""} },
-	} {
+	}
+	for name, by := range otherApprovers(other) {
+		spoils[name] = func(a *storage.Approval) { by(&a.Approver) }
+	}
+	for name, spoil := range spoils {
 		t.Run(name, func(t *testing.T) {
 			a := f.NewApproval("files:read")
 			spoil(a)
@@ -155,6 +158,34 @@ func grantNeeds(t *testing.T, s storage.Store) {
 		})
 	}
 	f.Approve(t, "files:read") // not spoiled, it works
+}
+
+// otherApprovers make of whom was asked somebody who was not, by one thing each.
+func otherApprovers(other *Fixture) map[string]func(*storage.Approver) {
+	return map[string]func(*storage.Approver){
+		"no session":             func(by *storage.Approver) { by.SessionID = "ses_none" },
+		"another user's session": func(by *storage.Approver) { by.SessionID = other.Session.ID },
+		"a user who has changed": func(by *storage.Approver) { by.UserVersion-- },
+	}
+}
+
+// grantNeedsVouching: whom a Provider no longer vouches for approves nothing, on
+// whichever page.
+func grantNeedsVouching(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	v := NewVerification(createProvider(t, s))
+	v.Until = Now.Add(storage.DeviceLifetime / 2)
+	want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
+	f.SignInAgain(t)
+	for at, expected := range map[time.Time]error{v.Until.Add(-step): nil, v.Until: storage.ErrNotFound} {
+		document, device := f.NewDocumentApproval(NewDocumentClient()), f.NewDeviceApproval(f.Device(t, "files:read"))
+		device.Now = at
+		want(t, s.ApproveDeviceAuthorization(t.Context(), device, Event("grant.approved", "")), expected)
+		for _, a := range []*storage.Approval{f.NewApproval("files:read"), document} {
+			a.Code.CreatedAt, a.Code.ExpiresAt = at, at.Add(storage.CodeLifetime)
+			want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), expected)
+		}
+	}
 }
 
 func grantNeedsLiveSession(t *testing.T, s storage.Store) {

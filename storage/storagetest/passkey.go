@@ -197,9 +197,7 @@ func passkeyByLink(t *testing.T, s storage.Store) {
 	ctx := t.Context()
 	f := NewFixture(t, s)
 	for _, round := range []string{"with a password", "without one"} {
-		session := NewSession(f.User.ID)
-		want(t, s.CreateSession(ctx, session, Event("user.signed_in", session.ID)), nil)
-		f.Session = session
+		f.SignInAgain(t)
 		family, unredeemed := f.Redeem(t, f.Approve(t, "files:read")), f.Approve(t, "files:read")
 		l := createLink(t, s, f.User.ID)
 		taken := passkeyUseOf(l)
@@ -217,7 +215,7 @@ func passkeyByLink(t *testing.T, s storage.Store) {
 		if diff := cmp.Diff(use.Passkey, got); diff != "" {
 			t.Errorf("%s: passkey (-want +got):\n%s", round, diff)
 		}
-		_, err = s.SignIn(ctx, session.TokenHash, "", "", Now)
+		_, err = s.SignIn(ctx, f.Session.TokenHash, "", "", Now)
 		want(t, err, storage.ErrNotFound)
 		familyGone(t, s, family.ID)
 		codeDead(t, s, unredeemed)

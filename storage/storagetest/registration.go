@@ -281,10 +281,10 @@ func updateDynamicClient(t *testing.T, s storage.Store) {
 	want(t, register(ctx, s, c, 100, Event("client.registered", c.ID)), nil)
 	stale := *c
 
-	approve := func(userID, sessionID, redirectURI string) *storage.AuthorizationCode {
+	approve := func(who storage.SignIn, redirectURI string) *storage.AuthorizationCode {
 		t.Helper()
 		a := f.NewApproval("files:read")
-		a.Code.ClientID, a.Code.UserID, a.SessionID, a.Code.RedirectURI = c.ID, userID, sessionID, redirectURI
+		a.Code.ClientID, a.Code.UserID, a.Approver, a.Code.RedirectURI = c.ID, who.User.ID, who.Approver(), redirectURI
 		want(t, s.Approve(ctx, a, Event("grant.approved", "")), nil)
 		return &a.Code
 	}
@@ -294,14 +294,15 @@ func updateDynamicClient(t *testing.T, s storage.Store) {
 		want(t, s.CreateUser(ctx, u, Event("user.created", u.ID)), nil)
 		session := NewSession(u.ID)
 		want(t, s.CreateSession(ctx, session, Event("session.created", session.ID)), nil)
-		return f.Redeem(t, approve(u.ID, session.ID, redirectURI)), approve(u.ID, session.ID, redirectURI)
+		who := storage.SignIn{Session: *session, User: *u}
+		return f.Redeem(t, approve(who, redirectURI)), approve(who, redirectURI)
 	}
 	keptFamily, keptCode := person(kept)
 	portFamily, portCode := person("http://127.0.0.1:49152/callback")
 	givenFamily, givenCode := person(given)
 	// On its way to the one while the grant was last for the other.
-	early := approve(f.User.ID, f.Session.ID, given)
-	late := approve(f.User.ID, f.Session.ID, kept)
+	signedIn := storage.SignIn{Session: *f.Session, User: *f.User}
+	early, late := approve(signedIn, given), approve(signedIn, kept)
 
 	version := catalogVersion(t, s)
 	c.RedirectURIs, c.ClientName = []string{kept, "http://127.0.0.1/callback"}, "Another name"

@@ -210,10 +210,9 @@ func userPasswordChanged(t *testing.T, s storage.Store) {
 		t.Errorf("grant (-want +got):\n%s", diff)
 	}
 	// The page of the dead code cannot approve again in a new session either.
-	session := NewSession(f.User.ID)
-	want(t, s.CreateSession(t.Context(), session, Event("session.created", session.ID)), nil)
+	f.SignInAgain(t)
 	again := f.NewApproval("files:read")
-	again.Code.ID, again.SessionID = unredeemed.ID, session.ID
+	again.Code.ID = unredeemed.ID
 	want(t, s.Approve(t.Context(), again, Event("grant.approved", again.Code.ID)), storage.ErrConsumed)
 }
 

@@ -118,8 +118,7 @@ func userIdentityEmail(t *testing.T, s storage.Store) {
 	v := NewVerification(createProvider(t, s))
 	v.EmailVerified = true
 	want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
-	f.Session = NewSession(f.User.ID)
-	want(t, s.CreateSession(t.Context(), f.Session, Event("session.created", f.Session.ID)), nil)
+	f.SignInAgain(t)
 	family := f.Redeem(t, f.Approve(t, "files:read"))
 	verified := func(expected bool) {
 		t.Helper()
@@ -154,8 +153,8 @@ func userIdentityEmail(t *testing.T, s storage.Store) {
 	made.Email, made.PasswordHash = "cy@example.com", ""
 	v = NewVerification(createProvider(t, s))
 	want(t, s.ProvisionUser(t.Context(), made, v, Event("user.created", made.ID)), nil)
-	f.User, f.Session = made, NewSession(made.ID)
-	want(t, s.CreateSession(t.Context(), f.Session, Event("session.created", f.Session.ID)), nil)
+	f.User = made
+	f.SignInAgain(t)
 	family = f.Redeem(t, f.Approve(t, "files:read"))
 	verified(false)
 }
@@ -263,8 +262,7 @@ func userIdentityUnverified(t *testing.T, s storage.Store) {
 	v := NewVerification(createProvider(t, s))
 	v.Until = Now.Add(time.Hour)
 	want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
-	f.Session = NewSession(f.User.ID)
-	want(t, s.CreateSession(t.Context(), f.Session, Event("session.created", f.Session.ID)), nil)
+	f.SignInAgain(t)
 	family := f.Redeem(t, f.Approve(t, "files:read", "files:write"))
 
 	renew := func(now time.Time, presented int64) bool {
