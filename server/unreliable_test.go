@@ -101,8 +101,8 @@ func (u *unreliable) CreateSession(ctx context.Context, s *storage.Session, even
 	return u.acting("CreateSession", func() error { return u.Store.CreateSession(ctx, s, event) })
 }
 
-func (u *unreliable) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
-	return reading(u, "SignIn", func() (*storage.SignIn, error) { return u.Store.SignIn(ctx, tokenHash, clientID, resourceID, now) })
+func (u *unreliable) SignIn(ctx context.Context, tokenHash []byte, look storage.Look, now time.Time) (*storage.SignIn, error) {
+	return reading(u, "SignIn", func() (*storage.SignIn, error) { return u.Store.SignIn(ctx, tokenHash, look, now) })
 }
 
 func (u *unreliable) DeleteSession(ctx context.Context, id string, event storage.AuditEvent) error {

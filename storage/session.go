@@ -48,8 +48,15 @@ func ACROf(amr []string) string {
 	return ACRSingleFactor
 }
 
-// SignIn is a live Session with its User and, when a client and resource were
-// asked about, what the User has approved for them.
+// Look says what to find out beside who is signed in. All of it costs.
+type Look struct {
+	// ClientID and ResourceID (opaque ids) are what a Grant is looked for of; empty: none is.
+	ClientID, ResourceID string
+	Groups               bool // the User's
+	ClientKnown          bool // whether anybody has approved the client
+}
+
+// SignIn is a live Session with its User and what a Look asked for.
 type SignIn struct {
 	Session Session
 	User    User   // without PasswordHash
@@ -65,9 +72,8 @@ type SessionStore interface {
 	CreateSession(ctx context.Context, s *Session, event AuditEvent) error
 	// SignIn returns the live session of an enabled and verified user by the hash
 	// of its token, as of now, in one statement; when SessionTouch has passed, another
-	// moves LastSeenAt forward. clientID and resourceID (opaque ids) may be empty:
-	// then Grant is nil; ClientKnown needs the first alone. ErrNotFound.
-	SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*SignIn, error)
+	// moves LastSeenAt forward. ErrNotFound.
+	SignIn(ctx context.Context, tokenHash []byte, look Look, now time.Time) (*SignIn, error)
 	// UserSessions lists the User's live sessions by ID, without TokenHash.
 	UserSessions(ctx context.Context, userID string, now time.Time, page Page) ([]*Session, error)
 	// DeleteSession ends the session. ErrNotFound.

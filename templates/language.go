@@ -186,7 +186,7 @@ func fill(sentence string, pairs []any) (any, error) {
 		}
 		replacements[i+1] = string(value)
 	}
-	filled := strings.NewReplacer(replacements...).Replace(sentence)
+	filled := replace(sentence, replacements)
 	if markup {
 		return template.HTML(filled), nil //nolint:gosec // every part is escaped
 	}
@@ -198,6 +198,15 @@ func Fill(sentence string, values map[string]string) string {
 	var pairs []string
 	for name, value := range values {
 		pairs = append(pairs, "{"+name+"}", value)
+	}
+	return replace(sentence, pairs)
+}
+
+// replace puts the values in the place of the names, in pairs. Nearly every sentence has
+// one, for which a Replacer is not worth making.
+func replace(sentence string, pairs []string) string {
+	if len(pairs) == 2 {
+		return strings.ReplaceAll(sentence, pairs[0], pairs[1])
 	}
 	return strings.NewReplacer(pairs...).Replace(sentence)
 }

@@ -178,7 +178,12 @@ func everyFileClaimed(files fs.FS) error {
 	return nil
 }
 
-// render writes nothing unless the whole page could be made.
+// drafts are where pages are made. One that became larger than pages are is not kept.
+var drafts = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const largeDraft = 64 << 10
+
+// render writes nothing unless the whole page could be made, and then all of it at once.
 func (s *Set) render(w io.Writer, name string, page any) error {
 	made := s.pages[s.language]
 	if in, ok := w.(Writer); ok && s.pages[in.Language] != nil {
@@ -188,11 +193,17 @@ func (s *Set) render(w io.Writer, name string, page any) error {
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := in[name].ExecuteTemplate(&b, "layout", page); err != nil {
+	b := drafts.Get().(*bytes.Buffer)
+	defer func() {
+		if b.Cap() <= largeDraft {
+			drafts.Put(b)
+		}
+	}()
+	b.Reset()
+	if err := in[name].ExecuteTemplate(b, "layout", page); err != nil {
 		return fmt.Errorf("templates: %s: %w", name, err)
 	}
-	if _, err := b.WriteTo(w); err != nil {
+	if _, err := w.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("templates: %s: %w", name, err)
 	}
 	return nil

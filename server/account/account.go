@@ -112,7 +112,7 @@ func (h *Handler) attend(answer func(*visit) error) http.Handler {
 				return err
 			}
 		}
-		signIn, err := h.Sessions.SignIn(r, "", "")
+		signIn, err := h.Sessions.SignIn(r, storage.Look{})
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			web.SeeOther(w, h.root+"/login")

@@ -28,11 +28,11 @@ type store struct {
 	down bool
 }
 
-func (s *store) SignIn(ctx context.Context, hash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+func (s *store) SignIn(ctx context.Context, hash []byte, look storage.Look, now time.Time) (*storage.SignIn, error) {
 	if s.down {
 		return nil, storage.ErrUnavailable
 	}
-	return s.Store.SignIn(ctx, hash, clientID, resourceID, now)
+	return s.Store.SignIn(ctx, hash, look, now)
 }
 
 func TestAccount(t *testing.T) {

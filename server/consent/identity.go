@@ -1,19 +1,27 @@
 package consent
 
-import "grantd/storage"
+import (
+	"slices"
+
+	"grantd/storage"
+)
+
+// identity is what the page may show beside the scopes of a Resource.
+var identity = func() []storage.Scope {
+	scopes := storage.NewIdentityResource().Scopes
+	for i := range scopes {
+		scopes[i].Risk = "" // there is nothing here to read or write
+	}
+	return scopes
+}()
 
 // scopesOf are the scopes that the page may show: those of the Resource and those of
 // the identity.
 func scopesOf(q Question) []storage.Scope {
-	scopes := q.Resource.Scopes
 	if q.Resource.Identity() {
-		scopes = nil
+		return identity
 	}
-	for _, scope := range storage.NewIdentityResource().Scopes {
-		scope.Risk = "" // there is nothing here to read or write
-		scopes = append(scopes[:len(scopes):len(scopes)], scope)
-	}
-	return scopes
+	return slices.Concat(q.Resource.Scopes, identity)
 }
 
 // told is what a scope of the identity tells the client of the person, as the page

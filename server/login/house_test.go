@@ -49,11 +49,11 @@ func (s *breakableStore) UserByUsername(ctx context.Context, username string) (*
 	return s.Store.UserByUsername(ctx, username)
 }
 
-func (s *breakableStore) SignIn(ctx context.Context, hash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+func (s *breakableStore) SignIn(ctx context.Context, hash []byte, look storage.Look, now time.Time) (*storage.SignIn, error) {
 	if s.down.Load() {
 		return nil, storage.ErrUnavailable
 	}
-	return s.Store.SignIn(ctx, hash, clientID, resourceID, now)
+	return s.Store.SignIn(ctx, hash, look, now)
 }
 
 type options struct {

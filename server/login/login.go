@@ -123,7 +123,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, automatic bool) er
 		}
 	}
 	if r.URL.RawQuery == "" || to != "" {
-		switch _, err := h.Sessions.SignIn(r, "", ""); {
+		switch _, err := h.Sessions.SignIn(r, storage.Look{}); {
 		case err == nil && r.URL.RawQuery == "":
 			return h.seeOther(w, "/account")
 		case errors.Is(err, storage.ErrNotFound) && to != "":

@@ -75,7 +75,7 @@ func (h *Handler) confirmLogout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	signIn, err := h.Sessions.SignIn(r, "", "")
+	signIn, err := h.Sessions.SignIn(r, storage.Look{})
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return h.left(w, leaving)

@@ -77,7 +77,7 @@ func (h *Handler) stepUp(w http.ResponseWriter, r *http.Request) (asked bool, er
 	if h.Factors == nil || h.StepUp == nil || r.URL.RawQuery == "" {
 		return false, nil
 	}
-	signIn, err := h.Sessions.SignIn(r, "", "")
+	signIn, err := h.Sessions.SignIn(r, storage.Look{Groups: true})
 	if errors.Is(err, storage.ErrNotFound) || err == nil && signIn.Session.ACR() == storage.ACRMultiFactor {
 		return false, nil
 	} else if err != nil {
@@ -183,7 +183,7 @@ func (h *Handler) openStep(r *http.Request, sealed string) (step, *storage.User,
 		return step{}, nil, factor.ErrStale
 	}
 	if s.SessionID != "" {
-		signIn, err := h.Sessions.SignIn(r, "", "")
+		signIn, err := h.Sessions.SignIn(r, storage.Look{})
 		switch {
 		case errors.Is(err, storage.ErrNotFound) || err == nil && signIn.Session.ID != s.SessionID:
 			return step{}, nil, factor.ErrStale

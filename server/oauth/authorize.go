@@ -13,6 +13,7 @@ import (
 
 	"grantd/server/consent"
 	"grantd/server/keys"
+	"grantd/server/policy"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/templates"
@@ -33,7 +34,7 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return o.refuse(w, r, request, err)
 	}
-	signIn, err := o.Sessions.SignIn(r, request.client.ID, request.resource.ID)
+	signIn, err := o.signIn(r, request)
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && o.mustSignInAgain(request, signIn)) {
 		if request.prompt("none") {
 			return o.refuse(w, r, request, web.NewOAuthError("login_required", "The person must sign in."))
@@ -63,6 +64,19 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 		return o.refuse(w, r, request, web.NewOAuthError("consent_required", "The person must approve."))
 	}
 	return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
+}
+
+// signIn finds the person at the browser, with what matters to the request.
+// storage.ErrNotFound: nobody is signed in.
+func (o *OAuth) signIn(r *http.Request, request *authorizationRequest) (*storage.SignIn, error) {
+	policies, err := o.Catalog.Policies(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return o.Sessions.SignIn(r, storage.Look{
+		ClientID: request.client.ID, ResourceID: request.resource.ID,
+		Groups: policy.AskGroups(policies, request.resource), ClientKnown: request.client.SelfAsserted(),
+	})
 }
 
 func (o *OAuth) question(request *authorizationRequest, signIn *storage.SignIn) consent.Question {
@@ -258,7 +272,7 @@ func (o *OAuth) refuse(w http.ResponseWriter, r *http.Request, request *authoriz
 		automatic = mode == storage.RegistrationAllow && !request.prompt("none")
 	}
 	if automatic && request.client.SelfAsserted() {
-		_, err := o.Sessions.SignIn(r, "", "")
+		_, err := o.Sessions.SignIn(r, storage.Look{})
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}

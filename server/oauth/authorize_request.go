@@ -106,7 +106,7 @@ func (o *OAuth) readAuthorizationRequest(r *http.Request) (*authorizationRequest
 	if !errors.Is(err, web.ErrUnattended) {
 		return request, err
 	}
-	switch _, err := o.Sessions.SignIn(r, "", ""); {
+	switch _, err := o.Sessions.SignIn(r, storage.Look{}); {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, web.ErrUnattended
 	case err != nil:

@@ -33,7 +33,7 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	if answered, err := o.approveAsShown(w, r, request, answer); answered || err != nil {
 		return err
 	}
-	signIn, err := o.Sessions.SignIn(r, request.client.ID, request.resource.ID)
+	signIn, err := o.signIn(r, request)
 	if errors.Is(err, storage.ErrNotFound) {
 		return o.sendToLogin(w, request)
 	} else if err != nil {

@@ -37,7 +37,7 @@ func (o *OAuth) Device(w http.ResponseWriter, r *http.Request) error {
 	if query, err := web.ParseParameters(r.URL.RawQuery); err == nil && len(query.Repeated) == 0 {
 		typed = query.Get(userCodeParameter)
 	}
-	signIn, err := o.Sessions.SignIn(r, "", "")
+	signIn, err := o.Sessions.SignIn(r, storage.Look{})
 	if errors.Is(err, storage.ErrNotFound) {
 		return o.signInForDevice(w, typed)
 	} else if err != nil {
@@ -58,7 +58,7 @@ func (o *OAuth) ConnectDevice(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	typed := form.Get(userCodeParameter)
-	signIn, err := o.Sessions.SignIn(r, "", "")
+	signIn, err := o.Sessions.SignIn(r, storage.Look{Groups: true})
 	if errors.Is(err, storage.ErrNotFound) {
 		return o.signInForDevice(w, typed)
 	} else if err != nil {
@@ -87,7 +87,7 @@ func (o *OAuth) ConnectDevice(w http.ResponseWriter, r *http.Request) error {
 
 // showDevice shows what a device asks for, and what of it was allowed before.
 func (o *OAuth) showDevice(w http.ResponseWriter, r *http.Request, q consent.Question, notice, problem string) error {
-	signIn, err := o.Sessions.SignIn(r, q.Client.ID, q.Resource.ID)
+	signIn, err := o.Sessions.SignIn(r, storage.Look{ClientID: q.Client.ID, ResourceID: q.Resource.ID, Groups: true})
 	if errors.Is(err, storage.ErrNotFound) {
 		return o.signInForDevice(w, q.UserCode)
 	} else if err != nil {

@@ -49,12 +49,11 @@ type Clients interface {
 	Client(ctx context.Context, clientID string, attended bool) (*storage.Client, error)
 }
 
-// Sessions finds the person at the browser, and what they approved before for a
-// client and a resource (opaque ids, which may be empty). storage.ErrNotFound:
-// nobody is signed in. TokenHash is what the browser's session would be stored under,
+// Sessions finds the person at the browser, and what the Look asks for.
+// storage.ErrNotFound: nobody is signed in. TokenHash is what the browser's session would be stored under,
 // or nil.
 type Sessions interface {
-	SignIn(r *http.Request, clientID, resourceID string) (*storage.SignIn, error)
+	SignIn(r *http.Request, look storage.Look) (*storage.SignIn, error)
 	TokenHash(r *http.Request) []byte
 }
 

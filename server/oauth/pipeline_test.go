@@ -71,7 +71,7 @@ type signedIn struct{ f *storagetest.Fixture }
 
 func (s signedIn) TokenHash(*http.Request) []byte { return s.f.Session.TokenHash }
 
-func (s signedIn) SignIn(*http.Request, string, string) (*storage.SignIn, error) {
+func (s signedIn) SignIn(*http.Request, storage.Look) (*storage.SignIn, error) {
 	return &storage.SignIn{Session: *s.f.Session, User: *s.f.User, Grant: s.f.Grant}, nil
 }
 

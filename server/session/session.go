@@ -50,15 +50,14 @@ type How struct {
 	Still func(ctx context.Context) (bool, error)
 }
 
-// SignIn returns who is signed in with this browser, and what they have approved
-// for the client on the resource when both ids are given. storage.ErrNotFound
-// when nobody is; storage.ErrUnavailable.
-func (m *Manager) SignIn(r *http.Request, clientID, resourceID string) (*storage.SignIn, error) {
+// SignIn returns who is signed in with this browser, and what look asks for.
+// storage.ErrNotFound when nobody is; storage.ErrUnavailable.
+func (m *Manager) SignIn(r *http.Request, look storage.Look) (*storage.SignIn, error) {
 	hash := m.TokenHash(r)
 	if hash == nil {
 		return nil, storage.ErrNotFound
 	}
-	return m.Store.SignIn(r.Context(), hash, clientID, resourceID, m.Now())
+	return m.Store.SignIn(r.Context(), hash, look, m.Now())
 }
 
 // Start signs the user in with this browser: a new Session with a new token, and
@@ -67,7 +66,7 @@ func (m *Manager) SignIn(r *http.Request, clientID, resourceID string) (*storage
 // when the user is disabled or gone or has another password, or what the sign-in rests
 // on has gone; storage.ErrUnavailable.
 func (m *Manager) Start(w http.ResponseWriter, r *http.Request, user *storage.User, how How) (*storage.Session, error) {
-	previous, err := m.SignIn(r, "", "")
+	previous, err := m.SignIn(r, storage.Look{})
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return nil, err
 	}
@@ -123,7 +122,7 @@ func (m *Manager) stillStands(r *http.Request, s *storage.Session, still func(co
 // stays. That nobody was signed in is no error. storage.ErrUnavailable: then the
 // cookie stays too, for the session is still alive.
 func (m *Manager) End(w http.ResponseWriter, r *http.Request) error {
-	signIn, err := m.SignIn(r, "", "")
+	signIn, err := m.SignIn(r, storage.Look{})
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}

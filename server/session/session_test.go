@@ -35,12 +35,12 @@ type countingStore struct {
 	down    bool
 }
 
-func (s *countingStore) SignIn(ctx context.Context, hash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+func (s *countingStore) SignIn(ctx context.Context, hash []byte, look storage.Look, now time.Time) (*storage.SignIn, error) {
 	s.lookups++
 	if s.down {
 		return nil, storage.ErrUnavailable
 	}
-	return s.Store.SignIn(ctx, hash, clientID, resourceID, now)
+	return s.Store.SignIn(ctx, hash, look, now)
 }
 
 func (s *countingStore) DeleteSession(ctx context.Context, id string, event storage.AuditEvent) error {
@@ -127,7 +127,7 @@ func find(t *testing.T, all []*http.Cookie, name string) *http.Cookie {
 
 func (h *house) signedIn(t *testing.T, cookies ...*http.Cookie) string {
 	t.Helper()
-	signIn, err := h.SignIn(request(t, cookies...), "", "")
+	signIn, err := h.SignIn(request(t, cookies...), storage.Look{})
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return ""
@@ -185,7 +185,7 @@ func TestSS01DatabaseHoldsNoToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, stolen := range [][]byte{[]byte(token), raw} {
-		if _, err := h.store.SignIn(t.Context(), stolen, "", "", h.now); !errors.Is(err, storage.ErrNotFound) {
+		if _, err := h.store.SignIn(t.Context(), stolen, storage.Look{}, h.now); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("the row is found by the token itself: %v", err)
 		}
 	}
@@ -315,7 +315,7 @@ func TestSignOutDuringAnOutageKeepsTheCookie(t *testing.T) {
 	if set := cookies(w); len(set) > 0 {
 		t.Errorf("cookies: %v", set)
 	}
-	if _, err := h.SignIn(request(t, set...), "", ""); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := h.SignIn(request(t, set...), storage.Look{}); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("SignIn: %v", err)
 	}
 }

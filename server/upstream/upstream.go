@@ -162,7 +162,7 @@ func (u *Upstream) demand(r *http.Request, p *storage.Provider) (Demand, error) 
 	if d.Login || d.SelectAccount || d.MaxAge >= 0 {
 		return d, nil
 	}
-	switch _, err := u.Sessions.SignIn(r, "", ""); {
+	switch _, err := u.Sessions.SignIn(r, storage.Look{}); {
 	case err == nil:
 		d.SelectAccount = true
 	case !errors.Is(err, storage.ErrNotFound):

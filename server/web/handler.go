@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 
 	"grantd/templates"
 )
@@ -133,18 +134,24 @@ func (p *Pages) Base() templates.Base {
 	return templates.Base{Root: p.Issuer.Root()}
 }
 
-// Write renders a page into memory first, so that a failing template sends
-// nothing, and answers with it and the headers of its form policy.
+// Write answers with a page and the headers of its form policy. A page comes whole or
+// not at all, so a failing template sends nothing.
 func (p *Pages) Write(w http.ResponseWriter, status int, forms FormPolicy, render func(io.Writer) error) error {
-	var body bytes.Buffer
-	if err := render(templates.Writer{Writer: &body, Language: languageOf(w)}); err != nil {
-		return err
-	}
-	pageHeaders(w.Header(), forms, p.Issuer.Secure())
-	w.WriteHeader(status)
-	_, err := w.Write(body.Bytes())
-	if err != nil {
-		return nil //nolint:nilerr // the reader went away; there is nobody to tell
-	}
-	return nil
+	return render(templates.Writer{Writer: pageWriter{w, status, forms, p.Issuer.Secure()}, Language: languageOf(w)})
+}
+
+// pageWriter sends the page that is written to it, once.
+type pageWriter struct {
+	w      http.ResponseWriter
+	status int
+	forms  FormPolicy
+	secure bool
+}
+
+func (p pageWriter) Write(page []byte) (int, error) {
+	pageHeaders(p.w.Header(), p.forms, p.secure)
+	p.w.Header().Set("Content-Length", strconv.Itoa(len(page)))
+	p.w.WriteHeader(p.status)
+	_, _ = p.w.Write(page) // the reader may have gone away; there is nobody to tell
+	return len(page), nil
 }

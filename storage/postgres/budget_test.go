@@ -58,7 +58,7 @@ func TestBudgets(t *testing.T) {
 	}{
 		{"CreateSession", true, func(ctx context.Context) error { return s.CreateSession(ctx, session, event("session.created", "")) }},
 		{"SignIn", false, func(ctx context.Context) error {
-			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, now)
+			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Look(), now)
 			return err
 		}},
 		{"Approve", true, func(ctx context.Context) error { return s.Approve(ctx, page, event("grant.approved", "")) }},
@@ -240,7 +240,7 @@ func TestBudgetOfASessionSeen(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var statements atomic.Int64
-			_, err := s.SignIn(context.WithValue(t.Context(), countKey{}, &statements), f.Session.TokenHash, f.Client.ID, f.Resource.ID, storagetest.Now.Add(test.after))
+			_, err := s.SignIn(context.WithValue(t.Context(), countKey{}, &statements), f.Session.TokenHash, f.Look(), storagetest.Now.Add(test.after))
 			if n := statements.Load(); n != test.statements || err != nil {
 				t.Errorf("%d statements, want %d; %v", n, test.statements, err)
 			}

@@ -30,7 +30,7 @@ func TestOutage(t *testing.T) {
 			return err
 		},
 		"SignIn": func() error {
-			_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", storagetest.Now)
+			_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, storagetest.Now)
 			return err
 		},
 		"Approve":    func() error { return s.Approve(t.Context(), f.NewApproval("files:read"), event("grant.approved", "")) },

@@ -27,42 +27,60 @@ SELECT id FROM created`
 			session.CreatedAt, session.LastSeenAt, session.UserAgent, session.Address, session.PasswordHash, list(session.AMR))...)
 }
 
-// SignIn implements storage.SessionStore. That somebody was seen is written down every
-// few minutes: as a part of the look it would be prepared for each time, which costs as
-// much as a table more.
-func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
-	const (
-		look = `
+// What a look at a sign-in is made of. Each table and index that is named costs, also
+// where it is not read, so there is a text for each Look.
+const (
+	look = `
 SELECT s.id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address, s.amr,
 	u.id, u.username, u.version, u.email, u.name, u.verified_until, u.created_at, u.updated_at,
-	ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name),
-	g.id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, false), g.created_at, g.updated_at,
-	g.id IS NOT NULL OR EXISTS (SELECT FROM grants WHERE client_id = $2)
+	g.id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, false), g.created_at, g.updated_at, `
+	lookKnown  = `g.id IS NOT NULL OR EXISTS (SELECT FROM grants WHERE client_id = $2), `
+	lookNot    = `false, `
+	lookGroups = `ARRAY(SELECT group_name FROM user_groups WHERE user_id = u.id ORDER BY group_name)`
+	lookNone   = `NULL::text[]`
+	lookFrom   = `
 FROM sessions s
 JOIN users u ON u.id = s.user_id
 LEFT JOIN grants g ON g.user_id = u.id AND g.client_id = $2 AND g.resource_id = $3
 WHERE s.token_hash = $1 AND s.last_seen_at > $5 AND s.created_at > $6
 	AND NOT u.disabled AND (u.verified_until IS NULL OR u.verified_until > $4)`
-		touch = `UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at <= $3`
-	)
+)
+
+func lookFor(l storage.Look) string {
+	switch {
+	case l.Groups && l.ClientKnown:
+		return look + lookKnown + lookGroups + lookFrom
+	case l.Groups:
+		return look + lookNot + lookGroups + lookFrom
+	case l.ClientKnown:
+		return look + lookKnown + lookNone + lookFrom
+	}
+	return look + lookNot + lookNone + lookFrom
+}
+
+// SignIn implements storage.SessionStore. That somebody was seen is written down every
+// few minutes: as a part of the look it would be prepared for each time, which costs as
+// much as a table more.
+func (s *Store) SignIn(ctx context.Context, tokenHash []byte, l storage.Look, now time.Time) (*storage.SignIn, error) {
+	const touch = `UPDATE sessions SET last_seen_at = $2 WHERE id = $1 AND last_seen_at <= $3`
 	var (
 		in    storage.SignIn
 		grant storage.Grant
 	)
-	err := s.row(ctx, "look up a sign-in", look,
-		[]any{octets(tokenHash), clientID, resourceID, now, now.Add(-storage.SessionIdle), now.Add(-storage.SessionLifetime)},
+	err := s.row(ctx, "look up a sign-in", lookFor(l),
+		[]any{octets(tokenHash), l.ClientID, l.ResourceID, now, now.Add(-storage.SessionIdle), now.Add(-storage.SessionLifetime)},
 		&in.Session.ID, &in.Session.AuthenticatedAt, &in.Session.CreatedAt,
 		&in.Session.LastSeenAt, &in.Session.UserAgent, &in.Session.Address, &in.Session.AMR,
 		&in.User.ID, &in.User.Username, &in.User.Version, &in.User.Email, &in.User.Name,
-		(*zeronull.Timestamptz)(&in.User.VerifiedUntil), &in.User.CreatedAt, &in.User.UpdatedAt, &in.User.Groups,
+		(*zeronull.Timestamptz)(&in.User.VerifiedUntil), &in.User.CreatedAt, &in.User.UpdatedAt,
 		(*zeronull.Text)(&grant.ID), &grant.Scopes, (*zeronull.Text)(&grant.RedirectURI), (*zeronull.Text)(&grant.ClientName), &grant.InAdvance,
-		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt), &in.ClientKnown)
+		(*zeronull.Timestamptz)(&grant.CreatedAt), (*zeronull.Timestamptz)(&grant.UpdatedAt), &in.ClientKnown, &in.User.Groups)
 	if err != nil {
 		return nil, err
 	}
 	in.Session.TokenHash, in.Session.UserID = octets(tokenHash), in.User.ID
 	if grant.ID != "" {
-		grant.UserID, grant.ClientID, grant.ResourceID = in.User.ID, clientID, resourceID
+		grant.UserID, grant.ClientID, grant.ResourceID = in.User.ID, l.ClientID, l.ResourceID
 		in.Grant = &grant
 	}
 	if due := now.Add(-storage.SessionTouch); !in.Session.LastSeenAt.After(due) {

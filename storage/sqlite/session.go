@@ -31,9 +31,9 @@ const liveSession = `s.created_at > @now - @session_lifetime AND s.last_seen_at 
 const selectSignIn = `SELECT
 	s.id, s.token_hash, s.user_id, s.authenticated_at, s.created_at, s.last_seen_at, s.user_agent, s.address, s.amr,
 	u.id, u.username, u.version, u.email, u.name, u.disabled, u.verified_until, u.created_at, u.updated_at,
-	(SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = u.id),
+	CASE WHEN @groups THEN (SELECT json_group_array(group_name ORDER BY group_name) FROM user_groups WHERE user_id = u.id) ELSE '[]' END,
 	g.id, g.user_id, g.client_id, g.resource_id, g.scopes, g.redirect_uri, g.client_name, coalesce(g.in_advance, 0), g.created_at, g.updated_at,
-	EXISTS (SELECT 1 FROM grants WHERE client_id = @client)
+	@known AND EXISTS (SELECT 1 FROM grants WHERE client_id = @client)
 	FROM sessions s
 	JOIN users u ON u.id = s.user_id
 	LEFT JOIN grants g ON g.user_id = s.user_id AND g.client_id = @client AND g.resource_id = @resource
@@ -42,11 +42,13 @@ const selectSignIn = `SELECT
 const touchSession = `UPDATE sessions SET last_seen_at = @now WHERE id = @id AND last_seen_at <= @now - @touch`
 
 // SignIn implements storage.SessionStore. It writes only when being seen is due.
-func (s *Store) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+func (s *Store) SignIn(ctx context.Context, tokenHash []byte, look storage.Look, now time.Time) (*storage.SignIn, error) {
 	signIn, err := readOne(ctx, s, selectSignIn, append(sessionArgs(now),
 		sql.Named("token_hash", tokenHash),
-		sql.Named("client", clientID),
-		sql.Named("resource", resourceID),
+		sql.Named("client", look.ClientID),
+		sql.Named("resource", look.ResourceID),
+		sql.Named("groups", look.Groups),
+		sql.Named("known", look.ClientKnown),
 	), scanSignIn)
 	if err != nil {
 		return nil, err

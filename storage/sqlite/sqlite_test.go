@@ -136,7 +136,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("on a full disk: %v, want %v", err, storage.ErrUnavailable)
 	}
 	// Reading goes on, and once there is room so does writing.
-	_, err = s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, storagetest.Now)
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, f.Look(), storagetest.Now)
 	must(t, err)
 	limit("1000000")
 	f.Approve(t, "files:read")
@@ -345,11 +345,11 @@ func TestBudget(t *testing.T) {
 		{"Resource", 1, 0, func(ctx context.Context) error { _, err := s.Resource(ctx, f.Resource.ID); return err }, nil},
 		{"User", 1, 0, func(ctx context.Context) error { _, err := s.User(ctx, f.User.ID); return err }, nil},
 		{"SignIn", 1, 0, func(ctx context.Context) error {
-			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, now)
+			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Look(), now)
 			return err
 		}, nil},
 		{"SignIn, seen long ago", 2, 1, func(ctx context.Context) error {
-			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, now.Add(storage.SessionTouch))
+			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Look(), now.Add(storage.SessionTouch))
 			return err
 		}, nil},
 		{"Code", 1, 0, func(ctx context.Context) error { _, _, err := s.Code(ctx, code.ID); return err }, nil},

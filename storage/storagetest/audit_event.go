@@ -343,7 +343,7 @@ func auditEventFails(t *testing.T, s storage.Store) {
 		}
 	}
 
-	signIn, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+	signIn, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Look(), Now)
 	want(t, err, nil)
 	if diff := cmp.Diff(f.Grant, signIn.Grant); diff != "" {
 		t.Errorf("grant (-before +after):\n%s", diff)

@@ -141,13 +141,13 @@ func factorsReset(t *testing.T, s storage.Store) {
 	}
 	want(t, s.ResetFactors(ctx, f.User.ID, Event("user.factors_reset", f.User.ID)), nil)
 	wantFactors(t, s, f.User.ID, &storage.Factors{})
-	_, err := s.SignIn(ctx, f.Session.TokenHash, "", "", Now)
+	_, err := s.SignIn(ctx, f.Session.TokenHash, storage.Look{}, Now)
 	want(t, err, storage.ErrNotFound)
 	_, _, err = s.Family(ctx, family.ID) // what was approved stays
 	want(t, err, nil)
 	if left := factorsOf(t, s, other.User.ID); !left.Any() || left.RecoveryCodes != 1 {
 		t.Errorf("another user's factors: %+v", left)
 	}
-	_, err = s.SignIn(ctx, other.Session.TokenHash, "", "", Now)
+	_, err = s.SignIn(ctx, other.Session.TokenHash, storage.Look{}, Now)
 	want(t, err, nil)
 }

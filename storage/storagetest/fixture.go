@@ -74,6 +74,11 @@ func (f *Fixture) approver() storage.Approver {
 	return (&storage.SignIn{Session: *f.Session, User: *f.User}).Approver()
 }
 
+// Look asks for all that is known of the fixture's person, client and resource.
+func (f *Fixture) Look() storage.Look {
+	return storage.Look{ClientID: f.Client.ID, ResourceID: f.Resource.ID, Groups: true, ClientKnown: true}
+}
+
 // SignInAgain has the fixture's person, as they are by now, sign in anew at Now.
 func (f *Fixture) SignInAgain(t testing.TB) {
 	t.Helper()

@@ -215,7 +215,7 @@ func passkeyByLink(t *testing.T, s storage.Store) {
 		if diff := cmp.Diff(use.Passkey, got); diff != "" {
 			t.Errorf("%s: passkey (-want +got):\n%s", round, diff)
 		}
-		_, err = s.SignIn(ctx, f.Session.TokenHash, "", "", Now)
+		_, err = s.SignIn(ctx, f.Session.TokenHash, storage.Look{}, Now)
 		want(t, err, storage.ErrNotFound)
 		familyGone(t, s, family.ID)
 		codeDead(t, s, unredeemed)

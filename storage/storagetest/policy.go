@@ -315,7 +315,7 @@ func groupsOfStanding(t *testing.T, s storage.Store) {
 				return got, err
 			},
 			"SignIn": func() (storage.Standing, error) {
-				in, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+				in, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Look(), Now)
 				if err != nil {
 					return storage.Standing{}, err
 				}
@@ -337,7 +337,7 @@ func approvalInAdvance(t *testing.T, s storage.Store) {
 		a := f.NewApproval("files:read")
 		a.InAdvance = inAdvance
 		want(t, s.Approve(t.Context(), a, Event("grant.approved", "")), nil)
-		in, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+		in, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Look(), Now)
 		want(t, err, nil)
 		if got := grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID); got.InAdvance != inAdvance || in.Grant.InAdvance != inAdvance {
 			t.Errorf("in advance: %t in the list, %t at the sign-in, want %t", got.InAdvance, in.Grant.InAdvance, inAdvance)

@@ -362,7 +362,7 @@ func raceDisableUser(t *testing.T, s storage.Store) {
 		wantNoGrant(t, f)
 		wantAllDead(t, s, codes)
 		for _, hash := range [][]byte{f.Session.TokenHash, session.TokenHash} {
-			_, err := s.SignIn(t.Context(), hash, "", "", Now)
+			_, err := s.SignIn(t.Context(), hash, storage.Look{}, Now)
 			want(t, err, storage.ErrNotFound)
 		}
 		// Not even to come back with the user.
@@ -396,9 +396,9 @@ func racePassword(t *testing.T, s storage.Store) {
 			return errors.Join(errs...)
 		})
 		wantAllDead(t, s, codes)
-		_, err := s.SignIn(t.Context(), session.TokenHash, "", "", Now)
+		_, err := s.SignIn(t.Context(), session.TokenHash, storage.Look{}, Now)
 		want(t, err, storage.ErrNotFound)
-		_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+		_, err = s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, Now)
 		want(t, err, storage.ErrNotFound)
 	}
 }

@@ -220,9 +220,9 @@ func (r *recorder) CreateSession(ctx context.Context, s *storage.Session, event 
 	return r.Store.CreateSession(ctx, s, event)
 }
 
-func (r *recorder) SignIn(ctx context.Context, tokenHash []byte, clientID, resourceID string, now time.Time) (*storage.SignIn, error) {
+func (r *recorder) SignIn(ctx context.Context, tokenHash []byte, look storage.Look, now time.Time) (*storage.SignIn, error) {
 	r.seen.call("SignIn")
-	return r.Store.SignIn(ctx, tokenHash, clientID, resourceID, now)
+	return r.Store.SignIn(ctx, tokenHash, look, now)
 }
 
 func (r *recorder) UserSessions(ctx context.Context, userID string, now time.Time, page storage.Page) ([]*storage.Session, error) {

@@ -24,14 +24,28 @@ var sessionContracts = []contract{
 
 func sessionSignIn(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
-	got, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
-	want(t, err, nil)
-	expected := &storage.SignIn{Session: *f.Session, User: *f.User, Grant: f.Grant, ClientKnown: true}
-	expected.User.PasswordHash = ""
-	if diff := cmp.Diff(expected, got, emptyIsNil); diff != "" {
-		t.Errorf("SignIn (-want +got):\n%s", diff)
+	all := storage.SignIn{Session: *f.Session, User: *f.User, Grant: f.Grant, ClientKnown: true}
+	all.User.PasswordHash = ""
+	for name, spare := range map[string]func(*storage.Look, *storage.SignIn){
+		"all of it":               func(*storage.Look, *storage.SignIn) {},
+		"without groups":          func(l *storage.Look, in *storage.SignIn) { l.Groups, in.User.Groups = false, nil },
+		"without other approvals": func(l *storage.Look, in *storage.SignIn) { l.ClientKnown, in.ClientKnown = false, false },
+		"without approvals": func(l *storage.Look, in *storage.SignIn) {
+			*l, in.Grant, in.ClientKnown = storage.Look{Groups: true}, nil, false
+		},
+		"nothing": func(l *storage.Look, in *storage.SignIn) {
+			*l, in.Grant, in.ClientKnown, in.User.Groups = storage.Look{}, nil, false, nil
+		},
+	} {
+		look, expected := f.Look(), all
+		spare(&look, &expected)
+		got, err := s.SignIn(t.Context(), f.Session.TokenHash, look, Now)
+		want(t, err, nil)
+		if diff := cmp.Diff(&expected, got, emptyIsNil); diff != "" {
+			t.Errorf("SignIn, %s (-want +got):\n%s", name, diff)
+		}
 	}
-	_, err = s.SignIn(t.Context(), []byte("no such hash"), f.Client.ID, f.Resource.ID, Now)
+	_, err := s.SignIn(t.Context(), []byte("no such hash"), f.Look(), Now)
 	want(t, err, storage.ErrNotFound)
 }
 
@@ -46,7 +60,7 @@ func sessionSignInWithoutGrant(t *testing.T, s storage.Store) {
 		"another user's":         {other.Client.ID, other.Resource.ID},
 		"neither of them exists": {"cl_none", "res_none"},
 	} {
-		got, err := s.SignIn(t.Context(), f.Session.TokenHash, ask.client, ask.resource, Now)
+		got, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{ClientID: ask.client, ResourceID: ask.resource, ClientKnown: true}, Now)
 		want(t, err, nil)
 		if got.Grant != nil {
 			t.Errorf("%s: grant %+v", name, got.Grant)
@@ -75,7 +89,7 @@ func sessionPassword(t *testing.T, s storage.Store) {
 	late := NewSession(f.User.ID)
 	late.PasswordHash = session.PasswordHash
 	want(t, s.CreateSession(t.Context(), late, Event("session.created", late.ID)), storage.ErrNotFound)
-	_, err := s.SignIn(t.Context(), late.TokenHash, "", "", Now)
+	_, err := s.SignIn(t.Context(), late.TokenHash, storage.Look{}, Now)
 	want(t, err, storage.ErrNotFound)
 }
 
@@ -95,7 +109,7 @@ func sessionList(t *testing.T, s storage.Store) {
 	}
 	add(Now.Add(-storage.SessionLifetime), Now)
 	add(Now.Add(-storage.SessionIdle), Now.Add(-storage.SessionIdle))
-	signIn, err := s.SignIn(t.Context(), stored[0].TokenHash, "", "", Now)
+	signIn, err := s.SignIn(t.Context(), stored[0].TokenHash, storage.Look{}, Now)
 	want(t, err, nil)
 	if diff := cmp.Diff(stored[0], &signIn.Session); diff != "" {
 		t.Errorf("SignIn (-want +got):\n%s", diff)
@@ -125,12 +139,12 @@ func sessionExists(t *testing.T, s storage.Store) {
 func sessionIdle(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	end := Now.Add(storage.SessionIdle)
-	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", end)
+	_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, end)
 	want(t, err, storage.ErrNotFound)
-	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", end.Add(-step))
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, end.Add(-step))
 	want(t, err, nil)
 	// That was being seen, so idleness counts anew.
-	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", end)
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, end)
 	want(t, err, nil)
 }
 
@@ -140,9 +154,9 @@ func sessionTouch(t *testing.T, s storage.Store) {
 		t.Helper()
 		// Asked a second time at once, nothing has to be written any more and the
 		// row is told as it is.
-		_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", now)
+		_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, now)
 		want(t, err, nil)
-		got, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", now)
+		got, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, now)
 		want(t, err, nil)
 		return got.Session.LastSeenAt
 	}
@@ -163,12 +177,12 @@ func sessionLifetime(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	end := Now.Add(storage.SessionLifetime)
 	for now := Now; now.Before(end); now = now.Add(storage.SessionIdle / 2) {
-		_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", now)
+		_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, now)
 		want(t, err, nil)
 	}
-	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", end.Add(-step))
+	_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, end.Add(-step))
 	want(t, err, nil)
-	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", end)
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, end)
 	want(t, err, storage.ErrNotFound)
 }
 
@@ -176,7 +190,7 @@ func sessionDeleted(t *testing.T, s storage.Store) {
 	f := NewFixture(t, s)
 	family := f.Redeem(t, f.Code)
 	want(t, s.DeleteSession(t.Context(), f.Session.ID, Event("session.deleted", f.Session.ID)), nil)
-	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+	_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, Now)
 	want(t, err, storage.ErrNotFound)
 	want(t, s.DeleteSession(t.Context(), f.Session.ID, Event("session.deleted", f.Session.ID)), storage.ErrNotFound)
 	// Signing out of the browser signs no installation out.

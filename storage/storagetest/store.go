@@ -211,7 +211,7 @@ func sweepBoundaries(t *testing.T, s storage.Store) {
 
 	sweep(2 + 1 + 1 + 2 + 1)
 	for _, s2 := range []*storage.Session{live, young, seen} {
-		if _, err := s.SignIn(t.Context(), s2.TokenHash, "", "", now); err != nil {
+		if _, err := s.SignIn(t.Context(), s2.TokenHash, storage.Look{}, now); err != nil {
 			t.Errorf("a live session: %v", err)
 		}
 	}
@@ -362,7 +362,7 @@ func wantUnavailable(t testing.TB, ctx context.Context, f *Fixture) {
 		"UserByUsername":        func() error { _, err := s.UserByUsername(ctx, f.User.Username); return err },
 		"Users":                 func() error { _, err := s.Users(ctx, storage.UserFilter{}, page); return err },
 		"SignIn": func() error {
-			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+			_, err := s.SignIn(ctx, f.Session.TokenHash, f.Look(), Now)
 			return err
 		},
 		"Grants":                     func() error { _, err := s.Grants(ctx, storage.GrantFilter{}, page); return err },

@@ -201,7 +201,7 @@ func userPasswordChanged(t *testing.T, s storage.Store) {
 
 	f.User.PasswordHash = "$argon2id$v=19$m=19456,t=2,p=1$b3RoZXJvdGhlcg$b3RoZXJvdGhlcm90aGVy"
 	want(t, s.UpdateUser(t.Context(), f.User, Event("user.password_changed", f.User.ID)), nil)
-	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+	_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, Now)
 	want(t, err, storage.ErrNotFound)
 	familyGone(t, s, family.ID)
 	codeDead(t, s, unredeemed)
@@ -223,7 +223,7 @@ func userUpdateEndsNothing(t *testing.T, s storage.Store) {
 	f.User.Name, f.User.Email, f.User.Groups = "Other", "other@example.com", []string{"other"}
 	want(t, s.UpdateUser(t.Context(), f.User, Event("user.updated", f.User.ID)), nil)
 
-	signIn, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Client.ID, f.Resource.ID, Now)
+	signIn, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Look(), Now)
 	want(t, err, nil)
 	if diff := cmp.Diff(f.Grant, signIn.Grant); diff != "" {
 		t.Errorf("grant (-want +got):\n%s", diff)
@@ -253,7 +253,7 @@ func userDeleted(t *testing.T, s storage.Store) {
 // wantNothingLeft fails the test if the fixture's user can still do anything.
 func wantNothingLeft(t testing.TB, f *Fixture, family *storage.Family, code *storage.AuthorizationCode) {
 	t.Helper()
-	_, err := f.Store.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+	_, err := f.Store.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, Now)
 	want(t, err, storage.ErrNotFound)
 	wantNoGrant(t, f)
 	familyGone(t, f.Store, family.ID)

@@ -216,7 +216,7 @@ func userIdentityLink(t *testing.T, s storage.Store) {
 	wantUser(t, s, &u, false, v)
 	familyGone(t, s, family.ID)
 	codeDead(t, s, pending)
-	_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+	_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, Now)
 	want(t, err, storage.ErrNotFound)
 	if grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID) == nil {
 		t.Error("the grant is gone")
@@ -286,12 +286,12 @@ func userIdentityUnverified(t *testing.T, s storage.Store) {
 	if !got.VerifiedUntil.Equal(v.Until) || got.Generation != 2 {
 		t.Errorf("family: %+v", got)
 	}
-	in, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", v.Until.Add(-step))
+	in, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, v.Until.Add(-step))
 	want(t, err, nil)
 	if !in.User.VerifiedUntil.Equal(v.Until) {
 		t.Errorf("signed in, verified until %v", in.User.VerifiedUntil)
 	}
-	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", v.Until)
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, v.Until)
 	want(t, err, storage.ErrNotFound)
 	late := NewSession(f.User.ID)
 	late.CreatedAt = v.Until

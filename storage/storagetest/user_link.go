@@ -118,14 +118,14 @@ func userLinkUsed(t *testing.T, s storage.Store) {
 	if diff := cmp.Diff(&expected, got); diff != "" {
 		t.Errorf("the user (-want +got):\n%s", diff)
 	}
-	_, err = s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+	_, err = s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, Now)
 	want(t, err, storage.ErrNotFound)
 	familyGone(t, s, family.ID)
 	codeDead(t, s, unredeemed)
 	if grantOf(t, s, f.User.ID, f.Client.ID, f.Resource.ID) == nil {
 		t.Error("what was approved is gone")
 	}
-	_, err = s.SignIn(t.Context(), other.Session.TokenHash, "", "", Now)
+	_, err = s.SignIn(t.Context(), other.Session.TokenHash, storage.Look{}, Now)
 	want(t, err, nil)
 	_, _, err = s.UserLink(t.Context(), others.TokenHash, Now)
 	want(t, err, nil)

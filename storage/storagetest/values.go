@@ -239,7 +239,7 @@ func valuesOwnWrites(t *testing.T, s storage.Store) {
 	// Reads may take another connection than writes: it must see them.
 	for range 20 {
 		f := NewFixture(t, s)
-		_, err := s.SignIn(t.Context(), f.Session.TokenHash, "", "", Now)
+		_, err := s.SignIn(t.Context(), f.Session.TokenHash, storage.Look{}, Now)
 		want(t, err, nil)
 		f.Redeem(t, f.Code)
 		_, _, err = s.Family(t.Context(), f.Code.FamilyID())
