@@ -128,14 +128,16 @@ func (c *Chain) seal(last *storage.AuditSeal, events []*storage.AuditEvent) *sto
 	if s.SealedAt.Before(last.SealedAt) { // a clock was set back
 		s.SealedAt = last.SealedAt
 	}
+	leaves := make([][]byte, len(events))
 	for i, e := range events {
 		salt := make([]byte, saltSize)
 		_, _ = rand.Read(salt) // never fails: it would end the process
 		e.Seal = storage.EventSeal{Number: s.Number, Position: i + 1, Salt: salt}
-		_, mac := c.Root.MAC(eventPurpose, placed(e))
+		leaves[i] = leaf(e)
+		_, mac := c.Root.MAC(eventPurpose, placed(e, leaves[i]))
 		e.Seal.MAC = mac[:]
 	}
-	s.Digest = digest(events)
+	s.Digest = digest(leaves)
 	id, _ := c.Root.MAC(sealPurpose, nil)
 	s.KeyID = id[:]
 	_, mac := c.Root.MAC(sealPurpose, sealed(s))

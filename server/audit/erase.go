@@ -78,12 +78,12 @@ func (c *Chain) eraseIn(e *storage.AuditEvent, names []string) bool {
 	if before != nil {
 		maps.Copy(x.Commitments, before.Commitments)
 	}
+	salt := saltsOf(e, before)
 	for name, value := range e.Detail {
-		salt := saltOf(e, before, name)
 		if slices.Contains(gone, name) {
-			x.Commitments[name] = hash(salt, []byte(value))
+			x.Commitments[name] = hash(salt(name), []byte(value))
 		} else {
-			x.Salts[name] = salt
+			x.Salts[name] = salt(name)
 		}
 	}
 	e.Detail = maps.Clone(e.Detail)
@@ -91,7 +91,7 @@ func (c *Chain) eraseIn(e *storage.AuditEvent, names []string) bool {
 		delete(e.Detail, name)
 	}
 	e.Seal.Salt, e.Seal.Erasure = nil, encode(x)
-	id, mac := c.Root.MAC(erasurePurpose, erased(e, x))
+	id, mac := c.Root.MAC(erasurePurpose, erased(leaf(e), x))
 	x.KeyID, x.MAC = id[:], mac[:]
 	e.Seal.Erasure = encode(x)
 	return true

@@ -187,6 +187,7 @@ func (c *Chain) verifyBatch(r *Report, previous *storage.AuditSeal, b *storage.A
 	}
 	before := len(r.Faults)
 	expected := 1
+	var leaves [][]byte
 	for _, e := range b.Sealed {
 		if e.Seal.Position > b.Events || e.Seal.Position < expected {
 			r.fault(EventForeign, b.Number, e, e.Seal.Position, "Seal %d has no place %d: the event was put in.", b.Number, e.Seal.Position)
@@ -194,10 +195,12 @@ func (c *Chain) verifyBatch(r *Report, previous *storage.AuditSeal, b *storage.A
 		}
 		r.missing(b, expected, e.Seal.Position)
 		expected = e.Seal.Position + 1
-		c.verifyEvent(r, b, e)
+		leaf := leaf(e)
+		c.verifyEvent(r, b, e, leaf)
+		leaves = append(leaves, leaf)
 	}
 	r.missing(b, expected, b.Events+1)
-	if len(r.Faults) == before && !bytes.Equal(digest(b.Sealed), b.Digest) {
+	if len(r.Faults) == before && !bytes.Equal(digest(leaves), b.Digest) {
 		r.fault(SealChanged, b.Number, nil, 0, "The events of seal %d are not those that were sealed.", b.Number)
 	}
 }
@@ -212,9 +215,9 @@ func (r *Report) missing(b *storage.AuditBatch, from, before int) {
 	}
 }
 
-func (c *Chain) verifyEvent(r *Report, b *storage.AuditBatch, e *storage.AuditEvent) {
+func (c *Chain) verifyEvent(r *Report, b *storage.AuditBatch, e *storage.AuditEvent, leaf []byte) {
 	r.Events++
-	if err := c.check(eventPurpose, b.KeyID, placed(e), e.Seal.MAC); err != nil {
+	if err := c.check(eventPurpose, b.KeyID, placed(e, leaf), e.Seal.MAC); err != nil {
 		r.fault(EventChanged, b.Number, e, e.Seal.Position, "Event %d of seal %d was changed, moved here or put in.", e.Seal.Position, b.Number)
 		return
 	}
@@ -222,7 +225,7 @@ func (c *Chain) verifyEvent(r *Report, b *storage.AuditBatch, e *storage.AuditEv
 		return
 	}
 	x := readErasure(e)
-	if x == nil || c.check(erasurePurpose, x.KeyID, erased(e, x), x.MAC) != nil {
+	if x == nil || c.check(erasurePurpose, x.KeyID, erased(leaf, x), x.MAC) != nil {
 		r.fault(EventChanged, b.Number, e, e.Seal.Position, "Values of event %d of seal %d are gone, and were not erased by this server.", e.Seal.Position, b.Number)
 		return
 	}
