@@ -194,6 +194,9 @@ func (s *Server) build(c Config, signing *keys.Signing) (*rooms, error) {
 			return nil, fmt.Errorf("parse the pages: %w", err)
 		}
 	}
+	if set, err = set.At(c.Issuer.Root()); err != nil {
+		return nil, fmt.Errorf("make the pages: %w", err)
+	}
 	pages := &web.Pages{Templates: set, Issuer: c.Issuer}
 	s.notify(c, set)
 	addresses := web.Addresses{TrustedProxies: c.TrustedProxies}

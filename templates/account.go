@@ -9,7 +9,6 @@ import (
 // name, and where they are signed in. Its forms post "page" and, to end a
 // session, "session", or to end one sign-in of an application, "installation".
 type AccountPage struct {
-	Base
 	Account        Account
 	LogoutAction   string   // relative URL that takes a POST
 	Notice         string   // what has just happened, "" for none
@@ -62,7 +61,6 @@ func (s *Set) Account(w io.Writer, p AccountPage) error { return s.render(w, "ac
 // A RevokePage asks whether to take the access of applications. Its form posts
 // "page" and "grant".
 type RevokePage struct {
-	Base
 	Action       string // relative URL
 	Page         string
 	Grant        string // what is revoked
@@ -77,7 +75,6 @@ func (s *Set) Revoke(w io.Writer, p RevokePage) error { return s.render(w, "revo
 // A PasswordPage asks for the current password and twice for a new one. Its form
 // posts "page", "current", "password" and "again".
 type PasswordPage struct {
-	Base
 	Action     string // relative URL
 	Page       string
 	Problem    string // one sentence above the form, "" for none
@@ -91,7 +88,6 @@ func (s *Set) Password(w io.Writer, p PasswordPage) error { return s.render(w, "
 
 // An ActivityPage tells what happened about an account, newest first.
 type ActivityPage struct {
-	Base
 	Events     []Activity
 	OlderURL   string // relative URL, "" on the last page
 	AccountURL string // relative URL, the way back
@@ -118,7 +114,6 @@ func (s *Set) Activity(w io.Writer, p ActivityPage) error { return s.render(w, "
 // instead, and the first administrator also choose a user name and a name. Its form
 // posts "token", "password", "again", "username" and "name".
 type LinkPage struct {
-	Base
 	Action     string // relative URL, without the token
 	Token      string // returned as it is
 	Reset      bool   // a forgotten password, else an invitation

@@ -50,7 +50,7 @@ func accountFixtures() []fixture {
 	return []fixture{
 		{"account", account(accountPage())},
 		{"account_notice", account(templates.AccountPage{
-			Base: templates.Base{Root: "/auth"}, Account: templates.Account{Username: "demo"}, LogoutAction: "/auth/logout", ActivityURL: "/auth/account/activity",
+			Account: templates.Account{Username: "demo"}, LogoutAction: "/auth/logout", ActivityURL: "/auth/account/activity",
 			Notice: "The access is removed.",
 		})},
 		{"account_hostile", account(accountHostile())},

@@ -39,7 +39,7 @@ func fixtures() []fixture {
 	return append(accountFixtures(), []fixture{
 		{"login", login(templates.LoginPage{Action: authorizeAs("/login")})},
 		{"login_for_client", login(templates.LoginPage{
-			Base: templates.Base{Root: "/auth"}, Action: authorizeAs("/auth/login"),
+			Action:     authorizeAs("/auth/login"),
 			ClientName: "Claude", ClientHost: "claude.ai", ResourceName: "Field Notes",
 		})},
 		{"login_for_document", login(templates.LoginPage{
@@ -101,7 +101,7 @@ func fixtures() []fixture {
 		{"consent_device", consent(consentDevice())},
 		{"device", device(templates.DevicePage{Action: "/device", Account: alice, SwitchAccountURL: "/login?user_code="})},
 		{"device_problem", device(templates.DevicePage{
-			Base: templates.Base{Root: "/auth"}, Action: "/auth/device", UserCode: `<script>alert("wdjb")`, Account: alice,
+			Action: "/auth/device", UserCode: `<script>alert("wdjb")`, Account: alice,
 			Problem: "A code has eight letters, like WDJB-MJHT. Look at your device and enter it again.",
 		})},
 		{"device_connected", done(templates.DeviceDonePage{Connected: true, AccountURL: "/account"})},
@@ -137,7 +137,7 @@ func fixtures() []fixture {
 			Link: "/login/local?a=b", LinkText: "Sign in with a local account", Reference: "01j9z6k3t1q4m8",
 		})},
 		{"logout", func(s *templates.Set, w io.Writer) error {
-			return s.Logout(w, templates.LogoutPage{Base: templates.Base{Root: "/auth"}, Action: "/auth/logout", Account: alice})
+			return s.Logout(w, templates.LogoutPage{Action: "/auth/logout", Account: alice})
 		}},
 	}...)
 }

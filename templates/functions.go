@@ -31,7 +31,6 @@ var functions = template.FuncMap{
 		return false
 	},
 	"tally":  tally,
-	"root":   func(s string) (template.URL, error) { return ours(strings.TrimRight(s, "/")) },
 	"scheme": func(s string) bool { return strings.HasSuffix(s, ":") },
 }
 

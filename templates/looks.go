@@ -135,8 +135,8 @@ func imageExtension(content []byte) string {
 	return ""
 }
 
-// brandFunctions are those of the layout.
-func brandFunctions(files assetFS, name string) template.FuncMap {
+// brandFunctions are those of the layout, for a server below root.
+func brandFunctions(files assetFS, name, root string) template.FuncMap {
 	find := func(source string) string {
 		for _, a := range files {
 			if a.source == source {
@@ -147,6 +147,7 @@ func brandFunctions(files assetFS, name string) template.FuncMap {
 	}
 	logo := cmp.Or(find("brand.svg"), find("brand.png"), find("logo.svg"))
 	return template.FuncMap{
+		"root":  func() string { return root },
 		"brand": func() string { return cmp.Or(name, "grantd") },
 		"logo":  func() string { return logo },
 		"isPNG": func() bool { return strings.HasSuffix(logo, ".png") },

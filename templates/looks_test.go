@@ -161,3 +161,28 @@ func TestLooksRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestOwnTemplates: a page of an organisation's own may call templates of grantd, put its
+// own in the place of one, and call itself.
+func TestOwnTemplates(t *testing.T) {
+	const page = `{{define "title"}}Ours{{end}}
+{{define "problem"}}[{{.}}]{{end}}
+{{define "again"}}{{if eq . "start"}}{{template "once" "end"}}{{else}}({{.}}){{end}}{{end}}
+{{define "once"}}{{template "again" .}}{{end}}
+{{define "main"}}{{template "problem" "x"}}{{template "again" "start"}}{{template "icon-info"}}{{end}}`
+	set, err := templates.NewWith(templates.Looks{Folder: fstest.MapFS{"error.html": {Data: []byte(page)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := set.Error(&b, templates.ErrorPage{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); !strings.Contains(got, "[x](end)<svg") || !strings.Contains(got, "<title>Ours · grantd</title>") {
+		t.Errorf("the page is\n%s", got)
+	}
+	broken := strings.Replace(page, `{{template "icon-info"}}`, `{{template "no-such"}}`, 1)
+	if _, err := templates.NewWith(templates.Looks{Folder: fstest.MapFS{"error.html": {Data: []byte(broken)}}}); err == nil || !strings.Contains(err.Error(), "no-such") {
+		t.Errorf("a call of nothing: %v", err)
+	}
+}

@@ -2,11 +2,6 @@ package templates
 
 import "io"
 
-// Base is what every page needs.
-type Base struct {
-	Root string // path of the issuer, "" or "/path"; the assets are below it
-}
-
 // An Account is the person as the pages name them. Name may be empty.
 type Account struct {
 	Name     string
@@ -16,7 +11,6 @@ type Account struct {
 // A LoginPage asks for a user name and a password. Its form posts the fields
 // "username" and "password".
 type LoginPage struct {
-	Base
 	Action       string // relative URL with its raw query
 	Username     string // shown again after a failed attempt
 	Problem      string // one sentence above the form, "" for none
@@ -47,7 +41,6 @@ func (s *Set) Login(w io.Writer, p LoginPage) error { return s.render(w, "login.
 // "decision" ("approve" or "deny"), "approval", and "scope" once for each
 // ticked scope.
 type ConsentPage struct {
-	Base
 	Action              string // relative URL with its raw query
 	Approval            string // the sealed page, returned as it is
 	UserCode            string // of the device to be connected, WDJB-MJHT, returned as "user_code"; "" for none
@@ -115,7 +108,6 @@ func (s *Set) Consent(w io.Writer, p ConsentPage) error { return s.render(w, "co
 // A DevicePage asks for the code that another device shows. Its form posts
 // "user_code".
 type DevicePage struct {
-	Base
 	Action           string // relative URL
 	UserCode         string // filled in already, "" for none
 	Problem          string // one sentence above the form, "" for none
@@ -129,7 +121,6 @@ func (s *Set) Device(w io.Writer, p DevicePage) error { return s.render(w, "devi
 
 // A DeviceDonePage says that the device has its answer.
 type DeviceDonePage struct {
-	Base
 	Connected  bool   // else the person said no
 	AccountURL string // relative URL, "" for none
 }
@@ -143,7 +134,6 @@ func (s *Set) DeviceDone(w io.Writer, p DeviceDonePage) error {
 // An AskPage says that an administrator must allow a client before a person may
 // approve it. Its form posts "request".
 type AskPage struct {
-	Base
 	Action           string // relative URL with its raw query
 	Request          string // the sealed page, returned as it is
 	Asked            bool   // this person has asked: there is nothing to send
@@ -163,7 +153,6 @@ func (s *Set) Ask(w io.Writer, p AskPage) error { return s.render(w, "ask.html",
 // goes by itself, which is the one way from a form to a client that a
 // form-action policy does not block.
 type ContinuePage struct {
-	Base
 	Title, Message string
 	URL            string // https, http on loopback, a private-use scheme, or a path of this server
 	Host           string
@@ -176,7 +165,6 @@ func (s *Set) Continue(w io.Writer, p ContinuePage) error { return s.render(w, "
 
 // An ErrorPage tells a person what went wrong and what they can do.
 type ErrorPage struct {
-	Base
 	Status               int // HTTP status, 0 for none
 	Title, Message, Help string
 	Values               map[string]string // what stands for each {name} in Message
@@ -192,7 +180,6 @@ func (s *Set) Error(w io.Writer, p ErrorPage) error { return s.render(w, "error.
 
 // A LogoutPage asks for confirmation; its form posts no fields.
 type LogoutPage struct {
-	Base
 	Action  string // relative URL
 	Account Account
 }

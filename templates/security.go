@@ -7,7 +7,6 @@ import (
 
 // A SecondFactorPage asks for a code at sign-in. Its form posts "step" and "code".
 type SecondFactorPage struct {
-	Base
 	Action  string // relative URL with its raw query
 	Step    string // what was proved so far, returned as it is
 	Problem string // one sentence above the form, "" for none
@@ -30,7 +29,6 @@ const appURIPrefix = "otpauth://totp/"
 // An EnrolPage shows the secret for an authenticator app and asks for its first code.
 // Its form posts "enrolment", "code", and "step" or "page".
 type EnrolPage struct {
-	Base
 	Action    string // relative URL with its raw query
 	Step      string // at sign-in: what was proved so far, returned as it is; else ""
 	Page      string // on the account: the mark of whose page it is; else ""
@@ -58,7 +56,6 @@ func (s *Set) Enrol(w io.Writer, p EnrolPage) error { return s.render(w, "enrol.
 
 // A RecoveryCodesPage shows recovery codes, this once.
 type RecoveryCodesPage struct {
-	Base
 	Codes       []string
 	ContinueURL string // relative URL
 }
@@ -73,7 +70,6 @@ func (s *Set) RecoveryCodes(w io.Writer, p RecoveryCodesPage) error {
 // and "act": "remove_totp", "new_codes", or with "passkey" the id of one and "name"
 // "rename_passkey" or "remove_passkey".
 type SecurityPage struct {
-	Base
 	Action        string // relative URL
 	Page          string
 	Notice        string
@@ -106,7 +102,6 @@ type PasskeyForm struct {
 // A PasskeyPage has the browser make a passkey. Its form posts "page" and
 // "passkey_name" too.
 type PasskeyPage struct {
-	Base
 	Action  string // relative URL
 	Page    string
 	Problem string // one sentence above the form, "" for none

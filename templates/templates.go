@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"text/template/parse"
 )
 
 // ErrUnsafeURL says that a page was given a URL it must not link or post to.
@@ -33,11 +34,13 @@ var ErrUnsafeURL = errors.New("templates: the page must not link to this URL")
 
 // A Set holds every page, parsed and checked. It is safe for concurrent use.
 type Set struct {
-	// pages are by language, made when somebody first reads it: each takes two megabytes.
+	// pages are by language, made when somebody first reads it: each takes a megabyte.
 	pages    map[string]func() (pages, error)
 	language string     // for whoever reads none of Languages
 	words    *catalogue // of that language
 	assets   assetFS
+	root     string // see At
+	made     func(root string) map[string]func() (pages, error)
 }
 
 // pages are templates by file, in one language.
@@ -85,17 +88,35 @@ func newSetWith(files fs.FS, assets assetFS, brand string) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &Set{assets: assets, pages: make(map[string]func() (pages, error), len(Languages))}
 	ours := files == fs.FS(htmlFiles)
-	for _, language := range Languages {
-		set.pages[language] = sync.OnceValues(func() (pages, error) {
-			return pagesIn(language, texts, brandFunctions(assets, brand), ours)
-		})
-	}
-	if _, err := set.pages[English](); err != nil {
+	set := &Set{assets: assets, made: func(root string) map[string]func() (pages, error) {
+		made := make(map[string]func() (pages, error), len(Languages))
+		for _, language := range Languages {
+			made[language] = sync.OnceValues(func() (pages, error) {
+				return pagesIn(language, texts, brandFunctions(assets, brand, root), ours)
+			})
+		}
+		return made
+	}}
+	if set, err = set.At(""); err != nil {
 		return nil, err
 	}
 	return set.in(English)
+}
+
+// At is the set for a server whose issuer has this path, "" or "/path": its assets and
+// links are below it. ErrUnsafeURL.
+func (s *Set) At(root string) (*Set, error) {
+	if _, err := ours(root); err != nil {
+		return nil, err
+	}
+	if s.pages != nil && root == s.root {
+		return s, nil
+	}
+	own := *s // New's is everybody's
+	own.root, own.pages = root, s.made(root)
+	_, err := own.pages[English]()
+	return &own, err
 }
 
 // in is the set for an organisation of that language.
@@ -132,7 +153,8 @@ func pagesIn(language string, texts map[string]string, brand template.FuncMap, o
 	if err != nil {
 		return nil, err
 	}
-	shared := template.New("").Funcs(functions).Funcs(words.functions()).Funcs(brand)
+	blank := func() *template.Template { return template.New("").Funcs(functions).Funcs(words.functions()).Funcs(brand) }
+	shared := blank()
 	for _, name := range sharedFiles {
 		if _, err := shared.New(name).Parse(texts[name]); err != nil {
 			return nil, fmt.Errorf("templates: %w", err)
@@ -144,15 +166,15 @@ func pagesIn(language string, texts map[string]string, brand template.FuncMap, o
 	}
 	made := make(pages, len(claimed))
 	for name, least := range claimed {
-		page, err := shared.Clone()
-		if err != nil {
-			return nil, fmt.Errorf("templates: %s: %w", name, err)
-		}
+		page := blank()
 		if _, err := page.New(name).Parse(texts[name]); err != nil {
 			return nil, fmt.Errorf("templates: %w", err)
 		}
 		if ours {
 			constants.fold(page)
+		}
+		if err := borrow(page, shared, "layout", map[string]bool{}); err != nil {
+			return nil, fmt.Errorf("templates: %s: %w", name, err)
 		}
 		// html/template escapes at the first execution. Doing that now turns
 		// a mistake in a template into a failed start, not a failed sign-in.
@@ -162,6 +184,53 @@ func pagesIn(language string, texts map[string]string, brand template.FuncMap, o
 		made[name] = page
 	}
 	return made, nil
+}
+
+// borrow gives the page what it has not defined of the named template and of all that
+// this one calls. Cloned, each page would keep everything that any of them shares.
+func borrow(page, shared *template.Template, name string, seen map[string]bool) error {
+	if seen[name] {
+		return nil
+	}
+	seen[name] = true
+	t := page.Lookup(name)
+	if t == nil {
+		lent := shared.Lookup(name)
+		if lent == nil {
+			return nil // html/template says so, and where
+		}
+		var err error
+		if t, err = page.AddParseTree(name, lent.Tree.Copy()); err != nil {
+			return err
+		}
+	}
+	for _, called := range callsIn(t.Tree.Root, nil) {
+		if err := borrow(page, shared, called, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// callsIn adds to names those of the templates that a list calls.
+func callsIn(list *parse.ListNode, names []string) []string {
+	if list == nil {
+		return names
+	}
+	branch := func(b parse.BranchNode) { names = callsIn(b.ElseList, callsIn(b.List, names)) }
+	for _, node := range list.Nodes {
+		switch n := node.(type) {
+		case *parse.TemplateNode:
+			names = append(names, n.Name)
+		case *parse.IfNode:
+			branch(n.BranchNode)
+		case *parse.WithNode:
+			branch(n.BranchNode)
+		case *parse.RangeNode:
+			branch(n.BranchNode)
+		}
+	}
+	return names
 }
 
 func everyFileClaimed(files fs.FS) error {

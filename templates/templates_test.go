@@ -215,7 +215,7 @@ func fill(v reflect.Value) {
 			if name == "Passkey" && v.Field(i).IsZero() {
 				continue // it changes what else is on the page
 			}
-			if strings.HasSuffix(name, "URL") || strings.HasSuffix(name, "Action") || name == "Base" {
+			if strings.HasSuffix(name, "URL") || strings.HasSuffix(name, "Action") {
 				continue
 			}
 			fill(v.Field(i))

@@ -196,7 +196,7 @@ func (h *Handler) account(v *visit) error {
 		return err
 	}
 	page := templates.AccountPage{
-		Base: h.Pages.Base(), LogoutAction: h.root + "/logout", Page: v.signIn.Session.ID, Notice: notices[v.r.URL.Query().Get("done")],
+		LogoutAction: h.root + "/logout", Page: v.signIn.Session.ID, Notice: notices[v.r.URL.Query().Get("done")],
 		Account: templates.Account{Name: user.Name, Username: user.Username}, Providers: providers, Applications: applications,
 		SessionsAction: h.root + "/account/sessions", InstallationsAction: h.root + "/account/installations", ActivityURL: h.root + "/account/activity",
 	}

@@ -28,7 +28,7 @@ func (h *Handler) activity(v *visit) error {
 	if err != nil {
 		return err
 	}
-	page := templates.ActivityPage{Base: h.Pages.Base(), AccountURL: h.root + "/account"}
+	page := templates.ActivityPage{AccountURL: h.root + "/account"}
 	if len(events) > eventsPerPage {
 		events = events[:eventsPerPage]
 		page.OlderURL = h.root + "/account/activity?before=" + url.QueryEscape(events[eventsPerPage-1].ID)

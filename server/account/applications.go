@@ -118,7 +118,7 @@ func (h *Handler) revoke(v *visit) error {
 		return err
 	}
 	page := templates.RevokePage{
-		Base: h.Pages.Base(), Action: h.root + "/account/revoke", AccountURL: h.root + "/account", Page: v.signIn.Session.ID, Grant: chosen,
+		Action: h.root + "/account/revoke", AccountURL: h.root + "/account", Page: v.signIn.Session.ID, Grant: chosen,
 	}
 	for _, g := range grants {
 		application, err := h.application(v.r.Context(), g)

@@ -38,7 +38,7 @@ func (h *Handler) Link() http.Handler {
 
 func (h *Handler) showLink(w http.ResponseWriter, r *http.Request, status int, token string, link *storage.UserLink, user *storage.User, problem string, typed templates.Account) error {
 	page := templates.LinkPage{
-		Base: h.Pages.Base(), Action: h.root + LinkPath, Token: token, Problem: problem, Account: typed,
+		Action: h.root + LinkPath, Token: token, Problem: problem, Account: typed,
 		Reset: link.Purpose == storage.LinkPasswordReset, FirstAdmin: user == nil,
 	}
 	if user != nil {
@@ -169,7 +169,7 @@ func noSuchLink(err error) error {
 func (h *Handler) LinkDone() http.Handler {
 	return h.Pages.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		page := templates.ContinuePage{
-			Base: h.Pages.Base(), Title: "Your password is set", Message: "Sign in with your user name and your new password.", URL: h.root + "/login",
+			Title: "Your password is set", Message: "Sign in with your user name and your new password.", URL: h.root + "/login",
 		}
 		if r.URL.RawQuery == passkeyMade {
 			page.Title, page.Message = "Your passkey is made", "Sign in with your new passkey."

@@ -70,7 +70,7 @@ func (h *Handler) showPasskey(v *visit, status int, factors *storage.Factors, na
 		return err
 	}
 	page := templates.PasskeyPage{
-		Base: h.Pages.Base(), Action: h.root + "/account/security/passkey", Page: v.signIn.Session.ID, Problem: problem, Name: name,
+		Action: h.root + "/account/security/passkey", Page: v.signIn.Session.ID, Problem: problem, Name: name,
 		Account: templates.Account{Name: v.user().Name, Username: v.user().Username}, BackURL: h.root + "/account/security",
 		Passkey: templates.PasskeyForm{Options: begun.Options, Challenge: begun.Sealed},
 	}

@@ -49,7 +49,7 @@ func (h *Handler) password(v *visit) error {
 
 func (h *Handler) askPassword(v *visit, status int, problem string) error {
 	page := templates.PasswordPage{
-		Base: h.Pages.Base(), Action: h.root + "/account/password", AccountURL: h.root + "/account", Page: v.signIn.Session.ID, Problem: problem,
+		Action: h.root + "/account/password", AccountURL: h.root + "/account", Page: v.signIn.Session.ID, Problem: problem,
 		Account: templates.Account{Name: v.user().Name, Username: v.user().Username},
 	}
 	return h.Pages.Write(v.w, status, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.Password(out, page) })

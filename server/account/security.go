@@ -39,7 +39,7 @@ func (h *Handler) security(v *visit) error {
 
 func (h *Handler) showSecurity(v *visit, status int, factors *storage.Factors, problem string) error {
 	page := templates.SecurityPage{
-		Base: h.Pages.Base(), Action: h.root + "/account/security", Page: v.signIn.Session.ID, Notice: securityNotices[v.r.URL.Query().Get("done")],
+		Action: h.root + "/account/security", Page: v.signIn.Session.ID, Notice: securityNotices[v.r.URL.Query().Get("done")],
 		RecoveryCodes: factors.RecoveryCodes, EnrolURL: h.root + "/account/security/totp", AccountURL: h.root + "/account",
 		Passkeys: passkeysOf(factors), NoPasskeys: !h.Factors.OffersPasskeys(), Problem: problem,
 	}
@@ -94,7 +94,7 @@ func (h *Handler) showNewCodes(v *visit) error {
 	if err != nil {
 		return err
 	}
-	page := templates.RecoveryCodesPage{Base: h.Pages.Base(), Codes: codes, ContinueURL: h.root + "/account/security"}
+	page := templates.RecoveryCodesPage{Codes: codes, ContinueURL: h.root + "/account/security"}
 	return h.Pages.Write(v.w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.RecoveryCodes(out, page) })
 }
 
@@ -126,7 +126,7 @@ func (h *Handler) enrolTOTP(v *visit) error {
 
 func (h *Handler) showEnrolment(v *visit, status int, begun *factor.Enrolment, problem string) error {
 	page := templates.EnrolPage{
-		Base: h.Pages.Base(), Action: h.root + "/account/security/totp", Page: v.signIn.Session.ID, Enrolment: begun.Sealed, Problem: problem,
+		Action: h.root + "/account/security/totp", Page: v.signIn.Session.ID, Enrolment: begun.Sealed, Problem: problem,
 		Account: templates.Account{Name: v.user().Name, Username: v.user().Username}, BackURL: h.root + "/account/security",
 		Secret: begun.Secret, URI: templates.AppURI(begun.URI), QR: begun.QR, QRSize: begun.Size,
 	}

@@ -36,7 +36,7 @@ func (c *Consent) ShowAsk(w http.ResponseWriter, q Question, reference, problem 
 	shown := c.page(q)
 	root := c.Pages.Issuer.Root()
 	page := templates.AskPage{
-		Base: shown.Base, Action: root + "/authorize/ask?" + q.Query, Client: shown.Client, Resource: shown.Resource,
+		Action: root + "/authorize/ask?" + q.Query, Client: shown.Client, Resource: shown.Resource,
 		Account: shown.Account, SwitchAccountURL: shown.SwitchAccountURL, Asked: reference != "", Reference: reference, Problem: problem,
 	}
 	page.Client.New = false // that it is not allowed yet is what the page is about

@@ -141,7 +141,6 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 	client := Describe(q.Client, q.RedirectURI)
 	client.Trusted, client.Known = q.Trust == storage.TrustTrusted, q.Known
 	page := templates.ConsentPage{
-		Base:   c.Pages.Base(),
 		Action: root + "/authorize?" + q.Query + q.Step,
 		Client: client,
 		Resource: templates.ConsentResource{

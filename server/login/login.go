@@ -229,7 +229,7 @@ const (
 )
 
 func (h *Handler) form(w http.ResponseWriter, r *http.Request, status int, username, problem string) error {
-	page := templates.LoginPage{Base: h.Pages.Base(), Action: h.issuer.Root() + "/login", Username: username, Problem: problem}
+	page := templates.LoginPage{Action: h.issuer.Root() + "/login", Username: username, Problem: problem}
 	if query := r.URL.RawQuery; query != "" {
 		page.Action += "?" + query
 		if h.Purpose != nil {

@@ -85,7 +85,7 @@ func (h *Handler) confirmLogout(w http.ResponseWriter, r *http.Request) error {
 		return h.leave(w, r, leaving)
 	}
 	page := templates.LogoutPage{
-		Base: h.Pages.Base(), Action: h.issuer.Root() + "/logout",
+		Action:  h.issuer.Root() + "/logout",
 		Account: templates.Account{Name: signIn.User.Name, Username: signIn.User.Username},
 	}
 	forms := web.OwnForms
@@ -114,7 +114,7 @@ func (h *Handler) left(w http.ResponseWriter, leaving Leaving) error {
 		return nil
 	}
 	page := templates.ContinuePage{
-		Base: h.Pages.Base(), Title: "You are signed out",
+		Title:   "You are signed out",
 		Message: "Nobody is signed in with this browser. To sign in again, continue.", URL: h.issuer.Root() + "/login",
 	}
 	if leaving.Target != "" {

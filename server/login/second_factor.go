@@ -333,7 +333,7 @@ func (h *Handler) enrol(w http.ResponseWriter, r *http.Request, user *storage.Us
 }
 
 func (h *Handler) showRecoveryCodes(w http.ResponseWriter, r *http.Request, codes []string) error {
-	page := templates.RecoveryCodesPage{Base: h.Pages.Base(), Codes: codes, ContinueURL: h.issuer.Root() + ReturnTo(r.URL.RawQuery)}
+	page := templates.RecoveryCodesPage{Codes: codes, ContinueURL: h.issuer.Root() + ReturnTo(r.URL.RawQuery)}
 	return h.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return h.Pages.Templates.RecoveryCodes(out, page) })
 }
 
@@ -350,7 +350,7 @@ func (h *Handler) showSecond(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	page := templates.SecondFactorPage{
-		Base: h.Pages.Base(), Action: h.action(r), Step: sealed, Problem: problem, NoApp: factors.TOTP == nil,
+		Action: h.action(r), Step: sealed, Problem: problem, NoApp: factors.TOTP == nil,
 		Account: templates.Account{Name: user.Name, Username: user.Username},
 	}
 	if len(factors.Passkeys) > 0 {
@@ -367,7 +367,7 @@ func (h *Handler) showEnrolment(w http.ResponseWriter, r *http.Request, status i
 		return err
 	}
 	page := templates.EnrolPage{
-		Base: h.Pages.Base(), Action: h.action(r), Step: sealed, Problem: problem, Required: true, Enrolment: begun.Sealed,
+		Action: h.action(r), Step: sealed, Problem: problem, Required: true, Enrolment: begun.Sealed,
 		Account: templates.Account{Name: user.Name, Username: user.Username}, Secret: begun.Secret, URI: templates.AppURI(begun.URI), QR: begun.QR, QRSize: begun.Size,
 	}
 	if page.Passkey, err = h.begun(user); err != nil {

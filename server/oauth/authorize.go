@@ -168,7 +168,7 @@ func (o *OAuth) leave(w http.ResponseWriter, r *http.Request, request *authoriza
 	// form-action of that page stops it at any other site. A page of our own in
 	// between lets it go on.
 	page := templates.ContinuePage{
-		Base: o.Pages.Base(), Title: "You are signed in", Message: "Taking you back to the application.",
+		Title: "You are signed in", Message: "Taking you back to the application.",
 		URL: target, Host: consent.RedirectHost(request.redirectURI), Automatic: true,
 	}
 	return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Continue(out, page) })

@@ -184,7 +184,7 @@ func (o *OAuth) deny(w http.ResponseWriter, r *http.Request, request *authorizat
 		return nil
 	}
 	page := templates.ContinuePage{
-		Base: o.Pages.Base(), Title: "You denied the request", Message: "Nothing was allowed. You can close this page, or tell the application:",
+		Title: "You denied the request", Message: "Nothing was allowed. You can close this page, or tell the application:",
 		URL: target, Host: consent.RedirectHost(request.redirectURI),
 	}
 	return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Continue(out, page) })

@@ -138,7 +138,7 @@ func (o *OAuth) decideDevice(w http.ResponseWriter, r *http.Request, q consent.Q
 	case err != nil:
 		return err
 	}
-	page := templates.DeviceDonePage{Base: o.Pages.Base(), Connected: decision.Approved, AccountURL: o.Issuer.Root() + "/account"}
+	page := templates.DeviceDonePage{Connected: decision.Approved, AccountURL: o.Issuer.Root() + "/account"}
 	return o.Pages.Write(w, http.StatusOK, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.DeviceDone(out, page) })
 }
 
@@ -262,7 +262,7 @@ func (o *OAuth) askAbout(ctx context.Context, q consent.Question) (consent.Quest
 func (o *OAuth) askForCode(w http.ResponseWriter, signIn *storage.SignIn, status int, typed, problem string) error {
 	root := o.Issuer.Root()
 	page := templates.DevicePage{
-		Base: o.Pages.Base(), Action: root + "/device", UserCode: typed, Problem: problem,
+		Action: root + "/device", UserCode: typed, Problem: problem,
 		Account: templates.Account{Name: signIn.User.Name, Username: signIn.User.Username}, SwitchAccountURL: root + loginForDevice(typed),
 	}
 	return o.Pages.Write(w, status, web.OwnForms, func(out io.Writer) error { return o.Pages.Templates.Device(out, page) })

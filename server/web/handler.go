@@ -107,7 +107,7 @@ func (p *Pages) Handle(h Handler) http.Handler {
 // Error answers with err as a page.
 func (p *Pages) Error(w http.ResponseWriter, r *http.Request, err error) {
 	e := faceOf(err)
-	page := templates.ErrorPage{Base: p.Base(), Status: e.Status, Title: e.Title, Message: e.Message, Values: e.Values, Help: e.Help, Link: e.Link, LinkText: e.LinkText, Reference: RequestID(r.Context())}
+	page := templates.ErrorPage{Status: e.Status, Title: e.Title, Message: e.Message, Values: e.Values, Help: e.Help, Link: e.Link, LinkText: e.LinkText, Reference: RequestID(r.Context())}
 	if page.Title == "" {
 		page.Title = http.StatusText(e.Status)
 	}
@@ -122,16 +122,10 @@ func (p *Pages) ErrorPage(w http.ResponseWriter, r *http.Request, page templates
 	if page.Reference == "" {
 		page.Reference = RequestID(r.Context())
 	}
-	page.Base = p.Base()
 	if err := p.Write(w, page.Status, OwnForms, func(w io.Writer) error { return p.Templates.Error(w, page) }); err != nil {
 		logError(r, http.StatusInternalServerError, err)
 		http.Error(w, "Something went wrong on the server.", http.StatusInternalServerError)
 	}
-}
-
-// Base is what every page needs to know of the server.
-func (p *Pages) Base() templates.Base {
-	return templates.Base{Root: p.Issuer.Root()}
 }
 
 // Write answers with a page and the headers of its form policy. A page comes whole or
