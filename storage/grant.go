@@ -56,9 +56,9 @@ func (g *Grant) Record(event AuditEvent) AuditEvent {
 	return event.With("user_id", g.UserID).With("client_id", g.ClientID).With("resource_id", g.ResourceID)
 }
 
-// Approver is who approves: the Session, and its User as they were when the person was
-// asked. Anybody else's approval is none, so whom the page knows need not be looked up
-// once more.
+// Approver is who approves: a Session, and its User as they were when what is approved
+// was found to be theirs to approve. Anybody else's approval is none, so whoever is known
+// from the page need not be looked up once more.
 type Approver struct {
 	SessionID   string
 	UserVersion int64
@@ -102,7 +102,8 @@ type GrantStore interface {
 	// A Document is written in the same statement, unless the row has one as new. It
 	// never enables a disabled Client.
 	// ErrConsumed: this page (Code.ID) was approved before; ErrNotFound: one of
-	// the four is gone or disabled, or the Approver is another by now.
+	// the four is gone or disabled, the User has changed, or their Provider no longer
+	// vouches for them.
 	Approve(ctx context.Context, a *Approval, event AuditEvent) error
 	// Grant returns the grant with this id. ErrNotFound.
 	Grant(ctx context.Context, id string) (*Grant, error)

@@ -58,6 +58,7 @@ type Look struct {
 
 // SignIn is a live Session with its User and what a Look asked for.
 type SignIn struct {
+	Look    Look
 	Session Session
 	User    User   // without PasswordHash
 	Grant   *Grant // nil: nothing approved
@@ -72,7 +73,7 @@ type SessionStore interface {
 	CreateSession(ctx context.Context, s *Session, event AuditEvent) error
 	// SignIn returns the live session of an enabled and verified user by the hash
 	// of its token, as of now, in one statement; when SessionTouch has passed, another
-	// moves LastSeenAt forward. ErrNotFound.
+	// moves LastSeenAt forward; an approval does not. ErrNotFound.
 	SignIn(ctx context.Context, tokenHash []byte, look Look, now time.Time) (*SignIn, error)
 	// UserSessions lists the User's live sessions by ID, without TokenHash.
 	UserSessions(ctx context.Context, userID string, now time.Time, page Page) ([]*Session, error)

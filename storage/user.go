@@ -10,7 +10,7 @@ import (
 type User struct {
 	ID           string // PrefixUser
 	Username     string // unique without regard to case, as typed at sign-in
-	Version      int64
+	Version      int64  // moves with all that pages and policies are made of, Groups among it
 	Email        string
 	Name         string
 	PasswordHash string   // Argon2id in PHC form; empty: no password sign-in

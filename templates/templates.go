@@ -263,17 +263,15 @@ func (s *Set) render(w io.Writer, name string, page any) error {
 		return err
 	}
 	b := drafts.Get().(*bytes.Buffer)
-	defer func() {
-		if b.Cap() <= largeDraft {
-			drafts.Put(b)
-		}
-	}()
 	b.Reset()
 	if err := in[name].ExecuteTemplate(b, "layout", page); err != nil {
 		return fmt.Errorf("templates: %s: %w", name, err)
 	}
 	if _, err := w.Write(b.Bytes()); err != nil {
-		return fmt.Errorf("templates: %s: %w", name, err)
+		return fmt.Errorf("templates: %s: %w", name, err) // and whoever failed may still have it
+	}
+	if b.Cap() <= largeDraft {
+		drafts.Put(b)
 	}
 	return nil
 }

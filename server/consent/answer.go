@@ -30,6 +30,7 @@ type seen struct {
 	Name      string   `json:"n"`
 	Email     string   `json:"e"`
 	Groups    []string `json:"g"`
+	Grouped   bool     `json:"l"` // whether Groups were looked for
 	AMR       []string `json:"m"`
 }
 
@@ -40,7 +41,7 @@ func seenOf(signIn *storage.SignIn) *seen {
 	if u := &signIn.User; len(u.Groups) <= manyGroups {
 		return &seen{
 			TokenHash: signIn.Session.TokenHash, AMR: signIn.Session.AMR,
-			Version: u.Version, Username: u.Username, Name: u.Name, Email: u.Email, Groups: u.Groups,
+			Version: u.Version, Username: u.Username, Name: u.Name, Email: u.Email, Groups: u.Groups, Grouped: signIn.Look.Groups,
 		}
 	}
 	return nil
@@ -85,6 +86,7 @@ func (a Answer) SignIn(tokenHash []byte) *storage.SignIn {
 		return nil
 	}
 	return &storage.SignIn{
+		Look:    storage.Look{Groups: seen.Grouped},
 		Session: storage.Session{ID: a.page.SessionID, TokenHash: tokenHash, UserID: a.page.UserID, AMR: seen.AMR},
 		User: storage.User{
 			ID: a.page.UserID, Version: seen.Version, Username: seen.Username, Name: seen.Name, Email: seen.Email, Groups: seen.Groups,

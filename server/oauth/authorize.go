@@ -13,7 +13,6 @@ import (
 
 	"grantd/server/consent"
 	"grantd/server/keys"
-	"grantd/server/policy"
 	"grantd/server/web"
 	"grantd/storage"
 	"grantd/templates"
@@ -34,6 +33,7 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return o.refuse(w, r, request, err)
 	}
+	asked := *request
 	signIn, err := o.signIn(r, request)
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && o.mustSignInAgain(request, signIn)) {
 		if request.prompt("none") {
@@ -57,25 +57,24 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case remembered(request, signIn):
-		return o.issueRemembered(w, r, request, signIn)
+		return o.issueRemembered(w, r, request, signIn, asked)
 	case inAdvance(request, signIn):
-		return o.approveInAdvance(w, r, request, signIn)
+		return o.approveInAdvance(w, r, request, signIn, asked)
 	case request.prompt("none"):
 		return o.refuse(w, r, request, web.NewOAuthError("consent_required", "The person must approve."))
 	}
 	return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
 }
 
-// signIn finds the person at the browser, with what matters to the request.
-// storage.ErrNotFound: nobody is signed in.
-func (o *OAuth) signIn(r *http.Request, request *authorizationRequest) (*storage.SignIn, error) {
-	policies, err := o.Catalog.Policies(r.Context())
-	if err != nil {
+// signIn finds the person at the browser, with what matters to the request, and the
+// rules about it. storage.ErrNotFound: nobody is signed in.
+func (o *OAuth) signIn(r *http.Request, request *authorizationRequest) (_ *storage.SignIn, err error) {
+	if request.rules, err = o.rules(r.Context(), request.client, request.resource); err != nil {
 		return nil, err
 	}
 	return o.Sessions.SignIn(r, storage.Look{
 		ClientID: request.client.ID, ResourceID: request.resource.ID,
-		Groups: policy.AskGroups(policies, request.resource), ClientKnown: request.client.SelfAsserted(),
+		Groups: request.rules.askGroups(), ClientKnown: request.client.SelfAsserted(),
 	})
 }
 
@@ -128,13 +127,13 @@ func recognisable(request *authorizationRequest) bool {
 }
 
 // approveInAdvance writes the Grant and the code as a policy says, and answers.
-func (o *OAuth) approveInAdvance(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
+func (o *OAuth) approveInAdvance(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, asked authorizationRequest) error {
 	target, err := o.grant(r, request, signIn, storage.NewID(storage.PrefixCode), request.scopes, true)
 	switch {
 	case errors.Is(err, storage.ErrConsumed):
 		return answeredBefore(err)
 	case errors.Is(err, storage.ErrNotFound): // something has just ended: the page will say what is left
-		return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
+		return o.showAnew(w, r, asked, "")
 	case err != nil:
 		return err
 	}
@@ -142,13 +141,13 @@ func (o *OAuth) approveInAdvance(w http.ResponseWriter, r *http.Request, request
 }
 
 // issueRemembered answers with a code under an earlier approval.
-func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
+func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, asked authorizationRequest) error {
 	code := o.newCode(request, signIn, request.codeID(storage.NewID(storage.PrefixCode)), request.scopes)
 	code.GrantID = signIn.Grant.ID
 	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID})
 	if errors.Is(err, storage.ErrNotFound) {
 		// The approval was withdrawn this very moment: ask.
-		return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
+		return o.showAnew(w, r, asked, "")
 	} else if errors.Is(err, storage.ErrConsumed) {
 		return answeredBefore(err)
 	} else if err != nil {

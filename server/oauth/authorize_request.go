@@ -52,6 +52,7 @@ type authorizationRequest struct {
 	state         string // sent back byte for byte; empty: none was sent
 	resource      *storage.Resource
 	scopes        []string
+	rules         rules           // about client and resource, when the person was looked up
 	decision      policy.Decision // on the scopes; set when they are permitted
 	withheld      []string        // scopes that are not
 	codeChallenge string

@@ -22,30 +22,20 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	request, err := o.readAuthorizationRequest(r)
-	if request == nil {
+	asked, err := o.readAuthorizationRequest(r)
+	if asked == nil {
 		return o.showUnredirectable(w, r, err)
 	}
 	if err != nil {
-		return o.refuse(w, r, request, err)
+		return o.refuse(w, r, asked, err)
 	}
 	answer := o.Consent.Read(form)
-	if answered, err := o.approveAsShown(w, r, request, answer); answered || err != nil {
+	if answered, err := o.approveAsShown(w, r, *asked, answer); answered || err != nil {
 		return err
 	}
-	signIn, err := o.signIn(r, request)
-	if errors.Is(err, storage.ErrNotFound) {
-		return o.sendToLogin(w, request)
-	} else if err != nil {
-		return err
-	}
-	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
-		return err
-	}
-	if answered, err := o.permit(w, r, request, signIn); answered || err != nil {
-		return err
-	}
-	if answered, err := o.stepUp(w, r, request, signIn); answered || err != nil {
+	request := new(*asked)
+	signIn, answered, err := o.meet(w, r, request)
+	if answered || err != nil {
 		return err
 	}
 	q := o.question(request, signIn)
@@ -68,7 +58,44 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	case !decision.Approved:
 		return o.deny(w, r, request, signIn)
 	}
-	return o.approve(w, r, request, signIn, decision)
+	answered, err = o.approve(w, r, request, signIn, decision)
+	if err == nil && !answered {
+		return o.showAnew(w, r, *asked, "What this page asks for has just changed. Please look again and decide.")
+	}
+	return err
+}
+
+// meet finds who is at the browser, and narrows the request to what they may approve.
+// Where they may not, or not yet, or nobody is there, it answers.
+func (o *OAuth) meet(w http.ResponseWriter, r *http.Request, request *authorizationRequest) (signIn *storage.SignIn, answered bool, err error) {
+	signIn, err = o.signIn(r, request)
+	switch {
+	case errors.Is(err, storage.ErrNotFound) && request.prompt("none"):
+		return nil, true, o.refuse(w, r, request, web.NewOAuthError("login_required", "The person must sign in."))
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, true, o.sendToLogin(w, request)
+	case err != nil:
+		return nil, false, err
+	}
+	for _, judge := range []func(http.ResponseWriter, *http.Request, *authorizationRequest, *storage.SignIn) (bool, error){o.admit, o.permit, o.stepUp} {
+		if answered, err := judge(w, r, request, signIn); answered || err != nil {
+			return nil, answered, err
+		}
+	}
+	return signIn, false, nil
+}
+
+// showAnew asks the person as things stand by now, since something changed while they
+// were answered. request is as it was asked.
+func (o *OAuth) showAnew(w http.ResponseWriter, r *http.Request, request authorizationRequest, notice string) error {
+	signIn, answered, err := o.meet(w, r, &request)
+	switch {
+	case answered || err != nil:
+		return err
+	case request.prompt("none"):
+		return o.refuse(w, r, &request, web.NewOAuthError("consent_required", "The person must approve."))
+	}
+	return o.Consent.Show(w, o.question(&request, signIn), http.StatusOK, notice, "")
 }
 
 // approveAsShown is an approval as it usually is, by the person whom the page was shown
@@ -76,12 +103,11 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 // same, and still signed in, is proved by the statement that writes the approval. In
 // every other case it answers nothing and has changed nothing: then the person must be
 // looked up. (docs/adr/0039)
-func (o *OAuth) approveAsShown(w http.ResponseWriter, r *http.Request, asked *authorizationRequest, answer consent.Answer) (answered bool, err error) {
+func (o *OAuth) approveAsShown(w http.ResponseWriter, r *http.Request, request authorizationRequest, answer consent.Answer) (answered bool, err error) {
 	signIn := answer.SignIn(o.Sessions.TokenHash(r))
 	if signIn == nil {
 		return false, nil
 	}
-	request := *asked // what is found out about this person may be out of date
 	if may, err := o.mayApprove(r.Context(), &request, signIn); !may || err != nil {
 		return false, err
 	}
@@ -89,17 +115,7 @@ func (o *OAuth) approveAsShown(w http.ResponseWriter, r *http.Request, asked *au
 	if err != nil || !decision.Approved {
 		return false, nil //nolint:nilerr // whoever looks the person up learns it too
 	}
-	target, err := o.grant(r, &request, signIn, decision.Nonce, decision.Scopes, false)
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return false, nil
-	case errors.Is(err, storage.ErrConsumed):
-		return false, answeredBefore(err)
-	case err != nil:
-		return false, err
-	}
-	respond(w, target)
-	return true, nil
+	return o.approve(w, r, &request, signIn, decision)
 }
 
 // mayApprove reports whether the signed-in person may approve what is asked, or some of
@@ -112,8 +128,11 @@ func (o *OAuth) mayApprove(ctx context.Context, request *authorizationRequest, s
 	if err := o.recognise(ctx, request); err != nil {
 		return false, err
 	}
-	if some, err := o.narrow(ctx, request, signIn); !some || err != nil {
+	if request.rules, err = o.rules(ctx, request.client, request.resource); err != nil {
 		return false, err
+	}
+	if request.rules.askGroups() && !signIn.Look.Groups || !narrow(request, signIn) {
+		return false, nil
 	}
 	lacking, err := o.lacksFactor(ctx, request, signIn)
 	return !lacking, err
@@ -146,19 +165,20 @@ func readDecision(w http.ResponseWriter, r *http.Request) (web.Parameters, error
 	return form, nil
 }
 
-// approve writes the Grant and the code, and answers.
-func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, decision consent.Decision) error {
+// approve writes the Grant and the code, and answers, unless what it relies on is not
+// so any more: then it has changed nothing.
+func (o *OAuth) approve(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, decision consent.Decision) (answered bool, err error) {
 	target, err := o.grant(r, request, signIn, decision.Nonce, decision.Scopes, false)
 	switch {
 	case errors.Is(err, storage.ErrConsumed):
-		return answeredBefore(err)
+		return false, answeredBefore(err)
 	case errors.Is(err, storage.ErrNotFound):
-		return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "What this page asks for has just changed. Please look again and decide.", "")
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
 	}
 	respond(w, target)
-	return nil
+	return true, nil
 }
 
 // answeredBefore is the answer to whoever decides what was decided.

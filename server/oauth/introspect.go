@@ -11,7 +11,6 @@ import (
 
 	"grantd/server/clientauth"
 	"grantd/server/keys"
-	"grantd/server/policy"
 	"grantd/server/web"
 	"grantd/storage"
 )
@@ -103,7 +102,7 @@ func (o *OAuth) introspect(r *http.Request, caller *storage.Client, token string
 		if rules, err = o.rules(ctx, client, resource); err != nil {
 			return nil, err
 		}
-		groups = policy.AskGroups(rules.policies, resource)
+		groups = rules.askGroups()
 	}
 	live, standing, err := o.standingOfToken(ctx, c, now, groups)
 	if err != nil {

@@ -35,6 +35,9 @@ func (o *OAuth) rules(ctx context.Context, client *storage.Client, resource *sto
 	return r, err
 }
 
+// askGroups reports whether it matters to the rules which Groups a person is in.
+func (r rules) askGroups() bool { return policy.AskGroups(r.policies, r.question.Resource) }
+
 // foretold is what can be said of a code or a Family before its row is read.
 type foretold struct {
 	rules // of its Resource
@@ -107,33 +110,29 @@ func (o *OAuth) allowedNow(ctx context.Context, client *storage.Client, resource
 
 // narrow leaves of a request the scopes that the policies let the signed-in person
 // approve; false: none, and the request stays as it is. Who the person is the policies
-// do not decide: where they approve the rest in advance, that is with it. Errors are
-// outages.
-func (o *OAuth) narrow(ctx context.Context, request *authorizationRequest, signIn *storage.SignIn) (some bool, err error) {
+// do not decide: where they approve the rest in advance, that is with it.
+func narrow(request *authorizationRequest, signIn *storage.SignIn) (some bool) {
 	if request.resource.Identity() {
-		return true, nil
+		return true
 	}
 	scopes := storage.WithoutIdentity(request.scopes)
-	decision, err := o.decide(ctx, request.client, request.resource, signIn.User.Groups, scopes)
-	if err != nil {
-		return false, err
-	}
+	decision := request.rules.decide(signIn.User.Groups, scopes)
 	allowed := decision.Allowed()
 	if len(allowed) == 0 {
-		return false, nil
+		return false
 	}
 	request.withheld = slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) })
 	identity := storage.Intersect(request.scopes, storage.IdentityScopes)
 	request.scopes, request.decision = append(allowed, identity...), decision.Of(allowed)
-	return true, nil
+	return true
 }
 
 // permit narrows a request to what the signed-in person may approve. Where that is
 // nothing it answers: the person learns it from a page, and the client, with the
 // person's click, that access is denied. It writes nothing.
 func (o *OAuth) permit(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) (answered bool, err error) {
-	if some, err := o.narrow(r.Context(), request, signIn); some || err != nil {
-		return false, err
+	if narrow(request, signIn) {
+		return false, nil
 	}
 	if request.resource.BuiltIn() {
 		return true, o.refuse(w, r, request, notAdministrator())

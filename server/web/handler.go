@@ -131,21 +131,27 @@ func (p *Pages) ErrorPage(w http.ResponseWriter, r *http.Request, page templates
 // Write answers with a page and the headers of its form policy. A page comes whole or
 // not at all, so a failing template sends nothing.
 func (p *Pages) Write(w http.ResponseWriter, status int, forms FormPolicy, render func(io.Writer) error) error {
-	return render(templates.Writer{Writer: pageWriter{w, status, forms, p.Issuer.Secure()}, Language: languageOf(w)})
+	page := &pageWriter{ResponseWriter: w, status: status, forms: forms, secure: p.Issuer.Secure()}
+	err := render(templates.Writer{Writer: page, Language: languageOf(w)})
+	if page.begun {
+		return nil //nolint:nilerr // the reader went away; there is nobody to tell
+	}
+	return err
 }
 
-// pageWriter sends the page that is written to it, once.
+// pageWriter sends the page that is written to it, which package templates does once.
 type pageWriter struct {
-	w      http.ResponseWriter
+	http.ResponseWriter
 	status int
 	forms  FormPolicy
 	secure bool
+	begun  bool
 }
 
-func (p pageWriter) Write(page []byte) (int, error) {
-	pageHeaders(p.w.Header(), p.forms, p.secure)
-	p.w.Header().Set("Content-Length", strconv.Itoa(len(page)))
-	p.w.WriteHeader(p.status)
-	_, _ = p.w.Write(page) // the reader may have gone away; there is nobody to tell
-	return len(page), nil
+func (p *pageWriter) Write(page []byte) (int, error) {
+	p.begun = true
+	pageHeaders(p.Header(), p.forms, p.secure)
+	p.Header().Set("Content-Length", strconv.Itoa(len(page)))
+	p.WriteHeader(p.status)
+	return p.ResponseWriter.Write(page)
 }

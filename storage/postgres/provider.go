@@ -47,7 +47,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 // unverify ends what a provider has said of the people who came through it last. The
 // users are locked in the order of their ids.
 const unverify = `
-UPDATE users SET verified_until = $2
+UPDATE users SET version = version + 1, verified_until = $2
 FROM (
 	SELECT id FROM users
 	WHERE verified_until > $2 AND id IN (SELECT user_id FROM user_identities WHERE provider_id = $1)
@@ -102,6 +102,16 @@ SELECT id FROM resealed`
 func (s *Store) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	const (
 		lock = `SELECT version FROM providers WHERE id = $1 FOR UPDATE`
+		// forget is unverify, and moves the version of whoever is in a Group by what it said.
+		forget = `
+UPDATE users SET version = version + 1, verified_until = CASE WHEN people.vouched THEN $2 ELSE verified_until END
+FROM (
+	SELECT id, verified_until > $2 AND id IN (SELECT user_id FROM user_identities WHERE provider_id = $1) AS vouched
+	FROM users
+	WHERE id IN (SELECT user_id FROM user_identities WHERE provider_id = $1 UNION SELECT user_id FROM user_groups WHERE provider_id = $1)
+	ORDER BY id FOR NO KEY UPDATE
+) AS people
+WHERE users.id = people.id`
 		gone = `DELETE FROM providers WHERE id = $1`
 	)
 	return s.tx(ctx, "delete a provider", func(ctx context.Context, tx pgx.Tx) error {
@@ -109,7 +119,7 @@ func (s *Store) DeleteProvider(ctx context.Context, id string, version int64, ev
 		if err := lockVersion(ctx, tx, lock, id, version); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, unverify, id, event.At); err != nil {
+		if _, err := tx.Exec(ctx, forget, id, event.At); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, gone, id); err != nil {

@@ -78,7 +78,7 @@ func (s *Store) SignIn(ctx context.Context, tokenHash []byte, l storage.Look, no
 	if err != nil {
 		return nil, err
 	}
-	in.Session.TokenHash, in.Session.UserID = octets(tokenHash), in.User.ID
+	in.Look, in.Session.TokenHash, in.Session.UserID = l, octets(tokenHash), in.User.ID
 	if grant.ID != "" {
 		grant.UserID, grant.ClientID, grant.ResourceID = in.User.ID, l.ClientID, l.ResourceID
 		in.Grant = &grant

@@ -50,7 +50,7 @@ const (
 	existsProvider = `SELECT 1 FROM providers WHERE id = ?`
 
 	// unverify ends what a provider has said of the people who came through it last.
-	unverify = `UPDATE users SET verified_until = ?1
+	unverify = `UPDATE users SET version = version + 1, verified_until = ?1
 	WHERE verified_until > ?1 AND id IN (SELECT user_id FROM user_identities WHERE provider_id = ?2)`
 )
 
@@ -90,13 +90,19 @@ func (s *Store) ResealProvider(ctx context.Context, id string, sealed, resealed 
 	})
 }
 
-const deleteProvider = `DELETE FROM providers WHERE id = ?1 AND ?2 IN (-1, version) RETURNING id`
+const (
+	// forget is unverify, and moves the version of whoever is in a Group by what it said.
+	forget = `UPDATE users SET version = version + 1, verified_until = CASE
+		WHEN verified_until > ?1 AND id IN (SELECT user_id FROM user_identities WHERE provider_id = ?2) THEN ?1 ELSE verified_until END
+	WHERE id IN (SELECT user_id FROM user_identities WHERE provider_id = ?2 UNION SELECT user_id FROM user_groups WHERE provider_id = ?2)`
+	deleteProvider = `DELETE FROM providers WHERE id = ?1 AND ?2 IN (-1, version) RETURNING id`
+)
 
 // DeleteProvider implements storage.ProviderStore. Foreign keys take UserIdentities and
 // memberships.
 func (s *Store) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	return s.write(ctx, func(tx *tx) error {
-		if _, err := tx.exec(unverify, micros(event.At), id); err != nil {
+		if _, err := tx.exec(forget, micros(event.At), id); err != nil {
 			return err
 		}
 		if _, err := tx.deleteVersion(deleteProvider, existsProvider, id, version); err != nil {

@@ -53,6 +53,7 @@ func (s *Store) SignIn(ctx context.Context, tokenHash []byte, look storage.Look,
 	if err != nil {
 		return nil, err
 	}
+	signIn.Look = look
 	if now.Sub(signIn.Session.LastSeenAt) < storage.SessionTouch {
 		return signIn, nil
 	}

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ var providerContracts = []contract{
 	{"a name is taken once", providerName},
 	{"a secret is resealed only if it is still the same", providerReseal},
 	{"a provider that is disabled or deleted no longer vouches for its people", providerEnds},
+	{"nobody approves as a member of what a provider took along", providerEndsApprovals},
 }
 
 func createProvider(t *testing.T, s storage.Store) *storage.Provider {
@@ -125,13 +127,13 @@ func providerEnds(t *testing.T, s storage.Store) {
 			event.At = Now.Add(time.Hour)
 			want(t, end(p, event), nil)
 
-			u.VerifiedUntil = event.At
+			u.VerifiedUntil, u.Version = event.At, u.Version+1
 			wantUser(t, s, u, name == "deleted", v)
 			for _, unchanged := range []*storage.User{local, elsewhere} {
 				got, err := s.User(t.Context(), unchanged.ID)
 				want(t, err, nil)
-				if !got.VerifiedUntil.Equal(unchanged.VerifiedUntil) {
-					t.Errorf("%s is verified until %v", unchanged.Username, got.VerifiedUntil)
+				if !got.VerifiedUntil.Equal(unchanged.VerifiedUntil) || got.Version != unchanged.Version {
+					t.Errorf("%s is verified until %v, version %d", unchanged.Username, got.VerifiedUntil, got.Version)
 				}
 			}
 			v.At = Now.Add(2 * time.Hour)
@@ -151,12 +153,39 @@ func providerEnds(t *testing.T, s storage.Store) {
 		t.Errorf("a password makes somebody local whom a provider knows: %v", got.VerifiedUntil)
 	}
 	want(t, s.DeleteProvider(t.Context(), gone.ID, storage.AnyVersion, Event("provider.deleted", gone.ID)), nil)
-	u.PasswordHash = "another"
+	u.PasswordHash, u.Version = "another", u.Version+1
 	want(t, s.UpdateUser(t.Context(), u, Event("user.updated", u.ID)), nil)
 	if got, err = s.User(t.Context(), u.ID); err != nil || !got.VerifiedUntil.IsZero() {
 		t.Errorf("a password does not make somebody local whom no provider knows: %v %v", got, err)
 	}
 	want(t, s.DeleteProvider(t.Context(), "idp_none", storage.AnyVersion, Event("provider.deleted", "")), storage.ErrNotFound)
+}
+
+// providerEndsApprovals: a person has a Group from one Provider of an issuer and came in
+// by another since. What the first takes along when it goes was on no page since then.
+func providerEndsApprovals(t *testing.T, s storage.Store) {
+	f := NewFixture(t, s)
+	first, second := createProvider(t, s), NewProvider()
+	second.Issuer = first.Issuer
+	want(t, s.CreateProvider(t.Context(), second, Event("provider.created", second.ID)), nil)
+	v := NewVerification(first)
+	want(t, s.LinkUser(t.Context(), f.User.ID, f.User.Version, v, Event("user.linked", f.User.ID)), nil)
+	v.ProviderID, v.Groups = second.ID, nil
+	want(t, s.VerifyUser(t.Context(), v, Event("user.verified", f.User.ID)), nil)
+	f.SignInAgain(t)
+	if !slices.Contains(f.User.Groups, "writers") {
+		t.Fatalf("the groups are %q", f.User.Groups)
+	}
+	shown := f.NewApproval("files:read")
+	want(t, s.DeleteProvider(t.Context(), first.ID, storage.AnyVersion, Event("provider.deleted", first.ID)), nil)
+	in, err := s.SignIn(t.Context(), f.Session.TokenHash, f.Look(), Now)
+	want(t, err, nil)
+	if slices.Contains(in.User.Groups, "writers") {
+		t.Fatalf("the groups are %q", in.User.Groups)
+	}
+	want(t, s.Approve(t.Context(), shown, Event("grant.approved", "")), storage.ErrNotFound)
+	f.User = &in.User
+	want(t, s.Approve(t.Context(), f.NewApproval("files:read"), Event("grant.approved", "")), nil)
 }
 
 // wantUser compares the user of an identity. Whose provider is gone has none, nor

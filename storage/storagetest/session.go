@@ -39,6 +39,7 @@ func sessionSignIn(t *testing.T, s storage.Store) {
 	} {
 		look, expected := f.Look(), all
 		spare(&look, &expected)
+		expected.Look = look
 		got, err := s.SignIn(t.Context(), f.Session.TokenHash, look, Now)
 		want(t, err, nil)
 		if diff := cmp.Diff(&expected, got, emptyIsNil); diff != "" {
