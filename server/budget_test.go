@@ -183,6 +183,23 @@ func TestBudgetPostgres(t *testing.T) {
 	}
 }
 
+// TestBudgetOfAChangedPerson: what a page says of its person is tried first, so who has
+// changed since costs a statement more (docs/adr/0039).
+func TestBudgetOfAChangedPerson(t *testing.T) {
+	s := new(statements)
+	o := newOffice(t, servertest.WithStore(servertest.OpenPostgres(t, servertest.MigratedPostgres(t), postgres.WithTracer(s))))
+	for _, person := range []servertest.Object{{"groups": []string{"staff"}}, {"groups": []string{}}} {
+		page := o.alice.Authorize(servertest.AuthorizationRequest(o.clientID, loopback, resourceURI))
+		o.Must(http.MethodPatch, "/users/"+o.find(t, "/users", "username", "alice"), person)
+		s.take()
+		wantCode(t, o.alice.Approve(page))
+		list := slices.DeleteFunc(s.take(), lookup.MatchString) // a late heartbeat
+		if len(list) != 3 {
+			t.Errorf("%d statements, want 3:\n%s", len(list), strings.Join(list, "\n"))
+		}
+	}
+}
+
 // TestBudgetSQLite: one transaction and one commit, at most six statements.
 func TestBudgetSQLite(t *testing.T) {
 	s := new(statements)

@@ -388,6 +388,20 @@ func TestChangesBetweenPageAndAnswer(t *testing.T) {
 			func(f *front) { f.Clock.Advance(10 * time.Minute) },
 			func(t *testing.T, _ *front, answer *servertest.Page) { wantCode(t, answer) },
 		},
+		"CS-20 another name of the person": {
+			func(f *front) {
+				f.Must(http.MethodPatch, "/users/"+f.find(f.tb(), "/users", "username", "alice"), servertest.Object{"name": "Alice of Elsewhere"})
+			},
+			func(t *testing.T, f *front, answer *servertest.Page) {
+				wantAsked(t, answer)
+				wantSays(t, answer, "Alice of Elsewhere")
+				wantCode(t, f.alice.Approve(answer))
+			},
+		},
+		"the person has changed where nobody sees it": {
+			func(f *front) { f.groups(f.tb(), "staff") },
+			func(t *testing.T, _ *front, answer *servertest.Page) { wantCode(t, answer) },
+		},
 		"another page approved meanwhile": {
 			func(f *front) { f.alice.Approve(f.alice.Authorize(f.ask())) },
 			func(t *testing.T, _ *front, answer *servertest.Page) { wantCode(t, answer) },

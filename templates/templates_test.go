@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -425,4 +428,30 @@ func TestWriteErrorIsReturned(t *testing.T) {
 	if err := newSet(t).Login(brokenWriter{}, templates.LoginPage{}); !errors.Is(err, errBroken) {
 		t.Errorf("error = %v", err)
 	}
+}
+
+// TestPagesDoNotMix: pages that are made side by side, or after one that failed halfway or
+// was never taken, have nothing of each other.
+func TestPagesDoNotMix(t *testing.T) {
+	set := newSet(t)
+	var making sync.WaitGroup
+	for i := range 8 {
+		making.Go(func() {
+			for n := range 50 {
+				own := fmt.Sprintf("page-%d-%d", i, n)
+				_ = set.Login(brokenWriter{}, templates.LoginPage{Action: "/login", Username: "taken-" + own})
+				if err := set.Continue(io.Discard, templates.ContinuePage{URL: "javascript:" + own}); err == nil {
+					t.Error("an unsafe URL is on a page")
+				}
+				var b bytes.Buffer
+				if err := set.Login(&b, templates.LoginPage{Action: "/login", Username: own}); err != nil {
+					t.Error(err)
+				}
+				if got := b.String(); strings.Count(got, "page-") != strings.Count(got, own) || !strings.Contains(got, own) || strings.Count(got, "</html>") != 1 {
+					t.Errorf("the page of %s is\n%s", own, got)
+				}
+			}
+		})
+	}
+	making.Wait()
 }

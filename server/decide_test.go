@@ -1,0 +1,170 @@
+package server_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"grantd/server/servertest"
+	"grantd/storage"
+)
+
+// approving is an office whose database does something at the moment before an approval
+// is written.
+type approving struct {
+	*office
+	store *unreliable
+}
+
+func newApproving(t *testing.T, database storage.Store) *approving {
+	store := &unreliable{Store: database}
+	return &approving{newOffice(t, servertest.WithStore(store)), store}
+}
+
+// meanwhile has each of the next approvals met by a change, in their order.
+func (a *approving) meanwhile(changes ...func()) {
+	a.store.set(func(call string) error {
+		if call == "Approve" && len(changes) > 0 {
+			change := changes[0]
+			changes = changes[1:]
+			change()
+		}
+		return nil
+	}, nil)
+}
+
+// calls are those of approvals and looks at the sign-in since meanwhile.
+func (a *approving) calls() []string {
+	return slices.DeleteFunc(a.store.calls(), func(call string) bool { return call != "Approve" && call != "SignIn" })
+}
+
+func (a *approving) rename(t *testing.T, name string) func() {
+	return func() {
+		a.Must(http.MethodPatch, "/users/"+a.find(t, "/users", "username", "alice"), servertest.Object{"name": name})
+	}
+}
+
+func (a *approving) ask(pairs ...string) *servertest.Page {
+	return a.alice.Authorize(changed(servertest.AuthorizationRequest(a.clientID, loopback, resourceURI), pairs...))
+}
+
+// TestApprovalLooksNobodyUp: what a page says of its person is believed only as long as
+// the statement that writes the approval proves it.
+func TestApprovalLooksNobodyUp(t *testing.T) {
+	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
+		a := newApproving(t, open(t))
+		staff, nobody := func() { a.groups(t, "staff") }, func() { a.groups(t) }
+
+		page := a.ask()
+		a.meanwhile()
+		wantCode(t, a.alice.Approve(page))
+		if got := a.calls(); !slices.Equal(got, []string{"Approve"}) {
+			t.Errorf("usually it calls %q", got)
+		}
+
+		page = a.ask()
+		a.meanwhile(staff) // and the second attempt knows it
+		wantCode(t, a.alice.Approve(page))
+		if got := a.calls(); !slices.Equal(got, []string{"Approve", "SignIn"}) {
+			t.Errorf("for somebody who has changed it calls %q", got)
+		}
+
+		page = a.ask()
+		a.meanwhile(a.rename(t, "Alice of Elsewhere"))
+		again := a.alice.Approve(page)
+		wantAsked(t, again)
+		wantSays(t, again, "Alice of Elsewhere", "had become out of date")
+
+		a.meanwhile(nobody, a.rename(t, "Alice of Nowhere"))
+		again = a.alice.Approve(again)
+		wantAsked(t, again)
+		wantSays(t, again, "Alice of Nowhere", "has just changed")
+		a.meanwhile()
+		wantCode(t, a.alice.Approve(again))
+
+		page = a.ask()
+		a.meanwhile(func() { a.Must(http.MethodPatch, "/users/"+a.find(t, "/users", "username", "alice"), servertest.Object{"disabled": true}) })
+		if got := a.alice.Approve(page); !got.IsLogin() {
+			t.Errorf("disabled while approving: %d at %s, left for %v", got.Status, got.URL, got.Left)
+		}
+	})
+}
+
+// TestApprovalAsksForGroups: a page that was made while no rule named a group does not
+// say which the person is in.
+func TestApprovalAsksForGroups(t *testing.T) {
+	servertest.OnEachDatabase(t, func(t *testing.T, open func(testing.TB) storage.Store) {
+		a := newApproving(t, open(t))
+		a.risks(t)
+		a.groups(t, "staff")
+		page := a.ask("scope", "notes:read notes:purge")
+		wantSays(t, page, "does not let you allow: <code>notes:purge</code>")
+		a.rule(servertest.Object{"name": "Staff purge", "groups": []string{"staff"}, "scopes": []string{"notes:purge"}})
+		again := a.alice.Approve(page)
+		wantAsked(t, again)
+		wantSays(t, again, "Staff purge")
+		wantTokens(t, a.Redeem(a.clientID, wantCode(t, a.alice.Approve(again))))
+	})
+}
+
+// TestApprovalOfManyGroups: whose groups are too many for a page is looked up.
+func TestApprovalOfManyGroups(t *testing.T) {
+	a := newApproving(t, servertest.SQLite(t))
+	a.rule(servertest.Object{"name": "Some", "groups": []string{"group 7"}, "scopes": []string{"notes:read"}})
+	for n, calls := range map[int][]string{50: {"Approve"}, 51: {"Approve", "SignIn"}} {
+		var groups []string
+		for i := range n {
+			groups = append(groups, fmt.Sprintf("group %d", i))
+		}
+		a.groups(t, groups...)
+		page := a.ask()
+		a.meanwhile()
+		wantCode(t, a.alice.Approve(page))
+		if got := a.calls(); !slices.Equal(got, calls) {
+			t.Errorf("in %d groups: it calls %q, want %q", n, got, calls)
+		}
+	}
+}
+
+// TestApprovalInAdvanceMeetsAChange: what a rule approves is not approved when the rule
+// or the person is another by then, and who wants no page gets none.
+func TestApprovalInAdvanceMeetsAChange(t *testing.T) {
+	a := newApproving(t, servertest.SQLite(t))
+	a.rule(servertest.Object{
+		"name": "Portal", "groups": []string{"staff"}, "clients": []string{a.web.id}, "resources": []string{resourceURI}, "skip_consent": true,
+	})
+	request := servertest.AuthorizationRequest(a.web.id, webCallback, resourceURI)
+	leave := func() { a.groups(t) }
+	for _, prompt := range []string{"", "none"} {
+		a.groups(t, "staff")
+		a.meanwhile(leave)
+		answer := a.alice.Authorize(changed(request, "prompt", prompt))
+		if prompt == "" {
+			wantAsked(t, answer)
+			continue
+		}
+		a.wantRedirectError(t, answer, webCallback, request.Get("state"), "consent_required")
+	}
+	a.groups(t, "staff")
+	a.meanwhile()
+	wantCode(t, a.alice.Authorize(changed(request, "prompt", "none")))
+}
+
+// TestApprovalNeedsAdmission: a client that administrators must allow first gets nothing
+// from a page that was open before.
+func TestApprovalNeedsAdmission(t *testing.T) {
+	f := newFront(t)
+	for _, mode := range []string{"ask_admin", "off"} {
+		page := f.alice.Authorize(f.askDynamic())
+		f.Must(http.MethodPatch, "/registration-policy", servertest.Object{"dynamic": mode})
+		f.quiet(t, func() {
+			if answer := f.alice.Approve(page); answer.Left != nil || answer.IsConsent() || strings.Contains(answer.Header.Get("Location"), "code=") {
+				t.Errorf("%s: %d at %s, left for %v", mode, answer.Status, answer.URL, answer.Left)
+			}
+		})
+		f.Must(http.MethodPatch, "/registration-policy", servertest.Object{"dynamic": "allow"})
+		wantCode(t, f.alice.Approve(page))
+	}
+}
