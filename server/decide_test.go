@@ -85,7 +85,9 @@ func TestApprovalLooksNobodyUp(t *testing.T) {
 		wantCode(t, a.alice.Approve(again))
 
 		page = a.ask()
-		a.meanwhile(func() { a.Must(http.MethodPatch, "/users/"+a.find(t, "/users", "username", "alice"), servertest.Object{"disabled": true}) })
+		a.meanwhile(func() {
+			a.Must(http.MethodPatch, "/users/"+a.find(t, "/users", "username", "alice"), servertest.Object{"disabled": true})
+		})
 		if got := a.alice.Approve(page); !got.IsLogin() {
 			t.Errorf("disabled while approving: %d at %s, left for %v", got.Status, got.URL, got.Left)
 		}

@@ -153,7 +153,9 @@ func pagesIn(language string, texts map[string]string, brand template.FuncMap, o
 	if err != nil {
 		return nil, err
 	}
-	blank := func() *template.Template { return template.New("").Funcs(functions).Funcs(words.functions()).Funcs(brand) }
+	blank := func() *template.Template {
+		return template.New("").Funcs(functions).Funcs(words.functions()).Funcs(brand)
+	}
 	shared := blank()
 	for _, name := range sharedFiles {
 		if _, err := shared.New(name).Parse(texts[name]); err != nil {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,7 +27,8 @@ func newPages(t *testing.T) *web.Pages {
 	return &web.Pages{Templates: set, Issuer: issuer}
 }
 
-// TestPageComesWhole: a page says how long it is, and one that cannot be made sends
+// TestPageComesWhole: a page says how long it is, also one that net/http would send in
+// pieces, and one that cannot be made sends
 // nothing.
 func TestPageComesWhole(t *testing.T) {
 	pages, broken := newPages(t), errors.New("broken")
@@ -35,7 +37,7 @@ func TestPageComesWhole(t *testing.T) {
 			if r.URL.Path == "/broken" {
 				return broken
 			}
-			return pages.Templates.Error(out, templates.ErrorPage{Title: "A title", Message: strings.Repeat("Long. ", 50)})
+			return pages.Templates.RecoveryCodes(out, templates.RecoveryCodesPage{Codes: slices.Repeat([]string{"a-code"}, 500)})
 		})
 	}))
 	defer server.Close()
