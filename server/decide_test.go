@@ -3,7 +3,6 @@ package server_test
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -35,9 +34,13 @@ func (a *approving) meanwhile(changes ...func()) {
 	}, nil)
 }
 
-// calls are those of approvals and looks at the sign-in since meanwhile.
-func (a *approving) calls() []string {
-	return slices.DeleteFunc(a.store.calls(), func(call string) bool { return call != "Approve" && call != "SignIn" })
+// wantCalls checks how often an approval was tried, and a person looked up, since
+// meanwhile.
+func (a *approving) wantCalls(t *testing.T, approvals, looks int) {
+	t.Helper()
+	if got := a.store.count(); got["Approve"] != approvals || got["SignIn"] != looks {
+		t.Errorf("an approval was tried %d times, want %d, and somebody looked up %d times, want %d", got["Approve"], approvals, got["SignIn"], looks)
+	}
 }
 
 func (a *approving) rename(t *testing.T, name string) func() {
@@ -60,16 +63,12 @@ func TestApprovalLooksNobodyUp(t *testing.T) {
 		page := a.ask()
 		a.meanwhile()
 		wantCode(t, a.alice.Approve(page))
-		if got := a.calls(); !slices.Equal(got, []string{"Approve"}) {
-			t.Errorf("usually it calls %q", got)
-		}
+		a.wantCalls(t, 1, 0)
 
 		page = a.ask()
 		a.meanwhile(staff) // and the second attempt knows it
 		wantCode(t, a.alice.Approve(page))
-		if got := a.calls(); !slices.Equal(got, []string{"Approve", "SignIn"}) {
-			t.Errorf("for somebody who has changed it calls %q", got)
-		}
+		a.wantCalls(t, 2, 1)
 
 		page = a.ask()
 		a.meanwhile(a.rename(t, "Alice of Elsewhere"))
@@ -111,11 +110,32 @@ func TestApprovalAsksForGroups(t *testing.T) {
 	})
 }
 
+// TestDeviceMeetsAChange: who leaves a group at the moment of approving a device is told
+// what holds by then.
+func TestDeviceMeetsAChange(t *testing.T) {
+	store := &unreliable{Store: servertest.SQLite(t)}
+	k := newKiosk(t, servertest.WithStore(store))
+	k.groups(t, "staff")
+	k.rule(servertest.Object{"name": "Staff", "groups": []string{"staff"}})
+	k.dropRule(t, everyone)
+	page := k.alice.Device(k.ask(t).page)
+	wantAsked(t, page)
+	once := false
+	store.set(func(call string) error {
+		if call == "ApproveDeviceAuthorization" && !once {
+			once = true
+			k.groups(t)
+		}
+		return nil
+	}, nil)
+	wantStatus(t, k.alice.Approve(page), http.StatusForbidden)
+}
+
 // TestApprovalOfManyGroups: whose groups are too many for a page is looked up.
 func TestApprovalOfManyGroups(t *testing.T) {
 	a := newApproving(t, servertest.SQLite(t))
 	a.rule(servertest.Object{"name": "Some", "groups": []string{"group 7"}, "scopes": []string{"notes:read"}})
-	for n, calls := range map[int][]string{50: {"Approve"}, 51: {"Approve", "SignIn"}} {
+	for n, looks := range map[int]int{50: 0, 51: 1} {
 		var groups []string
 		for i := range n {
 			groups = append(groups, fmt.Sprintf("group %d", i))
@@ -124,14 +144,12 @@ func TestApprovalOfManyGroups(t *testing.T) {
 		page := a.ask()
 		a.meanwhile()
 		wantCode(t, a.alice.Approve(page))
-		if got := a.calls(); !slices.Equal(got, calls) {
-			t.Errorf("in %d groups: it calls %q, want %q", n, got, calls)
-		}
+		a.wantCalls(t, 1, looks)
 	}
 }
 
-// TestApprovalInAdvanceMeetsAChange: what a rule approves is not approved when the rule
-// or the person is another by then, and who wants no page gets none.
+// TestApprovalInAdvanceMeetsAChange: what a rule approves for somebody is not approved when
+// they are another by then, and who wants no page gets none.
 func TestApprovalInAdvanceMeetsAChange(t *testing.T) {
 	a := newApproving(t, servertest.SQLite(t))
 	a.rule(servertest.Object{

@@ -38,6 +38,17 @@ func (u *unreliable) calls() []string {
 	return slices.Compact(slices.Sorted(slices.Values(u.seen)))
 }
 
+// count returns how often each call was made since set.
+func (u *unreliable) count() map[string]int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	counts := map[string]int{}
+	for _, call := range u.seen {
+		counts[call]++
+	}
+	return counts
+}
+
 func (u *unreliable) hooks(call string) (before, after func(string) error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"io/fs"
 	"math"
 	"path"
@@ -257,17 +258,23 @@ func onlyKnown(folder fs.FS) error {
 	return nil
 }
 
-// tryOut renders every page with everything and with hardly anything on it, so that
-// a mistake in a branch shows at the start.
+// tryOut renders every page in every language, with everything and with hardly anything
+// on it, so that a mistake in a branch shows at the start. The pages are made for that
+// alone: nobody may ever read some of the languages.
 func (s *Set) tryOut() error {
-	for name, least := range claimed {
-		for _, yes := range []bool{true, false} {
-			page := reflect.New(reflect.TypeOf(least)).Elem()
-			sample(page, yes)
-			if err := s.render(new(bytes.Buffer), name, page.Interface()); err != nil {
-				return err
+	trial := *s
+	trial.pages = s.made(s.root)
+	for _, language := range Languages {
+		for name, least := range claimed {
+			for _, yes := range []bool{true, false} {
+				page := reflect.New(reflect.TypeOf(least)).Elem()
+				sample(page, yes)
+				if err := trial.render(Writer{io.Discard, language}, name, page.Interface()); err != nil {
+					return err
+				}
 			}
 		}
+		delete(trial.pages, language)
 	}
 	return nil
 }

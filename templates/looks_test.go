@@ -181,8 +181,15 @@ func TestOwnTemplates(t *testing.T) {
 	if got := b.String(); !strings.Contains(got, "[x](end)<svg") || !strings.Contains(got, "<title>Ours · grantd</title>") {
 		t.Errorf("the page is\n%s", got)
 	}
-	broken := strings.Replace(page, `{{template "icon-info"}}`, `{{template "no-such"}}`, 1)
-	if _, err := templates.NewWith(templates.Looks{Folder: fstest.MapFS{"error.html": {Data: []byte(broken)}}}); err == nil || !strings.Contains(err.Error(), "no-such") {
-		t.Errorf("a call of nothing: %v", err)
+	for call, says := range map[string]string{
+		`{{template "no-such"}}`: "no-such",
+		`{{template ""}}`:        "empty template",
+		`{{if eq language "ja"}}{{template "no-such"}}{{end}}`: "no-such",
+		`{{if eq language "ja"}}{{index .Title 1000}}{{end}}`:  "index", // only the Japanese would have seen it
+	} {
+		broken := strings.Replace(page, `{{template "icon-info"}}`, call, 1)
+		if _, err := templates.NewWith(templates.Looks{Folder: fstest.MapFS{"error.html": {Data: []byte(broken)}}}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", call, err)
+		}
 	}
 }

@@ -206,6 +206,9 @@ func borrow(page, shared *template.Template, name string, seen map[string]bool) 
 			return err
 		}
 	}
+	if t.Tree == nil { // of that name is only the set itself, which says nothing
+		return nil
+	}
 	for _, called := range callsIn(t.Tree.Root, nil) {
 		if err := borrow(page, shared, called, seen); err != nil {
 			return err

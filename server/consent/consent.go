@@ -86,7 +86,7 @@ type Consent struct {
 func (c *Consent) Show(w http.ResponseWriter, q Question, status int, notice, problem string) error {
 	page := c.page(q)
 	page.Approval = c.seal(approval{
-		SessionID: q.SignIn.Session.ID, UserID: q.SignIn.User.ID, Digest: digest(q, page),
+		SessionID: q.SignIn.Session.ID, UserID: q.SignIn.User.ID, Digest: c.digest(q, page),
 		At: c.Now(), Nonce: storage.NewID(storage.PrefixCode), Seen: seenOf(q.SignIn),
 	})
 	page.Notice, page.Problem = notice, problem
@@ -108,7 +108,7 @@ func (c *Consent) Judge(q Question, answer Answer) (Decision, error) {
 		return Decision{}, ErrForeign
 	}
 	age := c.Now().Sub(page.At)
-	if age < 0 || age > pageLifetime || !slices.Equal(page.Digest, digest(q, c.page(q))) {
+	if age < 0 || age > pageLifetime || !slices.Equal(page.Digest, c.digest(q, c.page(q))) {
 		return Decision{}, ErrStale
 	}
 	if form.Get(FieldDecision) != "approve" {
@@ -177,7 +177,10 @@ func (c *Consent) page(q Question) templates.ConsentPage {
 // digest stands for the whole question as the person sees it: everything the
 // request says, and every word on the page. The page's URLs are made of the
 // request, which the form may spell otherwise when it comes back.
-func digest(q Question, page templates.ConsentPage) []byte {
+//
+// While servers are replaced one by one, a page of the one version is answered at the
+// other: a digest that is made of more or less makes that page out of date.
+func (c *Consent) digest(q Question, page templates.ConsentPage) []byte {
 	page.Action, page.SwitchAccountURL = "", ""
 	page.Scopes, page.Client.New = slices.Clone(page.Scopes), false
 	for i := range page.Scopes { // another page may approve meanwhile
@@ -192,14 +195,20 @@ func digest(q Question, page templates.ConsentPage) []byte {
 	shown, err := json.Marshal(struct {
 		Query, RedirectURI, ResourceID, DeviceID string
 		Client                                   []string
-		Page                                     templates.ConsentPage
+		Page                                     shownPage
 		Pushed                                   string `json:",omitempty"`
-	}{web.CanonicalQuery(q.Query), q.RedirectURI, q.Resource.ID, deviceID, client, page, q.Pushed})
+	}{web.CanonicalQuery(q.Query), q.RedirectURI, q.Resource.ID, deviceID, client, shownPage{c.Pages.Issuer.Root(), page}, q.Pushed})
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}
 	sum := sha256.Sum256(shown)
 	return sum[:]
+}
+
+// shownPage is a page, and the path of the issuer that it belongs to.
+type shownPage struct {
+	Root string
+	templates.ConsentPage
 }
 
 // authority is the host[:port] of a URI, or "" if it has none.

@@ -127,7 +127,7 @@ func (o *OAuth) Ask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return o.refuse(w, r, request, err)
 	}
-	signIn, err := o.signIn(r, request)
+	signIn, err := o.Sessions.SignIn(r, storage.Look{ClientID: request.client.ID, ResourceID: request.resource.ID, ClientKnown: true})
 	if errors.Is(err, storage.ErrNotFound) {
 		return o.sendToLogin(w, request)
 	} else if err != nil {

@@ -33,7 +33,6 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return o.refuse(w, r, request, err)
 	}
-	asked := *request
 	signIn, err := o.signIn(r, request)
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && o.mustSignInAgain(request, signIn)) {
 		if request.prompt("none") {
@@ -57,9 +56,9 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case remembered(request, signIn):
-		return o.issueRemembered(w, r, request, signIn, asked)
+		return o.issueRemembered(w, r, request, signIn)
 	case inAdvance(request, signIn):
-		return o.approveInAdvance(w, r, request, signIn, asked)
+		return o.approveInAdvance(w, r, request, signIn)
 	case request.prompt("none"):
 		return o.refuse(w, r, request, web.NewOAuthError("consent_required", "The person must approve."))
 	}
@@ -69,6 +68,9 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 // signIn finds the person at the browser, with what matters to the request, and the
 // rules about it. storage.ErrNotFound: nobody is signed in.
 func (o *OAuth) signIn(r *http.Request, request *authorizationRequest) (_ *storage.SignIn, err error) {
+	if o.Sessions.TokenHash(r) == nil {
+		return nil, storage.ErrNotFound
+	}
 	if request.rules, err = o.rules(r.Context(), request.client, request.resource); err != nil {
 		return nil, err
 	}
@@ -127,13 +129,13 @@ func recognisable(request *authorizationRequest) bool {
 }
 
 // approveInAdvance writes the Grant and the code as a policy says, and answers.
-func (o *OAuth) approveInAdvance(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, asked authorizationRequest) error {
+func (o *OAuth) approveInAdvance(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
 	target, err := o.grant(r, request, signIn, storage.NewID(storage.PrefixCode), request.scopes, true)
 	switch {
 	case errors.Is(err, storage.ErrConsumed):
 		return answeredBefore(err)
 	case errors.Is(err, storage.ErrNotFound): // something has just ended: the page will say what is left
-		return o.showAnew(w, r, asked, "")
+		return o.showAnew(w, r, "")
 	case err != nil:
 		return err
 	}
@@ -141,13 +143,13 @@ func (o *OAuth) approveInAdvance(w http.ResponseWriter, r *http.Request, request
 }
 
 // issueRemembered answers with a code under an earlier approval.
-func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn, asked authorizationRequest) error {
+func (o *OAuth) issueRemembered(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) error {
 	code := o.newCode(request, signIn, request.codeID(storage.NewID(storage.PrefixCode)), request.scopes)
 	code.GrantID = signIn.Grant.ID
 	target, err := o.issue(r, request, &authorizeSession{code: code, sessionID: signIn.Session.ID})
 	if errors.Is(err, storage.ErrNotFound) {
 		// The approval was withdrawn this very moment: ask.
-		return o.showAnew(w, r, asked, "")
+		return o.showAnew(w, r, "")
 	} else if errors.Is(err, storage.ErrConsumed) {
 		return answeredBefore(err)
 	} else if err != nil {

@@ -22,18 +22,17 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	asked, err := o.readAuthorizationRequest(r)
-	if asked == nil {
+	request, err := o.readAuthorizationRequest(r)
+	if request == nil {
 		return o.showUnredirectable(w, r, err)
 	}
 	if err != nil {
-		return o.refuse(w, r, asked, err)
+		return o.refuse(w, r, request, err)
 	}
 	answer := o.Consent.Read(form)
-	if answered, err := o.approveAsShown(w, r, *asked, answer); answered || err != nil {
+	if answered, err := o.approveAsShown(w, r, *request, answer); answered || err != nil {
 		return err
 	}
-	request := new(*asked)
 	signIn, answered, err := o.meet(w, r, request)
 	if answered || err != nil {
 		return err
@@ -60,7 +59,7 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	}
 	answered, err = o.approve(w, r, request, signIn, decision)
 	if err == nil && !answered {
-		return o.showAnew(w, r, *asked, "What this page asks for has just changed. Please look again and decide.")
+		return o.showAnew(w, r, "What this page asks for has just changed. Please look again and decide.")
 	}
 	return err
 }
@@ -86,23 +85,31 @@ func (o *OAuth) meet(w http.ResponseWriter, r *http.Request, request *authorizat
 }
 
 // showAnew asks the person as things stand by now, since something changed while they
-// were answered. request is as it was asked.
-func (o *OAuth) showAnew(w http.ResponseWriter, r *http.Request, request authorizationRequest, notice string) error {
-	signIn, answered, err := o.meet(w, r, &request)
+// were answered.
+func (o *OAuth) showAnew(w http.ResponseWriter, r *http.Request, notice string) error {
+	request, err := o.readAuthorizationRequest(r)
+	if request == nil {
+		return o.showUnredirectable(w, r, err)
+	}
+	if err != nil {
+		return o.refuse(w, r, request, err)
+	}
+	signIn, answered, err := o.meet(w, r, request)
 	switch {
 	case answered || err != nil:
 		return err
 	case request.prompt("none"):
-		return o.refuse(w, r, &request, web.NewOAuthError("consent_required", "The person must approve."))
+		return o.refuse(w, r, request, web.NewOAuthError("consent_required", "The person must approve."))
 	}
-	return o.Consent.Show(w, o.question(&request, signIn), http.StatusOK, notice, "")
+	return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, notice, "")
 }
 
 // approveAsShown is an approval as it usually is, by the person whom the page was shown
 // to and who has not changed since: of them the page says enough, and that they are the
 // same, and still signed in, is proved by the statement that writes the approval. In
 // every other case it answers nothing and has changed nothing: then the person must be
-// looked up. (docs/adr/0039)
+// looked up. The request is a copy, which is narrowed to what may be out of date.
+// (docs/adr/0039)
 func (o *OAuth) approveAsShown(w http.ResponseWriter, r *http.Request, request authorizationRequest, answer consent.Answer) (answered bool, err error) {
 	signIn := answer.SignIn(o.Sessions.TokenHash(r))
 	if signIn == nil {

@@ -75,7 +75,7 @@ func (o *OAuth) ConnectDevice(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	q, err := o.deviceQuestion(r.Context(), d, signIn, code)
+	q, err := o.deviceQuestion(r.Context(), d, signIn, showUserCode(code))
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,8 @@ func (o *OAuth) ConnectDevice(w http.ResponseWriter, r *http.Request) error {
 	return o.decideDevice(w, r, q, form)
 }
 
-// showDevice shows what a device asks for, and what of it was allowed before.
+// showDevice shows what a device asks for as things stand by now, and what of it was
+// allowed before.
 func (o *OAuth) showDevice(w http.ResponseWriter, r *http.Request, q consent.Question, notice, problem string) error {
 	signIn, err := o.Sessions.SignIn(r, storage.Look{ClientID: q.Client.ID, ResourceID: q.Resource.ID, Groups: true})
 	if errors.Is(err, storage.ErrNotFound) {
@@ -93,7 +94,9 @@ func (o *OAuth) showDevice(w http.ResponseWriter, r *http.Request, q consent.Que
 	} else if err != nil {
 		return err
 	}
-	q.SignIn = signIn
+	if q, err = o.deviceQuestion(r.Context(), q.Device, signIn, q.UserCode); err != nil {
+		return err
+	}
 	return o.Consent.Show(w, q, http.StatusOK, notice, problem)
 }
 
@@ -182,8 +185,8 @@ func (o *OAuth) reportWrongCode(r *http.Request, user, address string) {
 }
 
 // deviceQuestion is what a person is asked about a device: what it asks for, as
-// far as that can still be granted.
-func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorization, signIn *storage.SignIn, code string) (consent.Question, error) {
+// far as that can still be granted. userCode is its code as people see it.
+func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorization, signIn *storage.SignIn, userCode string) (consent.Question, error) {
 	impossible := &web.Error{
 		Status: http.StatusBadRequest, Code: "device-not-allowed", Title: "This device cannot be connected",
 		Message: "What it asks for is not available any more, or not to this application. Nothing was approved. Start again on the device, or ask your administrator.",
@@ -211,7 +214,7 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 	}
 	identity := identityNow(client, d.Scopes, storage.Standing{Scopes: d.Scopes})
 	if resource.Identity() { // what is told of a person is for them to decide
-		return o.askAbout(ctx, consent.Question{Client: client, Resource: resource, Scopes: identity, SignIn: signIn, Device: d, UserCode: showUserCode(code)})
+		return o.askAbout(ctx, consent.Question{Client: client, Resource: resource, Scopes: identity, SignIn: signIn, Device: d, UserCode: userCode})
 	}
 	decision, err := o.decide(ctx, client, resource, signIn.User.Groups, scopes)
 	if err != nil {
@@ -242,7 +245,7 @@ func (o *OAuth) deviceQuestion(ctx context.Context, d *storage.DeviceAuthorizati
 	return o.askAbout(ctx, consent.Question{
 		Client: client, Resource: resource, Scopes: append(allowed, identity...), Decision: decision.Of(allowed),
 		Withheld: slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(allowed, s) }),
-		SignIn:   signIn, Device: d, UserCode: showUserCode(code),
+		SignIn:   signIn, Device: d, UserCode: userCode,
 	})
 }
 

@@ -28,8 +28,7 @@ func newPages(t *testing.T) *web.Pages {
 }
 
 // TestPageComesWhole: a page says how long it is, also one that net/http would send in
-// pieces, and one that cannot be made sends
-// nothing.
+// pieces, and of one that cannot be made nothing is sent but that.
 func TestPageComesWhole(t *testing.T) {
 	pages, broken := newPages(t), errors.New("broken")
 	server := httptest.NewServer(pages.Handle(func(w http.ResponseWriter, r *http.Request) error {

@@ -102,7 +102,8 @@ SELECT id FROM resealed`
 func (s *Store) DeleteProvider(ctx context.Context, id string, version int64, event storage.AuditEvent) error {
 	const (
 		lock = `SELECT version FROM providers WHERE id = $1 FOR UPDATE`
-		// forget is unverify, and moves the version of whoever is in a Group by what it said.
+		// forget is unverify, and moves the version of everybody of whom it has said
+		// something: that of a Group too.
 		forget = `
 UPDATE users SET version = version + 1, verified_until = CASE WHEN people.vouched THEN $2 ELSE verified_until END
 FROM (

@@ -91,7 +91,8 @@ func (s *Store) ResealProvider(ctx context.Context, id string, sealed, resealed 
 }
 
 const (
-	// forget is unverify, and moves the version of whoever is in a Group by what it said.
+	// forget is unverify, and moves the version of everybody of whom it has said
+	// something: that of a Group too.
 	forget = `UPDATE users SET version = version + 1, verified_until = CASE
 		WHEN verified_until > ?1 AND id IN (SELECT user_id FROM user_identities WHERE provider_id = ?2) THEN ?1 ELSE verified_until END
 	WHERE id IN (SELECT user_id FROM user_identities WHERE provider_id = ?2 UNION SELECT user_id FROM user_groups WHERE provider_id = ?2)`
