@@ -53,7 +53,6 @@ folder and can be reached from this machine only.`,
 				return err
 			}
 			settleMemory(os.Getenv)
-			settleProcessors(os.Getenv)
 			if err := running.inviteFirstAdmin(cmd.Context(), cmd.OutOrStdout()); err != nil {
 				return errors.Join(err, running.Close())
 			}
