@@ -43,10 +43,9 @@ func (a *approving) wantCalls(t *testing.T, approvals, looks int) {
 	}
 }
 
-func (a *approving) rename(t *testing.T, name string) func() {
-	return func() {
-		a.Must(http.MethodPatch, "/users/"+a.find(t, "/users", "username", "alice"), servertest.Object{"name": name})
-	}
+// change is something that an admin changes about alice.
+func (a *approving) change(t *testing.T, fields servertest.Object) func() {
+	return func() { a.Must(http.MethodPatch, "/users/"+a.find(t, "/users", "username", "alice"), fields) }
 }
 
 func (a *approving) ask(pairs ...string) *servertest.Page {
@@ -71,12 +70,12 @@ func TestApprovalLooksNobodyUp(t *testing.T) {
 		a.wantCalls(t, 2, 1)
 
 		page = a.ask()
-		a.meanwhile(a.rename(t, "Alice of Elsewhere"))
+		a.meanwhile(a.change(t, servertest.Object{"name": "Alice of Elsewhere"}))
 		again := a.alice.Approve(page)
 		wantAsked(t, again)
 		wantSays(t, again, "Alice of Elsewhere", "had become out of date")
 
-		a.meanwhile(nobody, a.rename(t, "Alice of Nowhere"))
+		a.meanwhile(nobody, a.change(t, servertest.Object{"name": "Alice of Nowhere"}))
 		again = a.alice.Approve(again)
 		wantAsked(t, again)
 		wantSays(t, again, "Alice of Nowhere", "has just changed")
@@ -84,9 +83,7 @@ func TestApprovalLooksNobodyUp(t *testing.T) {
 		wantCode(t, a.alice.Approve(again))
 
 		page = a.ask()
-		a.meanwhile(func() {
-			a.Must(http.MethodPatch, "/users/"+a.find(t, "/users", "username", "alice"), servertest.Object{"disabled": true})
-		})
+		a.meanwhile(a.change(t, servertest.Object{"disabled": true}))
 		if got := a.alice.Approve(page); !got.IsLogin() {
 			t.Errorf("disabled while approving: %d at %s, left for %v", got.Status, got.URL, got.Left)
 		}

@@ -50,7 +50,7 @@ func ACROf(amr []string) string {
 
 // Look says what to find out beside who is signed in. All of it costs.
 type Look struct {
-	// ClientID and ResourceID (opaque ids) are what a Grant is looked for of; empty: none is.
+	// ClientID and ResourceID (opaque ids) name the Grant to look for; empty: none.
 	ClientID, ResourceID string
 	Groups               bool // the User's
 	ClientKnown          bool // whether anybody has approved the client

@@ -120,12 +120,9 @@ func (o *OAuth) Ask(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil || len(form.Repeated) > 0 {
 		return &web.Error{Status: http.StatusBadRequest, Code: "malformed", Message: "The request could not be read. Nobody was asked."}
 	}
-	request, err := o.readAuthorizationRequest(r)
-	if request == nil {
-		return o.showUnredirectable(w, r, err)
-	}
-	if err != nil {
-		return o.refuse(w, r, request, err)
+	request, answered, err := o.requested(w, r)
+	if answered || err != nil {
+		return err
 	}
 	signIn, err := o.Sessions.SignIn(r, storage.Look{ClientID: request.client.ID, ResourceID: request.resource.ID, ClientKnown: true})
 	if errors.Is(err, storage.ErrNotFound) {

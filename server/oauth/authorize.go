@@ -26,12 +26,9 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if web.Prefetch(r) {
 		return &web.Error{Status: http.StatusForbidden, Code: "prefetch", Title: "Not before you ask", Message: "This page is not shown in advance."}
 	}
-	request, err := o.readAuthorizationRequest(r)
-	if request == nil {
-		return o.showUnredirectable(w, r, err)
-	}
-	if err != nil {
-		return o.refuse(w, r, request, err)
+	request, answered, err := o.requested(w, r)
+	if answered || err != nil {
+		return err
 	}
 	signIn, err := o.signIn(r, request)
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && o.mustSignInAgain(request, signIn)) {
@@ -45,13 +42,7 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if request.another(signIn) {
 		return o.refuseAnother(w, r, request)
 	}
-	if answered, err := o.admit(w, r, request, signIn); answered || err != nil {
-		return err
-	}
-	if answered, err := o.permit(w, r, request, signIn); answered || err != nil {
-		return err
-	}
-	if answered, err := o.stepUp(w, r, request, signIn); answered || err != nil {
+	if answered, err := o.vet(w, r, request, signIn); answered || err != nil {
 		return err
 	}
 	switch {
@@ -63,6 +54,29 @@ func (o *OAuth) Authorize(w http.ResponseWriter, r *http.Request) error {
 		return o.refuse(w, r, request, web.NewOAuthError("consent_required", "The person must approve."))
 	}
 	return o.Consent.Show(w, o.question(request, signIn), http.StatusOK, "", "")
+}
+
+// requested reads the authorization request in the URL, and answers one that is wrong.
+func (o *OAuth) requested(w http.ResponseWriter, r *http.Request) (request *authorizationRequest, answered bool, err error) {
+	request, err = o.readAuthorizationRequest(r)
+	switch {
+	case request == nil:
+		return nil, true, o.showUnredirectable(w, r, err)
+	case err != nil:
+		return nil, true, o.refuse(w, r, request, err)
+	}
+	return request, false, nil
+}
+
+// vet narrows a request to what the signed-in person may approve, and answers where they
+// may not, or not yet.
+func (o *OAuth) vet(w http.ResponseWriter, r *http.Request, request *authorizationRequest, signIn *storage.SignIn) (answered bool, err error) {
+	for _, judge := range []func(http.ResponseWriter, *http.Request, *authorizationRequest, *storage.SignIn) (bool, error){o.admit, o.permit, o.stepUp} {
+		if answered, err := judge(w, r, request, signIn); answered || err != nil {
+			return answered, err
+		}
+	}
+	return false, nil
 }
 
 // signIn finds the person at the browser, with what matters to the request, and the

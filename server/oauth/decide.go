@@ -22,12 +22,9 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	request, err := o.readAuthorizationRequest(r)
-	if request == nil {
-		return o.showUnredirectable(w, r, err)
-	}
-	if err != nil {
-		return o.refuse(w, r, request, err)
+	request, answered, err := o.requested(w, r)
+	if answered || err != nil {
+		return err
 	}
 	answer := o.Consent.Read(form)
 	if answered, err := o.approveAsShown(w, r, *request, answer); answered || err != nil {
@@ -64,8 +61,8 @@ func (o *OAuth) Decide(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// meet finds who is at the browser, and narrows the request to what they may approve.
-// Where they may not, or not yet, or nobody is there, it answers.
+// meet finds who is at the browser and vets the request. Where nobody is, or they may
+// not approve it, it answers.
 func (o *OAuth) meet(w http.ResponseWriter, r *http.Request, request *authorizationRequest) (signIn *storage.SignIn, answered bool, err error) {
 	signIn, err = o.signIn(r, request)
 	switch {
@@ -76,23 +73,16 @@ func (o *OAuth) meet(w http.ResponseWriter, r *http.Request, request *authorizat
 	case err != nil:
 		return nil, false, err
 	}
-	for _, judge := range []func(http.ResponseWriter, *http.Request, *authorizationRequest, *storage.SignIn) (bool, error){o.admit, o.permit, o.stepUp} {
-		if answered, err := judge(w, r, request, signIn); answered || err != nil {
-			return nil, answered, err
-		}
-	}
-	return signIn, false, nil
+	answered, err = o.vet(w, r, request, signIn)
+	return signIn, answered, err
 }
 
 // showAnew asks the person as things stand by now, since something changed while they
 // were answered.
 func (o *OAuth) showAnew(w http.ResponseWriter, r *http.Request, notice string) error {
-	request, err := o.readAuthorizationRequest(r)
-	if request == nil {
-		return o.showUnredirectable(w, r, err)
-	}
-	if err != nil {
-		return o.refuse(w, r, request, err)
+	request, answered, err := o.requested(w, r)
+	if answered || err != nil {
+		return err
 	}
 	signIn, answered, err := o.meet(w, r, request)
 	switch {

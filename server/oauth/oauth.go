@@ -50,8 +50,8 @@ type Clients interface {
 }
 
 // Sessions finds the person at the browser, and what the Look asks for.
-// storage.ErrNotFound: nobody is signed in. TokenHash is what the browser's session would be stored under,
-// or nil.
+// storage.ErrNotFound: nobody is signed in. TokenHash is what the browser's session would
+// be stored under, or nil.
 type Sessions interface {
 	SignIn(r *http.Request, look storage.Look) (*storage.SignIn, error)
 	TokenHash(r *http.Request) []byte

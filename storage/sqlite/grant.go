@@ -19,7 +19,8 @@ const writeGrant = `INSERT INTO grants
 	JOIN clients c ON c.id = @client
 	JOIN resources r ON r.id = @resource
 	WHERE s.id = @session AND ` + liveSession + `
-	  AND u.id = @user AND u.version = @user_version AND NOT u.disabled AND (u.verified_until IS NULL OR u.verified_until > @now) AND NOT c.disabled AND c.client_id = coalesce(@document, c.client_id)
+	  AND u.id = @user AND u.version = @user_version AND NOT u.disabled AND (u.verified_until IS NULL OR u.verified_until > @now)
+	  AND NOT c.disabled AND c.client_id = coalesce(@document, c.client_id)
 	  AND NOT EXISTS (
 		SELECT 1 FROM json_each(@sorted)
 		WHERE value NOT IN (SELECT name FROM scopes WHERE scopes.resource_id IN (r.id, '` + storage.IdentityResourceID + `')))
